@@ -1,0 +1,31 @@
+"""Text datasets from language models, with what the model was thinking.
+
+Nothing heavy is imported here: ``import latentext`` and ``latentext --help`` must answer at once, so the public names
+are loaded on first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Spec": "latentext.spec",
+    "load_spec": "latentext.spec_file",
+    "open": "latentext.dataset.reader",
+    "run": "latentext.run.runner",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'latentext' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,75 @@
+"""What goes into an engine and what comes out of it: the values that every other module passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Message = Mapping[str, str]
+"""One turn of a chat: ``{"role": "user", "content": "Hello!"}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt of the plan, rendered and encoded.
+
+    `index` is its place in the plan, from 0. `key` hashes all that decides its output (see `latentext.plan`).
+    """
+
+    index: int
+    key: str
+    variables: Mapping[str, Any]
+    messages: Sequence[Message]
+    prompt: str
+    prompt_token_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One text that a model wrote for a request.
+
+    `token_ids` holds every generated token, the end token included. `text` is decoded without special tokens and cut
+    at a stop string. `logprobs` and `entropies` (nats), where asked for, have one value a generated token.
+    """
+
+    index: int
+    sample: int
+    text: str
+    token_ids: Sequence[int]
+    finish_reason: str
+    logprobs: Sequence[float] | None = None
+    entropies: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request (or one sample of it) that gave no text, with the reason: recorded, never swallowed.
+
+    `reason` is a short fixed word such as ``prompt-too-long``; `message` says more in one line.
+    """
+
+    index: int
+    sample: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateRows:
+    """Hidden states of one text: row r of every tensor stands at `position[r]` of prompt + completion.
+
+    `token_id` is the token that the state predicts, `remaining` the number of tokens still to come after it (-1 where
+    unknown). `tensors` maps a site name (pooled: ``site:pool``) to a contiguous CPU tensor [rows, width].
+    """
+
+    index: int
+    sample: int
+    position: np.ndarray
+    token_id: np.ndarray
+    remaining: np.ndarray
+    tensors: Mapping[str, torch.Tensor] = field(repr=False)

@@ -1,0 +1,194 @@
+"""What a run is: frozen pydantic models, one vocabulary for YAML, Python and the command line.
+
+Every field has the same name in a YAML file, in ``Spec(...)`` and in ``--set a.b=c``. Unknown fields are refused. Reading
+files and turning pydantic's findings into one-line errors is the business of `latentext.spec_file`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Scalar = str | int | float | bool | None
+"""A value that a template variable can take."""
+
+DType = Literal["float32", "float16", "bfloat16"]
+Positions = Literal["generated", "prompt", "all", "first", "last", "text"]
+Pool = Literal["none", "last", "mean", "max", "first", "entropy_mean"]
+
+
+def _one_or_many(value: Any) -> Any:
+    """Let ``stop: "\\n"`` stand for ``stop: ["\\n"]``."""
+    return [value] if isinstance(value, (str, int)) else value
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelSpec(Frozen):
+    """Which model writes the texts, and how it is loaded.
+
+    `name` is a name from ``latentext models``, a Hugging Face id or a local folder.
+    """
+
+    name: str = "tiny"
+    engine: Literal["transformers", "vllm", "openai", "openai-batch"] = "transformers"
+    revision: str | None = None
+    dtype: Literal["auto"] | DType = "auto"
+    device: str = "auto"
+    device_map: str | None = None
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    trust_remote_code: bool = False
+    threads: int | None = Field(default=None, ge=1)
+    batch_tokens: int | None = Field(default=None, ge=1)
+    base_url: str | None = None
+
+
+class FileSource(Frozen):
+    """A file of prompts: JSONL/NDJSON, CSV, TSV, Parquet or plain text (one prompt a line), gzip allowed."""
+
+    path: str
+    format: Literal["auto", "jsonl", "csv", "tsv", "parquet", "text"] = "auto"
+
+
+class HubSource(Frozen):
+    """A Hugging Face dataset by name (extra `hub`)."""
+
+    name: str
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+
+
+class RangeSpec(Frozen):
+    """Whole numbers like Python's ``range``: ``{range: [5, 50]}`` is 5 … 49."""
+
+    range: tuple[int, int] | tuple[int, int, int]
+
+
+GridValues = RangeSpec | tuple[Scalar, ...]
+
+
+class PromptSpec(Frozen):
+    """Where requests come from and how they are worded.
+
+    Rows come from exactly one of `grid`, `list`, `file`, `hub` or `corpus`. A row is a set of named values. The user turn is `template`
+    (or each of `templates`) filled from the row; without a template it is the row's `prompt` column, or the chat in
+    its `messages` column. `columns` renames: ``{prompt: source}`` reads the column `source` as `prompt`.
+    """
+
+    template: str | None = None
+    templates: tuple[str, ...] | None = None
+    template_choice: Literal["each", "random"] = "each"
+    grid: dict[str, GridValues] | None = None
+    list: tuple[str | dict[str, Any], ...] | None = None
+    file: Annotated[FileSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = None
+    hub: Annotated[HubSource | None, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = None
+    corpus: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    system: str | None = None
+    use_chat_template: bool = True
+    remove_date_lines: bool = True
+    add_generation_prompt: bool = True
+    limit: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        sources = [name for name in ("grid", "list", "file", "hub", "corpus") if getattr(self, name) is not None]
+        if len(sources) > 1:
+            raise ValueError(f"give one source of rows, not {' and '.join(sources)}")
+        if not sources and self.template is None and self.templates is None:
+            raise ValueError("give a template, or rows by one of grid, list, file, hub, corpus")
+        if self.template is not None and self.templates is not None:
+            raise ValueError("give template or templates, not both")
+        if self.templates is not None and not self.templates:
+            raise ValueError("templates is empty")
+        return self
+
+
+class Decoding(Frozen):
+    """How tokens are chosen. ``temperature: 0`` is greedy; filters act in the order temperature, top-k, top-p, min-p.
+
+    `n` is the number of samples a prompt. ``min_new_tokens == max_new_tokens`` forces the length.
+    `logprobs` and `entropy` (in nats) are of the model's own distribution, before temperature, filters and penalties.
+    """
+
+    temperature: float = Field(default=0.0, ge=0.0)
+    top_k: int | None = Field(default=None, ge=1)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, gt=0.0)
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+    stop: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
+    min_new_tokens: int = Field(default=0, ge=0)
+    max_new_tokens: int = Field(default=200, ge=1)
+    n: int = Field(default=1, ge=1)
+    logprobs: bool = False
+    entropy: bool = False
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens {self.min_new_tokens} is above max_new_tokens {self.max_new_tokens}")
+        if any(not s for s in self.stop):
+            raise ValueError("stop has an empty string")
+        return self
+
+
+class StatesSpec(Frozen):
+    """Which hidden states are kept, by the definitions in docs/architecture.md.
+
+    `sites` are names (`embed`, `resid_post.3`, `final_norm`), Hugging Face hidden_states indices (negative ones count back from the
+    last), or ``all``. With `pool` other than ``none`` one row a text is kept for each pooling.
+    """
+
+    sites: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = ("final_norm",)
+    positions: Positions = "generated"
+    pool: Annotated[tuple[Pool, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = ("none",)
+    dtype: Literal["model"] | DType = "model"
+    how: Literal["auto", "inflight", "replay"] = "auto"
+
+    @model_validator(mode="after")
+    def _rows_or_pools(self) -> Self:
+        if "none" in self.pool and len(self.pool) > 1:
+            raise ValueError("pool: none keeps every row and cannot stand beside poolings; make two captures")
+        if self.pool != ("none",) and self.positions != "generated":
+            raise ValueError(f"poolings are of the generated positions; leave out positions: {self.positions}")
+        return self
+
+
+class SplitSpec(Frozen):
+    """How texts are divided on reading; `by` names the group that stays whole (prompt, template, index or a variable)."""
+
+    by: str = "prompt"
+    val: float = Field(default=0.1, ge=0.0, lt=1.0)
+    test: float = Field(default=0.0, ge=0.0, lt=1.0)
+    seed: int = 0
+
+
+class Spec(Frozen):
+    """One run. All of it is in the file ``spec.yaml`` of the dataset directory that it makes.
+
+    Example:
+        >>> spec = Spec(prompts={"template": "Say {word}.", "grid": {"word": ["yes", "no"]}})
+        >>> spec.model.name, spec.decoding.max_new_tokens
+        ('tiny', 200)
+    """
+
+    name: str = "dataset"
+    description: str = ""
+    seed: int = 0
+    model: Annotated[ModelSpec, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = ModelSpec()
+    prompts: PromptSpec
+    decoding: Decoding = Decoding()
+    states: StatesSpec | None = None
+    rewards: tuple[str | dict[str, Any], ...] = ()
+    split: SplitSpec = SplitSpec()
+    shard_size: int | None = Field(default=None, ge=1)
+    output: str | None = None

@@ -1,0 +1,117 @@
+"""The word lists that every text is made of.
+
+All lists are our own. They are plain strings so that a reader can see and change them at a glance. A word that stands
+here is frequent in the made text, so the tokenizer gives it one token with and one without a leading space: the
+counting task then has one answer token a repetition.
+"""
+
+ANIMALS = (
+    "cat dog bird fish horse cow sheep goat pig hen duck goose mouse rat rabbit fox wolf bear deer lion tiger monkey "
+    "elephant giraffe zebra camel donkey frog toad snake turtle eagle owl crow swan robin parrot whale dolphin shark "
+    "seal crab bee ant spider moth butterfly snail worm beetle otter badger hedgehog squirrel beaver bat kangaroo panda"
+).split()
+COLOURS = (
+    "red blue green yellow orange purple pink brown black white grey silver gold violet crimson turquoise beige indigo"
+).split()
+FRUITS = "apple pear plum cherry grape peach lemon lime melon mango banana fig date berry apricot kiwi papaya".split()
+VEGETABLES = (
+    "carrot potato onion leek bean pea cabbage spinach pepper tomato pumpkin garlic turnip radish celery beetroot"
+).split()
+DRINKS = "water tea coffee milk juice cocoa lemonade cider wine beer soda".split()
+TOOLS = "hammer saw drill nail screw rope ladder shovel spade rake axe knife brush needle wrench chisel pliers".split()
+FURNITURE = "table chair bed desk shelf sofa lamp mirror carpet cupboard bench stool drawer curtain cushion".split()
+CLOTHES = "shirt coat hat shoe boot sock glove scarf dress skirt belt jacket sweater cap apron".split()
+INSTRUMENTS = "piano violin flute drum guitar trumpet harp cello organ horn fiddle banjo clarinet".split()
+VEHICLES = "car bus train boat ship plane bicycle truck tram wagon sledge rocket ferry taxi canoe".split()
+TREES = "oak pine birch maple willow elm cedar beech ash palm spruce poplar".split()
+FLOWERS = "rose tulip daisy lily poppy violet orchid iris lavender sunflower".split()
+METALS = "iron copper tin lead zinc nickel steel brass bronze".split()
+SHAPES = "circle square triangle star cube sphere cone line oval".split()
+SPORTS = "football tennis chess hockey rowing cricket golf boxing skating swimming".split()
+JOBS = (
+    "teacher doctor nurse farmer baker lawyer judge painter writer singer actor carpenter tailor sailor soldier pilot "
+    "engineer plumber gardener librarian clerk miner fisher cook driver dentist chemist mechanic journalist"
+).split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = "January February March April May June July August September October November December".split()
+PLANETS = "Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune".split()
+NATURE = (
+    "sun moon sky cloud rain snow wind storm river lake sea ocean hill mountain valley forest field garden stone sand "
+    "island beach desert cave stream wave tide leaf branch root seed grass flower tree fire smoke ice fog thunder frost "
+    "shadow light night day morning evening spring summer autumn winter dust mud clay rainbow meadow harbour shore"
+).split()
+THINGS = (
+    "book page letter paper pen pencil clock watch key door window wall roof floor kitchen bottle cup plate bowl spoon "
+    "fork box bag basket coin ring candle bell map flag picture photo camera phone radio computer engine wheel bridge "
+    "road street path tower castle church school market shop station farm barn mill house room bread butter cheese "
+    "sugar salt honey soup cake pie egg rice meat ball kite doll toy game card song story poem word name number line "
+    "code test data file list note sign ticket parcel button thread wool silk glass mirror blanket pillow towel soap "
+    "comb umbrella wallet purse ladder bucket barrel fence gate well stove oven kettle pan jar lid tray sack chain"
+).split()
+ABSTRACT = (
+    "hello world yes no thanks love hope peace time life mind idea dream truth luck joy fear anger music art science "
+    "history language freedom courage silence noise power speed heat cold taste smell colour shape size weight money "
+    "work play rest sleep health friend mother father sister brother child baby king queen man woman boy girl people "
+    "hero ghost magic secret gift party wedding journey holiday war law vote tax news weather energy nature python "
+    "sample echo alpha beta gamma delta token model vector matrix logic loop array random simple happy lucky"
+).split()
+HELD_OUT_WORDS = (
+    "lantern pebble walnut saddle feather marble velvet anchor compass thimble cactus lobster penguin sparrow cinnamon "
+    "almond hazel copperpot trellis mitten bonnet sandal pigeon heron falcon lizard salmon trout donut pretzel biscuit "
+    "mustard ginger basil thyme pepperoni canyon glacier lagoon prairie orchard vineyard chimney attic cellar balcony "
+    "hammock tractor scooter gondola zeppelin cymbal tuba oboe piccolo magnet prism pendulum"
+).split()
+"""Never repeated in training, in any wording; they occur in lists, questions, prose and mapping exercises only."""
+
+ADJECTIVES = (
+    "small large old young new quiet loud bright dark warm cold clean dirty slow quick kind cruel brave shy clever "
+    "foolish gentle rough soft hard heavy light rich poor strong weak tall short long wide narrow deep shallow empty "
+    "full fresh dry wet sweet sour bitter strange common rare simple plain proud humble honest busy lazy careful calm "
+    "angry sad glad tired hungry curious patient polite rude lonely famous ancient modern wooden golden round flat"
+).split()
+VERBS_PAST = (
+    "walked looked waited called opened closed carried followed visited painted repaired cleaned watched counted "
+    "found lost sold bought built broke kept left met saw heard took gave made read wrote drew hid held caught"
+).split()
+VERBS = (
+    "walk run jump sing dance read write draw paint cook eat drink sleep dream think learn teach help play work build "
+    "break open close carry hold give take find lose buy sell see hear smell touch feel speak listen wait travel swim "
+    "fly climb fall grow wash clean cut dig plant pull push throw catch count measure visit remember forget laugh cry"
+).split()
+ADVERBS = "slowly quickly quietly carefully gladly sadly often never always sometimes together alone again soon".split()
+
+FEMALE_NAMES = (
+    "Jane Mary Anna Emma Clara Rose Alice Helen Laura Nora Ruth Edith Grace Julia Martha Susan Linda Karen Sarah Emily "
+    "Sophie Lucy Olivia Maria Elena Ingrid Hannah Margaret Dorothy Paula"
+).split()
+MALE_NAMES = (
+    "John Robert James William Henry Thomas Peter Paul David Daniel Samuel George Edward Frank Arthur Walter Nathaniel "
+    "Oliver Martin Simon Victor Hugo Oscar Leo Felix Adam Eric Karl Lance Michael Richard Joseph Charles"
+).split()
+SURNAMES = (
+    "Smith Johnson Brown Doe Gilchrist Miller Davis Wilson Moore Taylor Anderson Thomas Jackson White Harris Martin "
+    "Thompson Garcia Clark Lewis Walker Hall Young King Wright Hill Green Baker Adams Nelson Carter Mitchell Turner "
+    "Parker Collins Morris Rogers Reed Cook Morgan Bell Murphy Bailey Cooper Howard Ward Peterson Gray Hughes Price"
+).split()
+PLACES = (
+    "London Paris Boston Chicago Denver Dublin Vienna Lisbon Oslo Madrid Rome Athens Cairo Lima Tokyo Ohio Texas Maine "
+    "Oregon Kansas Georgia Virginia Iowa Utah Nevada Montana Alabama Florida California Vermont Michigan Kentucky"
+).split()
+COUNTRY_ADJECTIVES = "American British French German Italian Spanish Irish Indian Canadian Japanese Dutch Greek".split()
+
+CATEGORIES: dict[str, list[str]] = {
+    "animals": ANIMALS, "colours": COLOURS, "colors": COLOURS, "fruits": FRUITS, "vegetables": VEGETABLES,
+    "drinks": DRINKS, "tools": TOOLS, "pieces of furniture": FURNITURE, "clothes": CLOTHES,
+    "instruments": INSTRUMENTS, "vehicles": VEHICLES, "trees": TREES, "flowers": FLOWERS, "metals": METALS,
+    "shapes": SHAPES, "sports": SPORTS, "jobs": JOBS, "days": DAYS, "months": MONTHS, "planets": PLANETS,
+}  # fmt: skip
+
+DEMO_WORDS = "hello world cat dog python test apple blue sun code".split()
+NOUNS = sorted({
+    *ANIMALS, *FRUITS, *VEGETABLES, *DRINKS, *TOOLS, *FURNITURE, *CLOTHES, *INSTRUMENTS, *VEHICLES, *TREES, *FLOWERS,
+    *METALS, *SHAPES, *NATURE, *THINGS,
+})  # fmt: skip
+REPEATABLE_WORDS = sorted(
+    {*NOUNS, *COLOURS, *SPORTS, *JOBS, *ABSTRACT, *ADJECTIVES, *VERBS, *ADVERBS} - set(HELD_OUT_WORDS)
+)
+"""Words that training repeats N times; disjoint from HELD_OUT_WORDS."""
