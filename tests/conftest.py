@@ -1,0 +1,46 @@
+"""Fixtures that every test may use, and a closing count of skipped tests, so that a quiet skip cannot pass for a pass."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+_MATERIALS_VARIABLE = "LATENTEXT_MATERIALS"
+_DEFAULT_MATERIALS = Path(__file__).resolve().parents[2] / "shared" / "materials"
+
+
+@pytest.fixture(scope="session")
+def materials() -> Path:
+    """The folder of real models, tokenizers and prompts; absent where nobody promised it, the test is skipped."""
+    promised = os.environ.get(_MATERIALS_VARIABLE)
+    folder = Path(promised) if promised else _DEFAULT_MATERIALS
+    if not folder.is_dir():
+        if promised:
+            pytest.fail(f"{_MATERIALS_VARIABLE} names no folder: {folder}", pytrace=False)
+        pytest.skip(f"no test materials; set {_MATERIALS_VARIABLE}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stories260k(materials: Path) -> Path:
+    """A real pretrained Llama of 260,032 parameters."""
+    return materials / "models" / "stories260k"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests were skipped, and why."""
+    reasons = Counter(_skip_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    terminalreporter.section("skipped tests")
+    terminalreporter.write_line(f"{reasons.total()} skipped")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count:6d}  {reason}")
+
+
+def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """A skipped test's long representation is (file, line, "Skipped: reason"); an expected failure's is not."""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return str(getattr(report, "wasxfail", "") or report.longrepr)
