@@ -1,0 +1,60 @@
+# Needs Python 3.11 or newer and make; every target sets up the virtual environment it runs in. Set-up is done once, and
+# again only when pyproject.toml or constraints.txt changes: the stamp file, written last, says that it is complete.
+
+VENV ?= .venv
+EXTRAS := dev,api,probes,represent,report,rewards
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+TESTS ?= tests
+
+.PHONY: help install demo test test-fast lint format clean
+
+help:
+	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
+	@echo "make test       ruff, mypy and all tests"
+	@echo "make test-fast  the tests without the slow ones; TESTS=tests/cli picks a folder"
+	@echo "make lint       ruff and mypy"
+	@echo "make format     let ruff rewrite the layout of the code"
+	@echo "make clean      remove the virtual environment and all caches (datasets stay)"
+
+install: $(STAMP)
+
+# torch goes first and by itself: no other package's wishes can then move pip from a CPU build to a CUDA one.
+# A name such as python3.12 may exist and not run (version managers leave such names), so each is tried.
+$(STAMP): pyproject.toml constraints.txt
+	@if [ ! -x $(BIN)/python ]; then \
+	  for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then echo "make: no Python 3.11 or newer found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 2; fi; \
+	  echo "Setting up $(VENV) with $$($$python --version)"; \
+	  $$python -m venv $(VENV) || { rm -rf $(VENV); echo "make: $$python cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }; \
+	fi
+	@echo "Installing torch (once; the largest download)"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@echo "Installing latentext and the packages of constraints.txt (once)"
+	@$(PIP) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/latentext demo
+
+test: lint
+	$(BIN)/python -m pytest $(TESTS)
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
