@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and a closing count of skipped tests, so that a quiet skip cannot pass for a pass."""
+"""Fixtures that every test may use, no network, no keys, and a closing count of skips: a skip must not pass for a pass."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
+# Hugging Face reads these when it is imported, so a fixture would come too late.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 _MATERIALS_VARIABLE = "LATENTEXT_MATERIALS"
 _DEFAULT_MATERIALS = Path(__file__).resolve().parents[2] / "shared" / "materials"
@@ -28,6 +32,13 @@ def materials() -> Path:
 def stories260k(materials: Path) -> Path:
     """A real pretrained Llama of 260,032 parameters."""
     return materials / "models" / "stories260k"
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's own keys out of the tests: one that needs a key sets an invented one."""
+    for name in ("HF_TOKEN", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
