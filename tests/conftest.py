@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, no network, no keys, and a closing count of skips: a skip must not pass for a pass."""
+"""Fixtures for all tests, no network, no keys, and a closing count of skips: a skip must not pass for a pass."""
 
 from __future__ import annotations
 
