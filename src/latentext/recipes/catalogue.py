@@ -1,0 +1,34 @@
+"""The shipped specs by name: ``length/same_prompt`` is the file `recipes/length/same_prompt.yaml`.
+
+The files live once, in the folder `recipes/` at the top of the repository, where people look for something to copy. An
+editable install reads them there; a wheel carries the same folder inside the package (see force-include in
+pyproject.toml).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def recipe_folder() -> Path:
+    """The folder of recipes of this installation."""
+    packaged = _PACKAGE / "recipes" / "specs"
+    return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """All recipes, as ``folder/name``, sorted.
+
+    Example:
+        >>> "length/same_prompt" in recipe_names()
+        True
+    """
+    folder = recipe_folder()
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def recipe_path(name: str) -> Path | None:
+    """The file of a recipe, or None if there is none of that name."""
+    return recipe_folder() / f"{name}.yaml" if name in recipe_names() else None
