@@ -1,0 +1,1 @@
+"""The dataset directory: layout, receipts, atomic files, lazy reading, splits, verification, exports."""

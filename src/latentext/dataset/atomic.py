@@ -1,0 +1,204 @@
+"""Files that appear under their name complete, or not at all.
+
+A run may be killed at any instant, so no reader may ever meet half a file under a final name. A file is written in
+the folder where it belongs under a name that begins with "." (all readers pass over those), synced, and renamed;
+then the folder is synced, so that the rename outlives a power cut too. Size and sha256 are computed from the bytes on
+their way to the disk: they are what a receipt states, and reading the file back would only tell what the disk made
+of it.
+
+What a killed process leaves under a temporary name is removed by `sweep`. The name says who writes it: a temporary
+of a living process on this machine is never touched, one of a dead process goes at once, one of another machine (of
+which nothing can be asked) when nobody has written to it for a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from latentext.dataset import filesystem
+
+_BUFFER_BYTES = 1 << 20
+_ABANDONED_AFTER_SECONDS = 24 * 3600
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}\.tmp")
+
+
+class PendingFile:
+    """A file being written beside its place: `write`, then `commit` or `discard`.
+
+    It has as much of Python's file interface as pyarrow needs to write into it. Use `atomic_file` unless several
+    files must appear together, as the parts of one shard's states do.
+
+    Attributes:
+        path: where the file will stand.
+        size: bytes written so far.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.size = 0
+        self._temporary = path.with_name(temporary_name(path.name))
+        self._hash = hashlib.sha256()
+        self._buffer = bytearray()
+        self._descriptor: int | None = filesystem.create(self._temporary)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes written so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    @property
+    def closed(self) -> bool:
+        return self._descriptor is None
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take all of `data`; small pieces are gathered before they go to the disk."""
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        self.size += len(view)
+        if len(self._buffer) + len(view) > _BUFFER_BYTES:
+            self.flush()
+        if len(view) > _BUFFER_BYTES:
+            filesystem.write(self._open_descriptor(), view, self.path)
+        else:
+            self._buffer += view
+        return len(view)
+
+    def flush(self) -> None:
+        """Hand what is gathered to the operating system."""
+        if self._buffer:
+            filesystem.write(self._open_descriptor(), self._buffer, self.path)
+            self._buffer.clear()
+
+    def finish(self) -> None:
+        """Bring all bytes to the disk and close; the file keeps its temporary name until `commit`."""
+        if self._descriptor is None:
+            return
+        self.flush()
+        filesystem.sync(self._descriptor, self.path)
+        descriptor, self._descriptor = self._descriptor, None
+        filesystem.close(descriptor, self.path)
+
+    def commit(self) -> None:
+        """Finish, and give the file its name for good."""
+        self.finish()
+        filesystem.replace(self._temporary, self.path)
+        filesystem.sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Remove the temporary file; a file that stood under the final name is left as it was."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        filesystem.remove(self._temporary)
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise ValueError(f"{self.path.name} is already finished")
+        return self._descriptor
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[PendingFile]:
+    """Write a file that appears under `path` when the block ends, and not at all when it raises.
+
+    Raises:
+        DiskFullError: the disk is full; nothing stands under `path` that was not there before.
+        DatasetError: the folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "greeting.txt")
+        >>> with atomic_file(path) as file:
+        ...     _ = file.write(b"hello")
+        >>> path.read_text(), file.size, file.sha256[:8]
+        ('hello', 5, '2cf24dba')
+    """
+    file = PendingFile(path)
+    try:
+        yield file
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole small file atomically."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is unfinished work, which readers pass over."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def temporary_name(name: str) -> str:
+    """A name for unfinished work on `name`, which tells whose work it is and is never given twice."""
+    return f".{name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+def sweep(directory: Path) -> list[Path]:
+    """Remove what dead processes left under temporary names, in `directory` and below; return what was removed.
+
+    Symbolic links are not followed. Safe while other processes write to the directory.
+    """
+    removed = []
+    for folder, folder_names, file_names in os.walk(directory, followlinks=False):
+        for name in [*folder_names, *file_names]:
+            path = Path(folder, name)
+            if is_temporary(name) and _is_abandoned(path):
+                if name in folder_names:
+                    folder_names.remove(name)
+                    filesystem.remove_folder(path)
+                else:
+                    filesystem.remove(path)
+                removed.append(path)
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    written_by = _TEMPORARY.fullmatch(path.name)
+    try:
+        idle_seconds = time.time() - path.lstat().st_mtime
+    except FileNotFoundError:  # Its writer finished between our listing and this look.
+        return False
+    if written_by is None:
+        return False
+    on_this_machine = written_by["machine"] == _machine()
+    return (on_this_machine and not _is_alive(int(written_by["process"]))) or idle_seconds > _ABANDONED_AFTER_SECONDS
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # Another user's process: it exists.
+        return True
+    return True
+
+
+def _machine() -> str:
+    """Eight hexadecimal digits that stand for this machine (a host name does not belong in a dataset)."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]

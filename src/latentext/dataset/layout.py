@@ -1,0 +1,162 @@
+"""Where everything lies in a dataset directory: names and nothing but names.
+
+    records/s0000-0031/00000.parquet       00000.receipt.json
+    scores/<name>/00000.parquet            …
+    states/<capture>/00000-000.safetensors …            stage.json
+    pairs/<validator>/00000.parquet        …
+
+A *stage* is named by its folder, relative to the directory (``"states/final_norm"``). Names that do not fit these
+patterns exactly are not ours: listings pass over them, so that a stray copy, a temporary file or a symbolic link
+never becomes data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+FORMAT_VERSION = 1
+"""Version of the directory's format; a directory with a higher one is refused."""
+
+SPEC = "spec.yaml"
+PROVENANCE = "provenance.json"
+METADATA = "metadata.json"
+FAILURES = "failures.jsonl"
+README = "README.md"
+STAGE = "stage.json"
+
+KINDS = ("records", "scores", "states", "pairs")
+"""The kinds of stages, in the order in which they can depend on each other."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+_SAMPLES = re.compile(r"s(\d{4}|[1-9]\d{4,})-(\d{4}|[1-9]\d{4,})")
+_SHARD = r"(\d{5}|[1-9]\d{5,})"
+_RECEIPT_FILE = re.compile(rf"{_SHARD}\.receipt\.json")
+_DATA_FILE = re.compile(rf"{_SHARD}(?:\.parquet|-(\d{{3}}|[1-9]\d{{3,}})\.safetensors)")
+
+
+def records_folder(samples: range) -> str:
+    """Folder of the records that hold these sample indices.
+
+    Example:
+        >>> records_folder(range(0, 32))
+        'records/s0000-0031'
+    """
+    if samples.step != 1 or samples.start < 0 or not samples:
+        raise ValueError(f"sample indices must be consecutive and not empty, not {samples}")
+    return f"records/s{samples.start:04d}-{samples.stop - 1:04d}"
+
+
+def samples_of(records_folder: str) -> range:
+    """The sample indices that a records folder holds.
+
+    Example:
+        >>> samples_of("records/s0000-0031")
+        range(0, 32)
+    """
+    match = _SAMPLES.fullmatch(records_folder.removeprefix("records/"))
+    if match is None:
+        raise ValueError(f"not a records folder: {records_folder!r}")
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def scores_folder(name: str) -> str:
+    """Folder of a reward's scores; `name` is the reward's name and 8 hex digits of what decides it."""
+    return f"scores/{_checked(name)}"
+
+
+def states_folder(capture_name: str) -> str:
+    """Folder of a capture's hidden states."""
+    return f"states/{_checked(capture_name)}"
+
+
+def pairs_folder(name: str) -> str:
+    """Folder of a validator's results."""
+    return f"pairs/{_checked(name)}"
+
+
+def receipt_name(shard_number: int) -> str:
+    """File name of a shard's receipt: ``00000.receipt.json``."""
+    return f"{shard_number:05d}.receipt.json"
+
+
+def table_name(shard_number: int) -> str:
+    """File name of a shard's rows: ``00000.parquet``."""
+    return f"{shard_number:05d}.parquet"
+
+
+def part_name(shard_number: int, part_number: int) -> str:
+    """File name of one part of a shard's states: ``00000-000.safetensors``."""
+    return f"{shard_number:05d}-{part_number:03d}.safetensors"
+
+
+def shard_of(file_name: str) -> int | None:
+    """The shard that a receipt or data file belongs to, or None for any other name.
+
+    Example:
+        >>> shard_of("00012-003.safetensors"), shard_of("00012.receipt.json"), shard_of("copy of 00012.parquet")
+        (12, 12, None)
+    """
+    match = _RECEIPT_FILE.fullmatch(file_name) or _DATA_FILE.fullmatch(file_name)
+    return int(match[1]) if match else None
+
+
+def is_data_file(file_name: str) -> bool:
+    """Whether this is the name of a file of rows."""
+    return _DATA_FILE.fullmatch(file_name) is not None
+
+
+def is_stage(stage: str) -> bool:
+    """Whether this is a stage's folder, relative to the directory; anything that leads out of it is not.
+
+    Example:
+        >>> is_stage("states/final_norm"), is_stage("states/../../home")
+        (True, False)
+    """
+    kind, _, name = stage.partition("/")
+    return kind in KINDS and bool((_SAMPLES if kind == "records" else _NAME).fullmatch(name))
+
+
+def list_stages(root: Path, kind: str | None = None) -> list[str]:
+    """The stages present in a directory, as relative folder names; records in the order of their samples.
+
+    Symbolic links are passed over: a dataset is what lies inside its directory.
+    """
+    kinds = KINDS if kind is None else (kind,)
+    stages = [f"{one_kind}/{name}" for one_kind in kinds for name in _folder_names(root / one_kind)]
+    return sorted(filter(is_stage, stages), key=_stage_order)
+
+
+def list_captures(root: Path) -> list[str]:
+    """Names of the captures present in a directory."""
+    return [stage.removeprefix("states/") for stage in list_stages(root, "states")]
+
+
+def list_shards(root: Path, stage: str) -> list[int]:
+    """Numbers of the shards that have a receipt, ascending; whether it can be trusted is not looked at."""
+    if (root / stage).is_symlink() or not (root / stage).is_dir():
+        return []
+    with os.scandir(root / stage) as entries:
+        matches = [_RECEIPT_FILE.fullmatch(e.name) for e in entries if e.is_file(follow_symlinks=False)]
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _folder_names(folder: Path) -> list[str]:
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _stage_order(stage: str) -> tuple[int, int, str]:
+    kind, name = stage.split("/", 1)
+    return KINDS.index(kind), samples_of(stage).start if kind == "records" else 0, name
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot name a folder: use letters, digits and _ . + -, beginning with a letter or digit"
+        )
+    return name

@@ -1,0 +1,110 @@
+"""What a stage says of itself: ``stage.json`` in its folder, written before its first shard.
+
+Receipts say what a shard is; this file says what all shards of a stage have in common, so that a reader knows the
+sites and widths of a capture before (and even if never) a shard of it exists. Records need none: their folder's name
+and the spec say everything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from latentext.dataset import filesystem, layout
+from latentext.dataset.sealed import read_sealed, write_sealed
+from latentext.errors import DatasetError
+from latentext.spec import DType, Frozen, Pool, Positions
+
+
+class StatesStage(Frozen):
+    """A capture: which hidden states, of which samples, where and how.
+
+    Attributes:
+        samples: first sample index and one past the last, as in ``range(*samples)``.
+        sites: names of the sites, in the order asked for.
+        pool: ``("none",)`` for a row per position, else the poolings, one row a text.
+        dtype: type in which the states are stored.
+        how: captured while the texts were written (inflight), or in a second pass over their ids (replay).
+        widths: length of a state by tensor name: the site, or ``site:pool`` where pooled.
+        num_layers: hidden states per position in the seeds' sense: blocks + 1.
+        huggingface_indices: the ``hidden_states`` index of each site, in the order of `sites`.
+        settings: what else decided the result (attention, versions, ...): JSON values.
+    """
+
+    format_version: int = layout.FORMAT_VERSION
+    samples: tuple[int, int]
+    sites: tuple[str, ...]
+    positions: Positions
+    pool: tuple[Pool, ...]
+    dtype: DType
+    how: str
+    widths: dict[str, int] = Field(min_length=1)
+    num_layers: int = Field(ge=1)
+    huggingface_indices: tuple[int, ...]
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def pooled(self) -> bool:
+        return self.pool != ("none",)
+
+    def tensor_name(self, site: str, pool: Pool = "none") -> str:
+        """Name of the tensor that holds a site, as it is or pooled."""
+        return site if pool == "none" else f"{site}:{pool}"
+
+
+class ScoresStage(Frozen):
+    """A reward's scores: which samples were scored, what the columns are, and what decides the numbers.
+
+    Attributes:
+        reward: the reward's name, as in the spec.
+        columns: numbers that every text gets, by name.
+        settings: what decides them (model, revision, options, ...): JSON values.
+    """
+
+    format_version: int = layout.FORMAT_VERSION
+    reward: str
+    samples: tuple[int, int]
+    columns: tuple[str, ...] = Field(min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class PairsStage(Frozen):
+    """A validation of pairs: which validator, and what decides its verdicts."""
+
+    format_version: int = layout.FORMAT_VERSION
+    validator: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+AnyStage = StatesStage | ScoresStage | PairsStage
+Stage = TypeVar("Stage", bound=AnyStage)
+
+
+def write_stage(root: Path, stage: str, declared: AnyStage) -> None:
+    """Make the stage's folder and write its ``stage.json``.
+
+    Raises:
+        DatasetError: the folder already declares something else; two captures cannot share a name.
+    """
+    path = root / stage / layout.STAGE
+    filesystem.make_folder(path.parent)
+    if path.exists() and read_stage(root, stage, type(declared)) != declared:
+        raise DatasetError(f"{stage} already holds something else", where=str(path), remedy="choose another name")
+    if not path.exists():
+        write_sealed(path, declared.model_dump(mode="json"))
+
+
+def read_stage(root: Path, stage: str, model: type[Stage]) -> Stage:
+    """What a stage declares, its hash checked.
+
+    Raises:
+        DatasetError: the file is missing, damaged, of a newer format, or declares a stage of another kind.
+    """
+    path = root / stage / layout.STAGE
+    fields = read_sealed(path)
+    try:
+        return model.model_validate({name: value for name, value in fields.items() if name != "sha256"})
+    except ValidationError as error:
+        raise DatasetError(f"does not declare {model.__name__}: {error.errors()[0]['msg']}", where=str(path)) from error
