@@ -36,6 +36,14 @@ class SpecError(LatentextError):
     exit_code = 2
 
 
+class ArgumentError(SpecError, ValueError):
+    """An argument of a Python function is not usable; a ValueError too, which is what Python callers look for."""
+
+
+class PromptError(SpecError):
+    """One prompt cannot be used. Inside a plan it becomes that request's `Failure`, and the others go on."""
+
+
 class CredentialsError(LatentextError):
     """A key or token is missing or was refused."""
 

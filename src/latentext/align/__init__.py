@@ -1,0 +1,46 @@
+"""Value-aligned sampling: a bank of scored samples made once, any λ after.
+
+`Bank` holds the rewards; `tilt`, `best_of` and `pareto_smooth` weigh its samples, `draw` picks them, `diagnose` says what
+came of it; `solve` finds λ for target levels (after `reach`), `cross_validate` checks it on held-out prompts, `sweep`
+traces the frontier. The theory, with its limits, is docs/align.md.
+"""
+
+from latentext.align.bank import Bank, bank_of_rows
+from latentext.align.best import best_of, best_of_n_divergence
+from latentext.align.diagnosis import Diagnosis, describe, diagnose, diagnose_weights
+from latentext.align.drawing import draw
+from latentext.align.frontier import FrontierPoint, sweep
+from latentext.align.held_out import HeldOut, cross_validate
+from latentext.align.palette import Solution, solve, solve_levels
+from latentext.align.reachability import Reach, reach
+from latentext.align.smoothing import pareto_smooth
+from latentext.align.targets import Target, parse_target, parse_targets, target_levels
+from latentext.align.weights import Weights, tilt
+
+__all__ = [
+    "Bank",
+    "Diagnosis",
+    "FrontierPoint",
+    "HeldOut",
+    "Reach",
+    "Solution",
+    "Target",
+    "Weights",
+    "bank_of_rows",
+    "best_of",
+    "best_of_n_divergence",
+    "cross_validate",
+    "describe",
+    "diagnose",
+    "diagnose_weights",
+    "draw",
+    "pareto_smooth",
+    "parse_target",
+    "parse_targets",
+    "reach",
+    "solve",
+    "solve_levels",
+    "sweep",
+    "target_levels",
+    "tilt",
+]
