@@ -6,7 +6,7 @@ EXTRAS := dev,api,probes,represent,report,rewards
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-TESTS ?= tests
+TESTS ?= src tests
 
 .PHONY: help install demo test test-fast lint format clean
 
