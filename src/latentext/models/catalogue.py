@@ -1,7 +1,7 @@
 """Models by name with their number of parameters: enough to say, before anything is downloaded, what would fit.
 
-Any Hugging Face id or folder can be run; the list here only spares a newcomer the search. Parameters are counted from the
-headers of weight files where they are on this machine, and are the published numbers where they are not.
+Any Hugging Face id or folder can be run; the list here only spares a newcomer the search. Parameters are counted from
+the headers of weight files where they are on this machine, and are the published numbers where they are not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stages over shards: what turns a spec into a dataset directory, and continues one that was interrupted.
 
-``latentext.run(spec)`` is how a run is started from Python, and ``latentext.run`` is also this package: whichever of its
-modules is imported first, Python then binds that name to the package. So the package itself can be called.
+``latentext.run(spec)`` is how a run is started from Python, and ``latentext.run`` is also this package: whichever of
+its modules is imported first, Python then binds that name to the package. So the package itself can be called.
 """
 
 from __future__ import annotations

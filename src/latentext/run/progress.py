@@ -1,7 +1,7 @@
-"""What a run says while it works: a bar on a terminal, plain lines in a pipe or log, and `status.json` for other programs.
+"""What a run says while it works: a bar on a terminal, plain lines in a pipe, and `status.json` for other programs.
 
-A runner knows only the four calls of `Progress`; who watches is decided by whoever starts it. Progress is for people and
-never decides anything: what is done is read from the receipts, so a lost or stale `status.json` costs nothing.
+A runner knows only the four calls of `Progress`; who watches is decided by whoever starts it. Progress is for people
+and never decides anything: what is done is read from the receipts, so a lost or stale `status.json` costs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 from latentext.dataset.atomic import atomic_file
@@ -198,8 +199,8 @@ class RichProgress:
 class StatusFile:
     """Passes everything on to another progress and keeps `status.json` in the dataset directory up to date.
 
-    The file is written whole and renamed, so that a reader never sees half of it, and at most once every `every` seconds.
-    Its fields: state (running or ended), stage, requests {total, done}, tokens, tokens_per_second, seconds,
+    The file is written whole and renamed, so that a reader never sees half of it, and at most once in `every`
+    seconds. Its fields: state (running or ended), stage, requests {total, done}, tokens, tokens_per_second, seconds,
     seconds_left (null while unknown) and note (the last one). Counts of tokens and seconds are of this process.
     """
 
