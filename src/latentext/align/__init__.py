@@ -1,8 +1,8 @@
 """Value-aligned sampling: a bank of scored samples made once, any λ after.
 
-`Bank` holds the rewards; `tilt`, `best_of` and `pareto_smooth` weigh its samples, `draw` picks them, `diagnose` says what
-came of it; `solve` finds λ for target levels (after `reach`), `cross_validate` checks it on held-out prompts, `sweep`
-traces the frontier. The theory, with its limits, is docs/align.md.
+`Bank` holds the rewards; `tilt`, `best_of` and `pareto_smooth` weigh its samples, `draw` picks them, `diagnose` says
+what came of it; `solve` finds λ for target levels (after `reach`), `cross_validate` checks it on held-out prompts,
+`sweep` traces the frontier. The theory, with its limits, is docs/align.md.
 """
 
 from latentext.align.bank import Bank, bank_of_rows
