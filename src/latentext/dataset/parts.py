@@ -65,7 +65,7 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part whose header was read and checked: `rows` texts' positions, and the tensors by name."""
+    """A part whose header was read and checked: its number of rows, and its tensors by name."""
 
     path: Path
     rows: int
@@ -88,7 +88,8 @@ class Part:
         if stored.size == 0:
             return np.empty(stored.shape, stored.numpy_dtype)
         try:
-            return np.memmap(self.path, stored.numpy_dtype, "r", stored.offset, stored.shape)
+            # As a plain array, which keeps the map alive: slices of the memmap subclass cost more than their bytes.
+            return np.asarray(np.memmap(self.path, stored.numpy_dtype, "r", stored.offset, stored.shape))
         except (OSError, ValueError) as error:
             raise DatasetError(f"cannot be mapped ({error})", where=str(self.path)) from error
 

@@ -79,7 +79,7 @@ class PairsStage(Frozen):
 
 
 AnyStage = StatesStage | ScoresStage | PairsStage
-Stage = TypeVar("Stage", bound=AnyStage)
+Stage = TypeVar("Stage", bound=Frozen)
 
 
 def write_stage(root: Path, stage: str, declared: AnyStage) -> None:

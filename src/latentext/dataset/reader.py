@@ -1,0 +1,296 @@
+"""Reading a dataset: `open` a directory, and take records and states from it without loading what is not asked for.
+
+A reader sees finished shards only, each checked by its receipt; a directory whose run still goes on can be read. What
+is damaged raises, with the file's name: rows that silently go missing would be worse than none. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+from pydantic import ValidationError
+
+from latentext.dataset import layout
+from latentext.dataset.captures import choose
+from latentext.dataset.receipts import Distrust, Receipt, check_shard
+from latentext.dataset.records import read_records
+from latentext.dataset.scores import read_scores
+from latentext.dataset.splits import split_records
+from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
+from latentext.dataset.states_view import ShardParts, StatesView
+from latentext.errors import DatasetError
+from latentext.spec import Pool, Positions, Spec, SplitSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Texts = dict[tuple[int, int], npt.NDArray[np.int32]]
+
+
+def open(directory: str | Path) -> Dataset:
+    """Open a dataset directory for reading.
+
+    Raises:
+        DatasetError: there is no dataset, or it was made by a newer version.
+
+    Example:
+        >>> data = open("data/same_prompt")                                             # doctest: +SKIP
+        >>> data.records(["text", "finish_reason"], split="val").num_rows               # doctest: +SKIP
+        45
+        >>> states = data.states("final_norm")                                          # doctest: +SKIP
+        >>> states.shape, states[states.text(0)].shape, states.rows["remaining"][0]     # doctest: +SKIP
+        ((13122, 128), (11, 128), 10)
+    """
+    root = Path(directory)
+    if not (root / layout.SPEC).is_file():
+        raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}")
+    dataset = Dataset(root, _read_spec(root / layout.SPEC))
+    version = dataset.provenance.get("format_version")
+    if isinstance(version, int) and version > layout.FORMAT_VERSION:
+        what = f"written in format version {version}, this latentext reads up to {layout.FORMAT_VERSION}"
+        raise DatasetError(what, where=str(root), remedy="update latentext")
+    return dataset
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset directory as it stands: finished shards, by their receipts. Receipts are read once, on first use.
+
+    Attributes:
+        directory: where it lies.
+        spec: the resolved spec it was made from.
+    """
+
+    directory: Path
+    spec: Spec = field(repr=False)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """Counts and facts as ``metadata.json`` has them; empty before it is first written."""
+        return _read_json(self.directory / layout.METADATA)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Model revision, hashes, device and versions, as ``provenance.json`` has them."""
+        return _read_json(self.directory / layout.PROVENANCE)
+
+    @property
+    def plan_count(self) -> int:
+        """Number of requests in the plan; before ``metadata.json`` is written, those of the finished shards."""
+        finished = max((receipt.stop for receipts in self._record_receipts for receipt in receipts.values()), default=0)
+        return int(self.metadata.get("counts", {}).get("requests", finished))
+
+    @cached_property
+    def captures(self) -> dict[str, StatesStage]:
+        """What was captured, by name: sites, positions, pool, dtype of each."""
+        names = layout.list_captures(self.directory)
+        return {
+            name: read_stage(self.directory, layout.states_folder(name), StatesStage)
+            for name in names
+            if (self.directory / layout.states_folder(name) / layout.STAGE).exists()
+        }
+
+    @cached_property
+    def rewards(self) -> dict[str, ScoresStage]:
+        """What was scored, by the name of its folder under ``scores/``."""
+        stages = layout.list_stages(self.directory, "scores")
+        return {stage.split("/", 1)[1]: read_stage(self.directory, stage, ScoresStage) for stage in stages}
+
+    @cached_property
+    def shard_numbers(self) -> list[int]:
+        """Numbers of the shards that have records, ascending."""
+        return sorted({number for receipts in self._record_receipts for number in receipts})
+
+    def records(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+        """Records as one Arrow table in the order of (index, sample): all columns or some, all rows or one split.
+
+        Raises:
+            DatasetError: a file is damaged, or there is no such column or split.
+        """
+        tables = list(self.iter_records(columns))
+        table = pa.concat_tables(tables) if tables else read_records([], columns)
+        if split is None:
+            return table
+        rows = self.split()
+        if split not in rows:
+            raise DatasetError(f"no split {split!r}", remedy=f"splits are: {', '.join(rows)}")
+        return table.take(pa.array(rows[split]))
+
+    def split(self, spec: SplitSpec | None = None) -> dict[str, npt.NDArray[np.int64]]:
+        """Row numbers of `records` by split, as the run's spec (or another) says; see `latentext.dataset.splits`."""
+        return split_records(self, spec)
+
+    def iter_records(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Records shard by shard, in bounded memory, in the same order as `records`."""
+        for number in self.shard_numbers:
+            yield self.shard_records(number, columns)
+
+    def shard_records(self, shard_number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Records of one shard, in the order of (index, sample)."""
+        stages = [
+            s
+            for s, receipts in zip(self._record_stages, self._record_receipts, strict=True)
+            if shard_number in receipts
+        ]
+        paths = [self.directory / stage / layout.table_name(shard_number) for stage in stages]
+        if len(paths) < 2 or columns is None:
+            table = read_records(paths, columns)
+            return table if len(paths) < 2 else table.take(_order(table))
+        table = read_records(paths, list(dict.fromkeys([*columns, "index", "sample"])))
+        return table.take(_order(table)).select(list(columns))
+
+    def scores(self, reward: str) -> pa.Table:
+        """Scores of one reward, in the order of (index, sample): `index`, `sample`, and its columns.
+
+        `reward` is the name of its folder, or the reward's own name where that is unique.
+
+        Raises:
+            DatasetError: there are no such scores; those that are there are named.
+        """
+        names = [name for name, stage in self.rewards.items() if reward in (name, stage.reward)]
+        if len(names) != 1:
+            what = "no scores" if not names else "more than one set of scores"
+            raise DatasetError(f"{what} of {reward!r}", remedy=f"scores are: {', '.join(self.rewards) or 'none'}")
+        stage = layout.scores_folder(names[0])
+        paths = [self.directory / stage / layout.table_name(number) for number in self._receipts(stage)]
+        return read_scores(paths)
+
+    def to_pandas(self, split: str | None = None) -> pd.DataFrame:
+        """Records as a pandas DataFrame: variables become columns, messages lists, usage two columns.
+
+        A variable named like another column is called ``variables.<name>``.
+        """
+        frame = self.records(split=split).flatten().to_pandas()
+        frame = frame.rename(columns=lambda name: name.removeprefix("usage."))
+        frame["messages"] = frame["messages"].map(json.loads)
+        rows = [json.loads(text) for text in frame.pop("variables")]
+        for position, name in enumerate(dict.fromkeys(name for row in rows for name in row)):
+            column = name if name not in frame.columns else f"variables.{name}"
+            frame.insert(3 + position, column, [row.get(name) for row in rows])
+        return frame
+
+    def states(
+        self,
+        site: str | int,
+        positions: Positions | None = None,
+        pool: Pool | None = None,
+        capture: str | None = None,
+    ) -> StatesView:
+        """States of one site as an array on the disk [N, width]; `site` is a name or a Hugging Face index.
+
+        Samples that were captured later are joined. See `latentext.dataset.captures.choose` for what is taken where
+        several captures hold the site.
+
+        Raises:
+            DatasetError: the site was not captured; those that were are named.
+        """
+        choice = choose(self.captures, site, positions, pool, capture)
+        shards: dict[int, ShardParts] = {}
+        for name in choice.captures:
+            stage = layout.states_folder(name)
+            for number, receipt in self._receipts(stage).items():
+                parts = tuple((self.directory / stage / file.name, file.rows) for file in receipt.files)
+                before = shards[number].parts if number in shards else ()
+                shards[number] = ShardParts(number, receipt.start, receipt.stop, before + parts)
+        first = next(iter(choice.captures.values()))
+        in_order = tuple(shards[number] for number in sorted(shards) if shards[number].rows)
+        return StatesView(choice.site, choice.tensor, first.widths[choice.tensor], first.dtype, in_order, self._tokens)
+
+    def record_numbers(self, view: StatesView) -> npt.NDArray[np.int64]:
+        """For each row of `view`, the row number of its text in `records`: carries any column of texts to rows.
+
+        Raises:
+            DatasetError: the view has rows of a text that has no record.
+
+        Example:
+            >>> reasons = data.records(["finish_reason"])["finish_reason"].to_numpy()     # doctest: +SKIP
+            >>> whole = states[reasons[data.record_numbers(states)] == "stop"]            # doctest: +SKIP
+        """
+        records = self.records(["index", "sample"])
+        places = _place(records["index"].to_numpy(), records["sample"].to_numpy())
+        numbers = [_find(places, _place(shard.rows["index"], shard.rows["sample"])) for shard in view.shards()]
+        return np.concatenate(numbers) if numbers else np.empty(0, np.int64)
+
+    @cached_property
+    def _record_stages(self) -> list[str]:
+        stages = layout.list_stages(self.directory, "records")
+        for before, after in pairwise(stages):
+            if layout.samples_of(before).stop > layout.samples_of(after).start:
+                raise DatasetError(f"{before} and {after} hold the same samples", where=str(self.directory))
+        return stages
+
+    @cached_property
+    def _record_receipts(self) -> list[dict[int, Receipt]]:
+        return [self._receipts(stage) for stage in self._record_stages]
+
+    def _receipts(self, stage: str) -> dict[int, Receipt]:
+        """The receipts of a stage's finished shards, by shard; one that cannot be believed raises."""
+        receipts = {}
+        for number in layout.list_shards(self.directory, stage):
+            found = check_shard(self.directory, stage, number)
+            if isinstance(found, Distrust):
+                raise DatasetError(found.why, where=str(found.path), remedy="run the same command again to rebuild it")
+            if found is not None:
+                receipts[number] = found
+        return receipts
+
+    def _tokens(self, shard_number: int) -> Texts:
+        table = self.shard_records(shard_number, ["index", "sample", "prompt_token_ids", "token_ids"])
+        return {
+            (row["index"], row["sample"]): np.array([*row["prompt_token_ids"], *row["token_ids"]], np.int32)
+            for row in table.to_pylist()
+        }
+
+
+def _order(table: pa.Table) -> pa.Array:
+    return pc.sort_indices(table, sort_keys=[("index", "ascending"), ("sample", "ascending")])
+
+
+def _place(index: npt.NDArray[Any], sample: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """(index, sample) as one number that orders alike."""
+    return (index.astype(np.int64) << 24) | sample.astype(np.int64)
+
+
+def _find(places: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    numbers = np.searchsorted(places, wanted)
+    missing = numbers == len(places)
+    missing[~missing] = places[numbers[~missing]] != wanted[~missing]
+    if missing.any():
+        first = int(wanted[missing][0])
+        what = f"states of request {first >> 24}, sample {first & 0xFFFFFF} have no record"
+        raise DatasetError(what, remedy="run the same command again")
+    return numbers
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DatasetError("cannot be read as JSON", where=str(path), remedy="run the same command again") from error
+    if not isinstance(value, dict):
+        raise DatasetError("not a JSON object", where=str(path), remedy="run the same command again")
+    return value
+
+
+def _read_spec(path: Path) -> Spec:
+    try:
+        return Spec.model_validate(yaml.safe_load(path.read_bytes()))
+    except (OSError, yaml.YAMLError) as error:
+        raise DatasetError("cannot be read as YAML", where=str(path)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DatasetError(f"{place}: {first['msg']}", where=str(path), remedy="made by another version?") from error
