@@ -7,30 +7,27 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from latentext.align import Bank, cross_validate, diagnose, parse_targets, solve
+from latentext.align import Bank, diagnose, hold_out, parse_targets, solve
 from latentext.errors import SpecError
 
 Simulate = Callable[..., Bank]
 
 
-def test_held_out_levels_meet_the_target_within_two_errors(simulate: Simulate) -> None:
-    bank = simulate(400, 32, seed=1, names=("a", "b"))
-    solution = solve(bank, parse_targets("a=+0.3sd,b=+0.1sd"))
-    found = cross_validate(bank, solution)
-    asked = solution.target - solution.base_levels
-    assert (np.abs(found.shifts - asked) < 2 * found.shift_errors).all()
-    assert (np.abs(found.shifts - asked) > 1e-6).all()  # Not the fit itself.
+def test_held_out_shifts_meet_their_targets_within_two_errors(simulate: Simulate) -> None:
+    bank = simulate(600, 32, seed=1, names=("a", "b"))
+    found = hold_out(bank, solve(bank, parse_targets("a=+0.3sd,b=+0.1")))
+    np.testing.assert_allclose(found.target_shifts, [0.3 * bank.spreads[0], 0.1])
+    assert (np.abs(found.diagnosis.shifts - found.target_shifts) < 2 * found.diagnosis.shift_errors).all()
+    assert (np.abs(found.diagnosis.shifts - found.target_shifts) > 1e-4).all()  # Not the fit itself.
 
 
-def test_every_prompt_is_weighed_by_a_lambda_that_never_saw_it(simulate: Simulate) -> None:
+def test_held_out_prompts_have_no_part_in_lambda(simulate: Simulate) -> None:
     bank = simulate(20, 8, seed=4)
-    found = cross_validate(bank, solve(bank, parse_targets("humor=+0.3")), folds=2, seed=7)
-    halves = np.array_split(np.random.default_rng(7).permutation(20), 2)
-    by_hand = []
-    for training, test in ((bank.take(halves[1]), bank.take(halves[0])), (bank.take(halves[0]), bank.take(halves[1]))):
-        lam = solve(training, parse_targets("humor=+0.3")).lam
-        by_hand.append(diagnose(test, lam, replicates=2).levels[0])
-    assert found.levels[0] == pytest.approx(np.mean(by_hand), abs=1e-6)
+    found = hold_out(bank, solve(bank, parse_targets("humor=+0.3")), share=0.25, seed=7)
+    order = np.random.default_rng(7).permutation(20)
+    lam = solve(bank.take(order[5:]), parse_targets("humor=+0.3")).lam
+    assert found.lam == pytest.approx(lam, rel=1e-6)
+    assert found.diagnosis.levels == pytest.approx(diagnose(bank.take(order[:5]), lam).levels, rel=1e-6)
 
 
 def test_lambda_carries_over_to_another_bank_and_the_pooled_one_falls_short(simulate: Simulate) -> None:
@@ -45,22 +42,23 @@ def test_lambda_carries_over_to_another_bank_and_the_pooled_one_falls_short(simu
 
 
 def test_a_pooled_solution_is_judged_as_sampling_would_use_it(simulate: Simulate) -> None:
-    bank = simulate(300, 32, seed=10)
-    solution = solve(bank, parse_targets("humor=+0.5"), pooled=True)
-    found = cross_validate(bank, solution)
+    bank = simulate(600, 32, seed=10)
+    found = hold_out(bank, solve(bank, parse_targets("humor=+0.5"), pooled=True))
     # Half of the pooled variance lies between prompts, where per-prompt weights cannot move it.
-    assert found.shifts[0] == pytest.approx(0.25, abs=0.03)
+    assert found.diagnosis.shifts[0] == pytest.approx(0.25, abs=0.04)
 
 
-def test_more_folds_than_prompts_allow_are_refused(simulate: Simulate) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.95])
+def test_too_few_prompts_on_either_side_are_refused(simulate: Simulate, share: float) -> None:
     bank = simulate(9, 8, seed=1)
-    with pytest.raises(SpecError, match="9 prompts cannot be dealt into 5 folds"):
-        cross_validate(bank, solve(bank, parse_targets("humor=+0.1")))
+    with pytest.raises(SpecError, match="of 9 prompts cannot be held out"):
+        hold_out(bank, solve(bank, parse_targets("humor=+0.1")), share=share)
 
 
-def test_a_training_part_that_cannot_reach_the_target_is_said() -> None:
+def test_training_prompts_that_cannot_reach_the_target_are_said() -> None:
     rewards = np.zeros((10, 2, 1))
-    rewards[0, 1] = 10.0  # Only the first prompt can move.
+    held_out = np.random.default_rng(0).permutation(10)[0]
+    rewards[held_out, 1] = 10.0  # Only a held-out prompt can move.
     bank = Bank(rewards, ("a",))
-    with pytest.raises(SpecError, match=r"no held-out levels: .* \(on a part of the prompts\)"):
-        cross_validate(bank, solve(bank, parse_targets("a=+0.1")))
+    with pytest.raises(SpecError, match="on a part of the prompts: all samples of a prompt have equal rewards a"):
+        hold_out(bank, solve(bank, parse_targets("a=+0.1")))

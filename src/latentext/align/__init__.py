@@ -1,7 +1,7 @@
 """Value-aligned sampling: a bank of scored samples made once, any λ after.
 
 `Bank` holds the rewards; `tilt`, `best_of` and `pareto_smooth` weigh its samples, `draw` picks them, `diagnose` says
-what came of it; `solve` finds λ for target levels (after `reach`), `cross_validate` checks it on held-out prompts,
+what came of it; `solve` finds λ for target levels (after `reach`), `hold_out` checks it on held-out prompts,
 `sweep` traces the frontier. The theory, with its limits, is docs/align.md.
 """
 
@@ -10,7 +10,7 @@ from latentext.align.best import best_of, best_of_n_divergence
 from latentext.align.diagnosis import Diagnosis, describe, diagnose, diagnose_weights
 from latentext.align.drawing import draw
 from latentext.align.frontier import FrontierPoint, sweep
-from latentext.align.held_out import HeldOut, cross_validate
+from latentext.align.held_out import HeldOut, hold_out
 from latentext.align.palette import Solution, solve, solve_levels
 from latentext.align.reachability import Reach, reach
 from latentext.align.smoothing import pareto_smooth
@@ -29,11 +29,11 @@ __all__ = [
     "bank_of_rows",
     "best_of",
     "best_of_n_divergence",
-    "cross_validate",
     "describe",
     "diagnose",
     "diagnose_weights",
     "draw",
+    "hold_out",
     "pareto_smooth",
     "parse_target",
     "parse_targets",
