@@ -1,0 +1,171 @@
+"""From the name of a model to its files, and from its files to an identity.
+
+A model is what its configuration and weights are, not where they lie: the identity is a hash of contents, so a copied
+folder, another path or a hub cache on another disk resume the same run. A remote model has nothing but its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gaierror
+
+from dotenv import dotenv_values, find_dotenv
+
+from latentext.errors import CredentialsError, LatentextError, SpecError
+from latentext.spec import ModelSpec
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).resolve().parent / "tiny"
+REMOTE_ENGINES = frozenset({"openai", "openai-batch"})
+
+_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+_LOOKS_LIKE_A_PATH = re.compile(r"[.~/\\]|.*[/\\].*[/\\]|.*\\")
+_WEIGHTS = ("*.safetensors", "*.bin")
+_HASH_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model is loaded from.
+
+    Attributes:
+        name: the name as the user gave it.
+        path_or_id: a folder or a Hugging Face id, as `from_pretrained` takes it.
+        revision: a branch, tag or commit of the hub; None for the newest, and for folders.
+        local: whether `path_or_id` is a folder.
+    """
+
+    name: str
+    path_or_id: str
+    revision: str | None
+    local: bool
+
+
+def resolve_model(name: str, revision: str | None = None) -> ModelSource:
+    """Find what `name` means: ``tiny`` is the packaged model, then come existing folders, then Hugging Face ids.
+
+    Raises:
+        SpecError: the name is neither a folder with a config.json nor shaped like a hub id.
+
+    Example:
+        >>> resolve_model("tiny").local, resolve_model("meta-llama/Llama-3.2-1B").local
+        (True, False)
+    """
+    if name == TINY:
+        return ModelSource(name, str(TINY_FOLDER), None, local=True)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise SpecError("the folder holds no config.json", where=f"model {name}", remedy="name a folder of a model")
+        return ModelSource(name, str(folder), None, local=True)
+    if _LOOKS_LIKE_A_PATH.match(name) or not _HUB_ID.fullmatch(name):
+        raise SpecError("no such folder", where=f"model {name}", remedy="give a folder, a Hugging Face id, or tiny")
+    return ModelSource(name, name, revision, local=False)
+
+
+def model_identity(model: ModelSpec) -> str:
+    """What stands for the model in request keys: the hash of its files, or the name where an engine is remote."""
+    if model.engine in REMOTE_ENGINES:
+        return model.name
+    return model_fingerprint(resolve_model(model.name, model.revision))
+
+
+def model_fingerprint(source: ModelSource) -> str:
+    """Sha256 (64 hex digits) over config.json and all weight files, by content; hub files are fetched where absent.
+
+    Raises:
+        SpecError, CredentialsError: the hub has no such model, or does not give it out, or cannot be reached.
+    """
+    folder = Path(source.path_or_id) if source.local else _hub_snapshot(source)
+    total = hashlib.sha256(b"latentext model 1\n")
+    for path in _identifying_files(folder):
+        total.update(f"{path.relative_to(folder).as_posix()} {_content_sha256(path)}\n".encode())
+    return total.hexdigest()
+
+
+def hub_token() -> str | None:
+    """The Hugging Face token: HF_TOKEN of the environment, else of a `.env` file here or in a folder above."""
+    return os.environ.get("HF_TOKEN") or dotenv_values(find_dotenv(usecwd=True)).get("HF_TOKEN")
+
+
+def hub_error(error: Exception, name: str, kind: str = "model") -> LatentextError:
+    """The one-line error for what loading `name` raised: gated, unknown, no network, or unreadable files.
+
+    Transformers wraps the hub's own errors in OSError, so the whole chain of causes is looked at.
+    """
+    from huggingface_hub import errors as hub
+
+    where = f"{kind} {name}"
+    chain = list(_causes(error))
+    if any(isinstance(link, hub.GatedRepoError) for link in chain):
+        return CredentialsError(
+            "access is gated",
+            where=where,
+            remedy="accept its licence on huggingface.co and set HF_TOKEN in the environment or in .env",
+            heading="Gated models",
+        )
+    if any(isinstance(link, (hub.RepositoryNotFoundError, hub.RevisionNotFoundError)) for link in chain):
+        return SpecError(
+            f"Hugging Face has no such {kind} or revision, or HF_TOKEN may not see it",
+            where=where,
+            remedy="check the name",
+        )
+    if any(isinstance(link, (hub.LocalEntryNotFoundError, ConnectionError, gaierror, TimeoutError)) for link in chain):
+        return SpecError(
+            "not in the local cache, and Hugging Face cannot be reached",
+            where=where,
+            remedy="go online once, or use local files",
+            heading="No network",
+        )
+    return SpecError(
+        f"cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+        where=where,
+        remedy="check its files",
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _identifying_files(folder: Path) -> list[Path]:
+    """config.json and the weights: of a folder with safetensors those alone, as loaders prefer them."""
+    weights = next((found for pattern in _WEIGHTS if (found := sorted(folder.glob(pattern)))), [])
+    if not weights:
+        raise SpecError("the folder holds no weights", where=f"model {folder.name}", remedy="*.safetensors is expected")
+    return [folder / "config.json", *weights]
+
+
+def _content_sha256(path: Path) -> str:
+    """Hash of a file. The hub's cache names large files by their sha256, which spares reading them."""
+    blob = path.resolve()
+    if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        return blob.name
+    total = hashlib.sha256()
+    with blob.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _hub_snapshot(source: ModelSource) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        patterns = ["config.json", "*.safetensors"]
+        folder = Path(
+            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=patterns, token=hub_token())
+        )
+        if not any(folder.glob("*.safetensors")):
+            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=["*.bin"], token=hub_token())
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise hub_error(error, source.name) from error
+    return folder

@@ -1,0 +1,83 @@
+"""From chats to prompts: rendered, encoded in batches, with a reason in place of each that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from latentext.errors import PromptError
+from latentext.plan.keys import NO_PROMPT, prompt_digest
+from latentext.prompts.chat import ChatFormat
+from latentext.prompts.conversations import Conversations
+from latentext.prompts.rows import BadRow
+from latentext.request import Message
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as an engine takes it; without a tokenizer `token_ids` is empty and `text` is the messages' texts."""
+
+    variables: Mapping[str, Any]
+    messages: Sequence[Message]
+    text: str
+    token_ids: Sequence[int]
+
+    @property
+    def identity(self) -> Sequence[int] | Sequence[Message]:
+        """What the request's key hashes."""
+        return self.token_ids or self.messages
+
+    @property
+    def length(self) -> int:
+        """Tokens; without a tokenizer the bytes of the text, which bound them."""
+        return len(self.token_ids) or len(self.text.encode())
+
+
+class PromptEncoder:
+    """Makes the prompts of a plan, from any place in it."""
+
+    def __init__(self, conversations: Conversations, form: ChatFormat, tokenizer: PreTrainedTokenizerBase | None):
+        self._conversations, self._tokenizer = conversations, tokenizer
+        self._form = form if tokenizer is not None else ChatFormat(use_chat_template=False)
+        self._render = self._form.renderer(tokenizer) if tokenizer is not None else _texts
+
+    def prompts(self, start: int, stop: int) -> Iterator[Prompt | BadRow]:
+        """The prompts of requests `start` … `stop` - 1; only some are held at a time."""
+        for first in range(start, stop, _AT_ONCE):
+            yield from self._some(range(first, min(first + _AT_ONCE, stop)))
+
+    def _some(self, indices: range) -> list[Prompt | BadRow]:
+        drafts = [self._draft(index) for index in indices]
+        texts = [draft.text for draft in drafts if isinstance(draft, Prompt)]
+        if self._tokenizer is None:
+            return drafts
+        encoded = iter(self._form.encode_batch(self._tokenizer, texts))
+        return [
+            Prompt(draft.variables, draft.messages, draft.text, next(encoded)) if isinstance(draft, Prompt) else draft
+            for draft in drafts
+        ]
+
+    def _draft(self, index: int) -> Prompt | BadRow:
+        """The prompt as text, not encoded yet."""
+        conversation = self._conversations[index]
+        if isinstance(conversation, BadRow):
+            return conversation
+        try:
+            text = self._render(conversation.messages)
+        except PromptError as error:
+            return BadRow("chat-template", error.what)
+        return Prompt(conversation.variables, conversation.messages, text, ())
+
+
+def digest_of(prompt: Prompt | BadRow) -> int:
+    """The digest of a prompt, `NO_PROMPT` for a row that gave none."""
+    return NO_PROMPT if isinstance(prompt, BadRow) else prompt_digest(prompt.identity)
+
+
+def _texts(messages: Sequence[Message]) -> str:
+    return "\n\n".join(message["content"] for message in messages)

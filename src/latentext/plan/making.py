@@ -1,0 +1,221 @@
+"""Making a plan in one pass over the rows, opening it in milliseconds, letting it grow.
+
+The pass notes a digest of every prompt. They say later how many equal prompts stand before a request, and whether
+changed input still begins with the requests that were planned: then the new ones are added behind as a segment of
+their own, and everything finished stays finished; otherwise the change is refused. The same digests are compared when
+a shard's requests are made, so prompts that changed under a running run are found before anything is written.
+
+Folder: `digests.u64` (little-endian, one a request), `occurrences.u64` (see `occurrences`), and, written last,
+`plan.json`. No time, host or path is in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from latentext.dataset.atomic import atomic_file
+from latentext.dataset.filesystem import make_folder
+from latentext.errors import SpecError
+from latentext.plan.encoding import Prompt, PromptEncoder, digest_of
+from latentext.plan.keys import canonical_json, decoding_identity, request_key
+from latentext.plan.note import PlanNote
+from latentext.plan.occurrences import read_occurrences, write_occurrences
+from latentext.plan.shards import Shard, Shards
+from latentext.prompts.chat import ChatFormat
+from latentext.prompts.conversations import Conversations, open_conversations
+from latentext.prompts.rows import BadRow
+from latentext.prompts.tokenizer import tokenizer_fingerprint
+from latentext.request import Failure, Request
+from latentext.spec import Decoding, PromptSpec, Spec
+
+Progress = Callable[[int, int], None]
+"""Called with (requests read, requests to read)."""
+
+_DIGESTS, _OCCURRENCES = "digests.u64", "occurrences.u64"
+_DIGEST = np.dtype("<u8")
+_CHUNK = 8192
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All requests of a spec, in order, cut into shards.
+
+    Attributes:
+        count: requests in `shards`.
+        shards: in order; any of them can be asked for without those before.
+        prompt_tokens: tokens of all prompts (without a tokenizer bytes, which bound them).
+        longest_prompt: the same of the longest one.
+    """
+
+    count: int
+    shards: Shards
+    prompt_tokens: int
+    longest_prompt: int
+    _directory: Path
+    _encoder: PromptEncoder
+    _model_id: str
+    _decoding: Decoding
+
+    def requests(self, shard: Shard) -> tuple[list[Request], list[Failure]]:
+        """The requests of a shard, and for rows that gave none the reason (as sample 0).
+
+        Raises:
+            SpecError: the prompts are not those that were planned: an input changed since.
+        """
+        prompts = list(self._encoder.prompts(shard.start, shard.stop))
+        _compare(prompts, _read_digests(self._directory, shard.start, shard.stop), shard.start)
+        occurrences = read_occurrences(self._directory / _OCCURRENCES, shard.start, shard.stop)
+        decoding = decoding_identity(self._decoding)
+        requests, failures = [], []
+        for index, prompt, occurrence in zip(range(shard.start, shard.stop), prompts, occurrences, strict=True):
+            if isinstance(prompt, BadRow):
+                failures.append(Failure(index, 0, prompt.reason, prompt.message))
+                continue
+            key = request_key(prompt.identity, self._model_id, decoding, int(occurrence))
+            requests.append(Request(index, key, prompt.variables, prompt.messages, prompt.text, prompt.token_ids))
+        return requests, failures
+
+
+def make_plan(
+    spec: Spec,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None,
+    model_id: str,
+    directory: Path,
+    shard_size: int,
+    on_progress: Progress | None = None,
+) -> Plan:
+    """Make the plan of a spec in `directory`, or open or extend the one that is there.
+
+    Args:
+        spec: relative input paths are taken from the working directory (see `latentext.spec_file.resolve_inputs`).
+        tokenizer: None where the engine is remote: then messages take the place of token ids.
+        model_id: see `latentext.models.model_identity`.
+        directory: made if absent.
+        shard_size: requests a shard; a plan that exists keeps its own.
+        on_progress: told of the pass over the rows, where one is needed.
+
+    Raises:
+        SpecError: the prompts cannot be made, or are not those of the plan that is there.
+        DatasetError: the plan that is there is damaged or of a newer version.
+        DiskFullError: no room for the plan; what was there is as before.
+    """
+    make_folder(directory)
+    conversations = open_conversations(spec.prompts, spec.seed, directory)
+    encoder = PromptEncoder(conversations, ChatFormat.from_spec(spec.prompts), tokenizer)
+    source = _source_fingerprint(spec.prompts, conversations, tokenizer)
+    limit = spec.prompts.limit
+    wanted = len(conversations) if limit is None else min(limit, len(conversations))
+    note = _open_note(directory) or PlanNote(source, shard_size)
+    report = on_progress or (lambda done, total: None)
+    if note.source != source:
+        _check_prefix(encoder, note, directory, wanted, limit, report)
+    if max(wanted, note.planned) > note.count or note.source != source:
+        note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), report)
+    shards = Shards(note.segments, note.shard_size, wanted)
+    count = shards[-1].stop if shards else 0
+    return Plan(count, shards, note.prompt_tokens, note.longest_prompt, directory, encoder, model_id, spec.decoding)
+
+
+def _open_note(directory: Path) -> PlanNote | None:
+    """The note of the plan that is there. Lost digests are made again: segments, and so finished shards, stay."""
+    note = PlanNote.read(directory)
+    if note is None or not note.count:
+        return note
+    digests, occurrences = directory / _DIGESTS, directory / _OCCURRENCES
+    if occurrences.is_file() and digests.is_file() and digests.stat().st_size >= note.count * _DIGEST.itemsize:
+        return note
+    return replace(note, count=0, failed=0, prompt_tokens=0, longest_prompt=0)
+
+
+def _source_fingerprint(
+    prompts: PromptSpec, conversations: Conversations, tokenizer: PreTrainedTokenizerBase | None
+) -> str:
+    """Hash of all that decides the prompts; the limit only decides how many of them are planned."""
+    identity = {
+        "conversations": conversations.identity,
+        "use_chat_template": prompts.use_chat_template,
+        "remove_date_lines": prompts.remove_date_lines,
+        "add_generation_prompt": prompts.add_generation_prompt,
+        "tokenizer": None if tokenizer is None else tokenizer_fingerprint(tokenizer),
+    }
+    return hashlib.sha256(canonical_json(identity)).hexdigest()
+
+
+def _check_prefix(
+    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, limit: int | None, report: Progress
+) -> None:
+    """See that changed input still begins with the requests that were planned."""
+    if wanted < note.planned and wanted != limit:
+        raise _changed(f"{note.planned} requests were planned, and now there are {wanted}")
+    checked = min(wanted, note.count)
+    for start, prompts in _chunks(encoder, 0, checked):
+        _compare(prompts, _read_digests(directory, start, start + len(prompts)), start)
+        report(start + len(prompts), checked)
+
+
+def _extend(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, report: Progress) -> PlanNote:
+    """Add the requests from `note.count` to `wanted` as a new segment; the note is written last."""
+    if wanted > note.count:
+        if (needed := wanted * _DIGEST.itemsize) > shutil.disk_usage(directory).free:
+            what = f"a plan of {wanted:,} requests takes {needed / 1e9:,.0f} GB, more than the disk has free"
+            raise SpecError(what, where="prompts", remedy="set prompts.limit")
+        note = _add_digests(encoder, note, directory, wanted, report)
+        write_occurrences(np.memmap(directory / _DIGESTS, dtype=_DIGEST, mode="r"), directory / _OCCURRENCES)
+    note.write(directory)
+    return note
+
+
+def _add_digests(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, report: Progress) -> PlanNote:
+    failed, tokens, longest, first_failure = note.failed, note.prompt_tokens, note.longest_prompt, None
+    with atomic_file(directory / _DIGESTS) as file:
+        for start in range(0, note.count, _CHUNK):
+            file.write(_read_digests(directory, start, min(start + _CHUNK, note.count)).tobytes())
+        for start, prompts in _chunks(encoder, note.count, wanted):
+            file.write(_digests(prompts).tobytes())
+            for prompt in prompts:
+                if isinstance(prompt, BadRow):
+                    failed, first_failure = failed + 1, first_failure or prompt
+                else:
+                    tokens, longest = tokens + prompt.length, max(longest, prompt.length)
+            report(start + len(prompts) - note.count, wanted - note.count)
+        if first_failure is not None and failed == wanted:
+            what = f"none of the {wanted} rows gives a prompt: {first_failure.message}"
+            raise SpecError(what, where="prompts", remedy="check the rows")
+    segments = note.segments if wanted == note.planned else (*note.segments, (note.planned, wanted))
+    return replace(note, count=wanted, segments=segments, failed=failed, prompt_tokens=tokens, longest_prompt=longest)
+
+
+def _chunks(encoder: PromptEncoder, start: int, stop: int) -> Iterator[tuple[int, list[Prompt | BadRow]]]:
+    for first in range(start, stop, _CHUNK):
+        yield first, list(encoder.prompts(first, min(first + _CHUNK, stop)))
+
+
+def _digests(prompts: list[Prompt | BadRow]) -> np.ndarray:
+    return np.array([digest_of(prompt) for prompt in prompts], dtype=_DIGEST)
+
+
+def _read_digests(directory: Path, start: int, stop: int) -> np.ndarray:
+    return np.fromfile(directory / _DIGESTS, dtype=_DIGEST, count=stop - start, offset=start * _DIGEST.itemsize)
+
+
+def _compare(prompts: list[Prompt | BadRow], planned: np.ndarray, start: int) -> None:
+    """Raise if any prompt is not the one that was planned; names the first."""
+    differing = np.flatnonzero(_digests(prompts) != planned)
+    if len(differing):
+        prompt = prompts[differing[0]]
+        text = prompt.message if isinstance(prompt, BadRow) else " ".join(prompt.text.split())
+        shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+        raise _changed(f"request {start + differing[0]} is not the one that was planned; it is now: {shown}")
+
+
+def _changed(what: str) -> SpecError:
+    return SpecError(what, where="prompts", remedy="restore the input, or start again with --fresh")

@@ -1,0 +1,67 @@
+"""`plan.json`: what a plan records about itself, written after everything it speaks of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from latentext.dataset.atomic import write_bytes
+from latentext.errors import DatasetError
+
+_VERSION = 1
+_NAME = "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNote:
+    """The facts of a plan.
+
+    Attributes:
+        source: hash of all that decides the prompts (wording, rows, tokenizer).
+        shard_size: requests a shard, fixed when the run started.
+        count: requests whose digests are there.
+        segments: ``(start, stop)`` of what was planned at a time; no shard reaches over an end.
+        failed: requests without a prompt.
+        prompt_tokens: tokens of all prompts (without a tokenizer bytes, which bound them).
+        longest_prompt: the same of the longest one.
+    """
+
+    source: str
+    shard_size: int
+    count: int = 0
+    segments: tuple[tuple[int, int], ...] = ()
+    failed: int = 0
+    prompt_tokens: int = 0
+    longest_prompt: int = 0
+
+    @property
+    def planned(self) -> int:
+        """Where the last segment ends: `count`, unless digests were lost and are to be made again."""
+        return self.segments[-1][1] if self.segments else 0
+
+    def write(self, directory: Path) -> None:
+        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=1, sort_keys=True)
+        write_bytes(directory / _NAME, text.encode() + b"\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> PlanNote | None:
+        """The note of the plan in `directory`, None if there is none.
+
+        Raises:
+            DatasetError: damaged, or of a newer version.
+        """
+        path = directory / _NAME
+        try:
+            facts = json.loads(path.read_bytes())
+            version = facts.pop("version")
+            if version > _VERSION:
+                raise DatasetError(
+                    f"made by a newer latentext (plan version {version})", where=str(path), remedy="update latentext"
+                )
+            facts["segments"] = tuple((start, stop) for start, stop in facts["segments"])
+            return cls(**facts)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError("the plan is damaged", where=str(path), remedy="start again with --fresh") from error

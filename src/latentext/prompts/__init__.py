@@ -1,0 +1,1 @@
+"""Where requests come from: rows, templates, chat formatting, token ids."""

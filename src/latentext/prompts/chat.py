@@ -1,0 +1,214 @@
+"""From messages to the text a model reads, and from that text to token ids.
+
+The model's own chat template decides the form. Three things are decided here, because they would otherwise change
+results silently: date lines are left out (`latentext.prompts.dates`), system text goes into the first user turn where
+a template has no place for it, and the ids begin with exactly one BOS where the tokenizer puts one. Nothing here
+changes the tokenizer object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from latentext.errors import PromptError, SpecError
+from latentext.prompts.dates import (
+    SENTINEL,
+    SHADOW_DATE_FUNCTION,
+    drop_date_lines,
+    is_date_line,
+    mask_cutoff_phrases,
+    split_lines,
+    unguessable,
+)
+from latentext.request import Message
+from latentext.spec import PromptSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """How messages become a prompt.
+
+    Attributes:
+        use_chat_template: False joins the messages' texts with blank lines instead, without any role marks.
+        remove_date_lines: leave out the template's date and knowledge cut-off lines.
+        add_generation_prompt: end with the header of the assistant's turn.
+
+    Example:
+        >>> from latentext.models import resolve_model
+        >>> from latentext.prompts.tokenizer import load_tokenizer
+        >>> tokenizer = load_tokenizer(resolve_model("tiny"))
+        >>> form = ChatFormat()
+        >>> text = form.render(tokenizer, [{"role": "user", "content": "Say yes."}])
+        >>> text.endswith("Say yes.<|eot_id|><|start_header_id|>assistant<|end_header_id|>\\n\\n")
+        True
+        >>> form.encode(tokenizer, text).count(tokenizer.bos_token_id)
+        1
+    """
+
+    use_chat_template: bool = True
+    remove_date_lines: bool = True
+    add_generation_prompt: bool = True
+
+    @classmethod
+    def from_spec(cls, prompts: PromptSpec) -> ChatFormat:
+        return cls(prompts.use_chat_template, prompts.remove_date_lines, prompts.add_generation_prompt)
+
+    def render(self, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+        """The prompt as text, with the special tokens that the template writes.
+
+        Raises:
+            SpecError: the tokenizer has no chat template.
+            PromptError: the template refuses this conversation or drops a message of it, or writes message text on
+                the line of the date.
+        """
+        return self.renderer(tokenizer)(messages)
+
+    def renderer(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Message]], str]:
+        """`render` for many conversations: what the tokenizer has to say is asked once."""
+        if not self.use_chat_template:
+            return _join
+        return _Template.of(tokenizer, self).render
+
+    def encode(self, tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+        """Token ids of a rendered prompt, with exactly one BOS if this tokenizer begins its texts with one."""
+        return self.encode_batch(tokenizer, [text])[0]
+
+    def encode_batch(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+        """The same for many texts, on all cores."""
+        if not texts:
+            return []
+        # verbose=False: the warning about long texts would be noted on the tokenizer object.
+        encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+        bos = added_bos(tokenizer)
+        return [ids if bos is None else _with_one_bos(ids, bos) for ids in encoded["input_ids"]]
+
+
+def _join(messages: Sequence[Message]) -> str:
+    return "\n\n".join(message["content"] for message in messages)
+
+
+def added_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id of the BOS that this tokenizer puts before a text; None if it has none or does not add it."""
+    bos: int | None = tokenizer.bos_token_id
+    if bos is None or tokenizer("a", verbose=False)["input_ids"][:1] != [bos]:
+        return None
+    return bos
+
+
+def _with_one_bos(ids: list[int], bos: int) -> list[int]:
+    start = 0
+    while start < len(ids) and ids[start] == bos:
+        start += 1
+    return [bos, *ids[start:]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A chat template with all that its rendering depends on, as plain values: the key of a cache."""
+
+    text: str
+    variables: tuple[tuple[str, str], ...]
+    special_tokens: tuple[str, ...]
+    remove_date_lines: bool
+    add_generation_prompt: bool
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, form: ChatFormat) -> _Template:
+        if not tokenizer.chat_template:
+            raise SpecError(
+                "the tokenizer has no chat template", where="prompts", remedy="set use_chat_template: false"
+            )
+        variables = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        return cls(
+            tokenizer.get_chat_template(),
+            tuple(sorted(variables.items())),
+            tuple(sorted(special | set(variables.values()))),
+            form.remove_date_lines,
+            form.add_generation_prompt,
+        )
+
+    def render(self, messages: Sequence[Message]) -> str:
+        messages = _seat_system_text(self, messages)
+        layout = _layout(self, tuple(message["role"] for message in messages))
+        if layout.problem:
+            raise PromptError(
+                layout.problem, where="prompts", remedy="change the messages, or use_chat_template: false"
+            )
+        if not self.remove_date_lines:
+            return self.fill(messages)
+        masked = mask_cutoff_phrases(messages)
+        return masked.unmask(drop_date_lines(self.fill(masked.messages), self.special_tokens))
+
+    def fill(self, messages: Sequence[Message]) -> str:
+        """Render as it stands, the dates replaced by the sentinel if they are to go."""
+        variables: dict[str, Any] = dict(self.variables)
+        text = self.text
+        if self.remove_date_lines:
+            variables["date_string"] = SENTINEL
+            text = SHADOW_DATE_FUNCTION + text
+        try:
+            rendered, _ = render_jinja_template(
+                [[dict(message) for message in messages]],
+                chat_template=text,
+                add_generation_prompt=self.add_generation_prompt,
+                **variables,
+            )
+        except TemplateError as error:
+            raise PromptError(f"the chat template refuses the conversation: {error}", where="prompts") from error
+        return str(rendered[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a template does with a sequence of roles, whatever the texts are.
+
+    `problem` says in words why such a conversation cannot be used; `shown` tells for each message whether it appears.
+    """
+
+    problem: str
+    shown: tuple[bool, ...] = ()
+
+
+@lru_cache(maxsize=256)
+def _layout(template: _Template, roles: tuple[str, ...]) -> _Layout:
+    """Render placeholders, to see which messages the template shows and whether one stands on the date's line."""
+    texts = [unguessable() for _ in roles]
+    try:
+        rendered = template.fill([{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)])
+    except PromptError as error:
+        return _Layout(error.what)
+    shown = tuple(text in rendered for text in texts)
+    if not all(shown):
+        dropped = roles[shown.index(False)]
+        return _Layout(f"the chat template drops the {dropped} message", shown)
+    for line in split_lines(rendered, template.special_tokens):
+        if template.remove_date_lines and is_date_line(line) and any(text in line for text in texts):
+            return _Layout("the chat template writes message text on the line of the date", shown)
+    return _Layout("", shown)
+
+
+def _seat_system_text(template: _Template, messages: Sequence[Message]) -> Sequence[Message]:
+    """Put system text before the first user turn's text, a blank line between, if the template has no place for it.
+
+    Templates without a system role either raise or leave the text out; both are found by trying.
+    """
+    if messages[0]["role"] != "system":
+        return messages
+    layout = _layout(template, tuple(message["role"] for message in messages))
+    if not layout.problem or (layout.shown and layout.shown[0]):
+        return messages
+    system, *others = messages
+    first_user = next((place for place, message in enumerate(others) if message["role"] == "user"), None)
+    if first_user is None:
+        return messages
+    user = others[first_user]
+    others[first_user] = {**user, "content": f"{system['content']}\n\n{user['content']}"}
+    return others

@@ -1,0 +1,194 @@
+"""The chats of a spec, by number: a row, the template filled from it, the system text.
+
+Number i is row i, or with several templates each of which is used, template i // rows and row i % rows. Which template
+a row gets at random hangs on the seed and the row's number alone, so that it is the same wherever a run starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentext.errors import SpecError
+from latentext.prompts.files import open_file
+from latentext.prompts.hub import HubRows
+from latentext.prompts.rows import (
+    BadRow,
+    GridRows,
+    ListRows,
+    OneRow,
+    RenamedRows,
+    Rows,
+    require_any_column,
+    require_columns,
+)
+from latentext.prompts.templates import fields, fill
+from latentext.request import Message
+from latentext.spec import PromptSpec
+
+TEMPLATE_NUMBER = "template"
+"""The variable that holds the number of the template, from 0, where a spec has `templates`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One chat to send: the row's values, and the messages."""
+
+    variables: Mapping[str, Any]
+    messages: Sequence[Message]
+
+
+class Conversations:
+    """All chats of a spec, lazily; see `open_conversations`."""
+
+    def __init__(self, rows: Rows, prompts: PromptSpec, seed: int):
+        self._rows, self._system, self._seed = rows, prompts.system, seed
+        self._templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
+        self._numbered = prompts.templates is not None
+        self._random = self._numbered and prompts.template_choice == "random"
+
+    def __len__(self) -> int:
+        each = 1 if self._random else max(1, len(self._templates))
+        return each * len(self._rows)
+
+    def __getitem__(self, index: int) -> Conversation | BadRow:
+        turn, number = divmod(index, len(self._rows))
+        row = self._rows.row(number)
+        if isinstance(row, BadRow):
+            return row
+        if self._random:
+            turn = _draw(self._seed, number, len(self._templates))
+        if self._numbered:
+            row[TEMPLATE_NUMBER] = turn
+        if (problem := _not_text(row)) is not None:
+            return problem
+        messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row)
+        return messages if isinstance(messages, BadRow) else self._with_system(messages, row)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Plain values that change when any chat does."""
+        return {
+            "rows": self._rows.identity,
+            "templates": list(self._templates),
+            "numbered": self._numbered,
+            "system": self._system,
+            "seed": self._seed if self._random else None,
+        }
+
+    def _fill_template(self, turn: int, row: Mapping[str, Any]) -> list[Message] | BadRow:
+        text = _fill(self._templates[turn], row)
+        if isinstance(text, BadRow):
+            return text
+        return [{"role": "user", "content": text}] if text.strip() else BadRow("empty-prompt", "the prompt is empty")
+
+    def _with_system(self, messages: list[Message], row: Mapping[str, Any]) -> Conversation | BadRow:
+        if self._system is None:
+            return Conversation(row, messages)
+        if messages[0]["role"] == "system":
+            return BadRow("bad-row", "the chat has a system message, and the spec gives another")
+        text = _fill(self._system, row)
+        if isinstance(text, BadRow):
+            return text
+        return Conversation(row, [{"role": "system", "content": text}, *messages])
+
+
+def open_conversations(prompts: PromptSpec, seed: int, directory: Path) -> Conversations:
+    """The chats of a spec.
+
+    Args:
+        prompts: relative paths in it are taken from the working directory.
+        seed: decides which row gets which template where they are drawn.
+        directory: where the index of an input file is kept.
+
+    Raises:
+        SpecError: a source is missing, unreadable or empty, or has no column that the spec needs.
+    """
+    rows = _open_rows(prompts, directory)
+    if prompts.columns:
+        rows = RenamedRows(rows, prompts.columns)
+    templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
+    needed = {name for text in (*templates, prompts.system or "") for name in fields(text)}
+    if prompts.templates is not None:
+        _keep_number_free(rows, needed)
+    require_columns(rows, needed, where="prompts.template")
+    if not templates:
+        require_any_column(rows, ("prompt", "messages"), where="prompts")
+    return Conversations(rows, prompts, seed)
+
+
+def _open_rows(prompts: PromptSpec, directory: Path) -> Rows:
+    if prompts.grid is not None:
+        return GridRows(prompts.grid)
+    if prompts.list is not None:
+        return ListRows(prompts.list)
+    if prompts.file is not None:
+        return open_file(prompts.file, directory)
+    if prompts.hub is not None:
+        return HubRows(prompts.hub)
+    if prompts.corpus is not None:
+        raise SpecError(f"no corpus is called {prompts.corpus!r}", where="prompts.corpus", remedy="use prompts.file")
+    return OneRow()
+
+
+def _keep_number_free(rows: Rows, needed: Iterable[str]) -> None:
+    if TEMPLATE_NUMBER in needed or TEMPLATE_NUMBER in (rows.columns or ()):
+        raise SpecError(
+            f"the variable {TEMPLATE_NUMBER!r} holds the template's number",
+            where="prompts.templates",
+            remedy="give that column another name by prompts.columns",
+        )
+
+
+def _draw(seed: int, number: int, choices: int) -> int:
+    """An even choice: the remainder of 256 hashed bits is biased by less than 2**-200."""
+    return int.from_bytes(hashlib.sha256(f"latentext template {seed} {number}".encode()).digest()) % choices
+
+
+def _fill(template: str, row: Mapping[str, Any]) -> str | BadRow:
+    for name in fields(template):
+        if name not in row:
+            return BadRow("bad-row", f"the row has no {name!r}")
+        if row[name] is None:
+            return BadRow("bad-row", f"{name!r} is null")
+        if not isinstance(row[name], str | int | float):
+            return BadRow("not-a-string", f"{name!r} is a {type(row[name]).__name__}")
+    return fill(template, row)
+
+
+def _chat_of_row(row: Mapping[str, Any]) -> list[Message] | BadRow:
+    """The messages of a row that needs no template: its `prompt`, or else its `messages`."""
+    if "prompt" not in row:
+        return _chat(row["messages"]) if "messages" in row else BadRow("bad-row", "the row has no 'prompt'")
+    prompt = row["prompt"]
+    if prompt is None:
+        return BadRow("empty-prompt", "the prompt is null")
+    if not isinstance(prompt, str):
+        return BadRow("not-a-string", f"the prompt is a {type(prompt).__name__}")
+    return [{"role": "user", "content": prompt}] if prompt.strip() else BadRow("empty-prompt", "the prompt is empty")
+
+
+def _chat(messages: Any) -> list[Message] | BadRow:
+    if not isinstance(messages, list | tuple) or not messages:
+        return BadRow("bad-row", "'messages' is no list of messages")
+    for message in messages:
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            return BadRow("bad-row", "a message needs a role and a content")
+        if not isinstance(message.get("content"), str):
+            return BadRow("not-a-string", f"the content of a {message['role']} message is no text")
+    return [{"role": message["role"], "content": message["content"]} for message in messages]
+
+
+def _not_text(row: Mapping[str, Any]) -> BadRow | None:
+    """A row is kept as JSON in UTF-8; half a surrogate pair, which JSON can escape, has no form in it."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return BadRow("bad-row", "the row holds half of a surrogate pair")
+    except TypeError as error:
+        return BadRow("bad-row", f"the row cannot be kept as JSON: {error}")
+    return None

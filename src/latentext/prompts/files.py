@@ -1,0 +1,203 @@
+"""Rows from a file: which format it has, its index beside the plan, and one reader for each format.
+
+Nothing is loaded whole: lines are read by their offsets, Parquet by row group. What is made beside the plan (the index
+and, for a gzip file, the unpacked copy) is a cache: it names the file's size and hash, and is made again when they
+differ.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from latentext.dataset.atomic import write_bytes
+from latentext.dataset.filesystem import make_folder
+from latentext.errors import SpecError
+from latentext.prompts.input_file import decompress, file_sha256, glance, is_gzip, open_input
+from latentext.prompts.parquet import ParquetRows
+from latentext.prompts.record_index import DIALECTS, RecordIndex, TextFormat, build_index
+from latentext.prompts.rows import BadRow, Row, Rows
+from latentext.spec import FileSource
+
+_VERSION = 1
+_FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".text": "text",
+}
+
+
+def open_file(source: FileSource, directory: Path) -> Rows:
+    """The rows of a file.
+
+    Args:
+        source: the file; a relative path is taken from the working directory.
+        directory: where the index and an unpacked copy are kept; made if absent.
+
+    Raises:
+        SpecError: missing, unreadable, damaged or empty, or of a format that its name does not tell.
+    """
+    path = Path(source.path).expanduser()
+    form = _format(source, path)
+    identity = _prepare(path, form, directory)
+    plain = directory / "input.unpacked" if identity["gzip"] else path
+    rows = _reader(form, plain, directory / "input.index", identity)
+    if len(rows) == 0:
+        raise SpecError("the file holds no rows", where=str(path), remedy="check prompts.file")
+    return rows
+
+
+def _format(source: FileSource, path: Path) -> str:
+    if source.format != "auto":
+        return source.format
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    form = _FORMATS.get(suffixes[-2 if suffixes[-1] == ".gz" and len(suffixes) > 1 else -1] if suffixes else "")
+    if form is None:
+        raise SpecError(
+            "its name does not tell the format",
+            where=str(path),
+            remedy="give prompts.file.format: jsonl, csv, tsv, parquet or text",
+        )
+    return form
+
+
+def _prepare(path: Path, form: str, directory: Path) -> Mapping[str, Any]:
+    """Unpack and index the file unless that was done before; return what identifies it."""
+    note = directory / "input.json"
+    seen = {"version": _VERSION, "format": form, **asdict(glance(path))}
+    known = _read_note(note)
+    if known is not None and seen.items() <= known.items():
+        return known
+    make_folder(directory)
+    note.unlink(missing_ok=True)  # While the files it speaks of are replaced, it must not stand.
+    packed = is_gzip(path)
+    plain = path
+    if packed:
+        plain = directory / "input.unpacked"
+        decompress(path, plain)
+    plain_sha256 = (
+        file_sha256(plain) if form == "parquet" else build_index(plain, _text(form), directory / "input.index")
+    )
+    identity = seen | {"gzip": packed, "sha256": file_sha256(path) if packed else plain_sha256}
+    write_bytes(note, json.dumps(identity, indent=1, sort_keys=True).encode() + b"\n")
+    return identity
+
+
+def _read_note(note: Path) -> dict[str, Any] | None:
+    try:
+        known = json.loads(note.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def _text(form: str) -> TextFormat:
+    assert form in ("jsonl", "csv", "tsv", "text")
+    return form  # type: ignore[return-value]
+
+
+def _reader(form: str, path: Path, index: Path, identity: Mapping[str, Any]) -> Rows:
+    named = {name: identity[name] for name in ("format", "size", "sha256")}
+    if form == "parquet":
+        return ParquetRows(path, named)
+    records = RecordIndex.open(index)
+    file = open_input(path)
+    if form == "jsonl":
+        return JsonLines(file, records, named)
+    if form == "text":
+        return TextLines(file, records, named)
+    return DelimitedRows(file, records, named, DIALECTS[form], path)
+
+
+class _IndexedRows:
+    """A text file that is read record by record; `identity` holds format, size and sha256."""
+
+    def __init__(self, file: BinaryIO, records: RecordIndex, identity: Mapping[str, Any]):
+        self._file, self._records, self.identity = file, records, identity
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def _text(self, index: int) -> str | BadRow:
+        try:
+            return self._records.read(self._file, index).decode("utf-8")
+        except UnicodeDecodeError as error:
+            return BadRow("bad-row", f"line {self._records.line(index)} is not UTF-8: {error.reason}")
+
+
+class TextLines(_IndexedRows):
+    """Plain text: each line is the `prompt` of a row, as it stands, without its line break."""
+
+    columns = ("prompt",)
+
+    def row(self, index: int) -> Row | BadRow:
+        text = self._text(index)
+        return text if isinstance(text, BadRow) else {"prompt": text.removesuffix("\n").removesuffix("\r")}
+
+
+class JsonLines(_IndexedRows):
+    """One JSON object a line."""
+
+    columns = None
+
+    def row(self, index: int) -> Row | BadRow:
+        text = self._text(index)
+        if isinstance(text, BadRow):
+            return text
+        try:
+            row = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            return BadRow("bad-row", f"line {self._records.line(index)} is not JSON: {error}")
+        if not isinstance(row, dict):
+            return BadRow("bad-row", f"line {self._records.line(index)} is no JSON object")
+        return row
+
+
+class DelimitedRows(_IndexedRows):
+    """CSV or TSV with a header; every value is a string."""
+
+    def __init__(self, file: BinaryIO, records: RecordIndex, identity: Mapping[str, Any], dialect: str, path: Path):
+        super().__init__(file, records, identity)
+        self._dialect = dialect
+        header = self._fields(0) if len(records) else BadRow("bad-row", "no header")
+        if isinstance(header, BadRow):
+            raise SpecError(header.message, where=str(path), remedy="the first line must name the columns")
+        header[0] = header[0].removeprefix("\ufeff")
+        if doubled := {name for name in header if header.count(name) > 1}:
+            raise SpecError(f"two columns are called {min(doubled)!r}", where=str(path), remedy="rename one")
+        self.columns = tuple(header)
+
+    def __len__(self) -> int:
+        return len(self._records) - 1
+
+    def row(self, index: int) -> Row | BadRow:
+        values = self._fields(index + 1)
+        if isinstance(values, BadRow):
+            return values
+        if len(values) != len(self.columns):
+            line = self._records.line(index + 1)
+            return BadRow("bad-row", f"line {line} has {len(values)} values for {len(self.columns)} columns")
+        return dict(zip(self.columns, values, strict=True))
+
+    def _fields(self, record: int) -> list[str] | BadRow:
+        text = self._text(record)
+        if isinstance(text, BadRow):
+            return text
+        # Only line feeds end a line here: splitlines would also cut at the form feeds and U+2028 of prose.
+        return next(csv.reader(_lines(text), self._dialect))
+
+
+def _lines(text: str) -> list[str]:
+    return [line + "\n" for line in text.removesuffix("\n").split("\n")]

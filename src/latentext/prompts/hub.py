@@ -1,0 +1,47 @@
+"""Rows from a Hugging Face dataset by name (extra `hub`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from latentext.errors import SpecError
+from latentext.models.resolve import hub_error, hub_token
+from latentext.prompts.parquet import is_plain, plain_row
+from latentext.prompts.rows import Row
+from latentext.spec import HubSource
+
+
+class HubRows:
+    """The rows of one split, memory-mapped from the datasets cache; columns of bytes are left out.
+
+    Raises:
+        SpecError: the extra is missing, or there is no such dataset, configuration or split, or no network.
+        CredentialsError: the dataset is gated.
+    """
+
+    def __init__(self, source: HubSource):
+        try:
+            from datasets import load_dataset
+        except ImportError:
+            raise SpecError(
+                "Hugging Face datasets need the extra `hub`",
+                where="prompts.hub",
+                remedy="pip install 'latentext[hub]'",
+            ) from None
+        try:
+            loaded = load_dataset(
+                source.name, source.config, split=source.split, revision=source.revision, token=hub_token()
+            )
+        except (OSError, ValueError) as error:
+            raise hub_error(error, source.name, kind="dataset") from error
+        schema = loaded.features.arrow_schema
+        self.columns = tuple(field.name for field in schema if is_plain(field.type))
+        self._rows = loaded.select_columns(list(self.columns))
+        self.identity: Mapping[str, Any] = {"hub": source.model_dump(), "rows": len(loaded)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, index: int) -> Row:
+        return plain_row(self._rows[index])

@@ -1,0 +1,206 @@
+"""Rows of named values, in order: what templates are filled from.
+
+Every source answers for any row by its number without going through the rows before, so a run starts at any shard.
+A row that cannot be read is a value (`BadRow`), not an exception: it becomes that request's failure and costs no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from latentext.errors import SpecError
+from latentext.spec import GridValues, RangeSpec, Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """Why one row gives no prompt: `reason` is ``bad-row``, ``empty-prompt`` or ``not-a-string``."""
+
+    reason: str
+    message: str
+
+
+Row = dict[str, Any]
+
+
+class Rows(Protocol):
+    """A source of rows.
+
+    Attributes:
+        columns: the names that every row has, where they are known without reading rows; else None.
+        identity: plain values that change when the source's content does (hashes, never paths).
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def row(self, index: int) -> Row | BadRow: ...
+
+
+class GridRows:
+    """Every combination of the grid's values; the first name is the outer loop.
+
+    Row numbers are numbers in mixed radix, so a grid of 10**12 points needs no more memory than its values do.
+
+    Example:
+        >>> grid = GridRows({"count": RangeSpec(range=(5, 7)), "word": ("a", "b")})
+        >>> [grid.row(index) for index in range(len(grid))]  # doctest: +NORMALIZE_WHITESPACE
+        [{'count': 5, 'word': 'a'}, {'count': 5, 'word': 'b'}, {'count': 6, 'word': 'a'}, {'count': 6, 'word': 'b'}]
+    """
+
+    def __init__(self, grid: Mapping[str, GridValues]):
+        self._values = {name: _grid_values(name, values) for name, values in grid.items()}
+        self._length = math.prod(len(values) for values in self._values.values())
+        if not grid:
+            raise SpecError("the grid is empty", where="prompts.grid", remedy="give each variable its values")
+        for name, values in self._values.items():
+            if not values:
+                raise SpecError("no values", where=f"prompts.grid.{name}", remedy="a range stops before its end")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self._values)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        # A range is named by its ends: listing it would take as long as the range is.
+        named = {
+            name: repr(values) if isinstance(values, range) else list(values) for name, values in self._values.items()
+        }
+        return {"grid": list(named.items())}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def row(self, index: int) -> Row:
+        row: Row = {}
+        for name, values in reversed(self._values.items()):
+            index, place = divmod(index, len(values))
+            row[name] = values[place]
+        return {name: row[name] for name in self._values}
+
+
+def _grid_values(name: str, values: GridValues) -> Sequence[Scalar]:
+    if not isinstance(values, RangeSpec):
+        return values
+    try:
+        return range(*values.range)
+    except ValueError:
+        raise SpecError("a range with step 0", where=f"prompts.grid.{name}", remedy="give another step") from None
+
+
+class ListRows:
+    """Rows written out in the spec; a text alone is the row's `prompt`."""
+
+    columns = None
+
+    def __init__(self, items: Sequence[str | Mapping[str, Any]]):
+        if not items:
+            raise SpecError("the list is empty", where="prompts.list", remedy="give at least one prompt")
+        self._items = items
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"list": list(self._items)}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def row(self, index: int) -> Row:
+        item = self._items[index]
+        return {"prompt": item} if isinstance(item, str) else dict(item)
+
+
+class OneRow:
+    """The single row without values of a spec that has a template and nothing to fill it from."""
+
+    columns: tuple[str, ...] = ()
+    identity: Mapping[str, Any] = {}
+
+    def __len__(self) -> int:
+        return 1
+
+    def row(self, index: int) -> Row:
+        return {}
+
+
+class RenamedRows:
+    """Rows read under other names: ``{prompt: source}`` calls the column `source` `prompt`; the others keep theirs."""
+
+    def __init__(self, rows: Rows, names: Mapping[str, str]):
+        self._rows, self._names = rows, dict(names)
+        require_columns(rows, names.values(), where="prompts.columns")
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        columns = self._rows.columns
+        return None if columns is None else tuple(self._rename(dict.fromkeys(columns)))
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {**self._rows.identity, "columns": self._names}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, index: int) -> Row | BadRow:
+        row = self._rows.row(index)
+        return row if isinstance(row, BadRow) else self._rename(row)
+
+    def _rename(self, row: Mapping[str, Any]) -> Row:
+        renamed = {new: row[old] for new, old in self._names.items() if old in row}
+        moved = set(self._names.values())
+        return renamed | {name: value for name, value in row.items() if name not in moved and name not in renamed}
+
+
+def require_columns(rows: Rows, names: Iterable[str], *, where: str) -> None:
+    """See that each name is a column of at least one row.
+
+    Sources without a header are read only as far as it takes to see every name, as a rule the first row.
+
+    Raises:
+        SpecError: a name is no column; says which there are.
+    """
+    missing, present = _seen(rows, set(names), lambda wanted, row: wanted - row.keys())
+    if missing:
+        raise _no_column(missing, present, where)
+
+
+def require_any_column(rows: Rows, names: Sequence[str], *, where: str) -> None:
+    """See that one of the names is a column of at least one row; raises as `require_columns`."""
+    found, present = _seen(rows, set(names), lambda wanted, row: set() if wanted & row.keys() else wanted)
+    if found:
+        raise _no_column(found, present, where)
+
+
+def _seen(
+    rows: Rows, wanted: set[str], still_wanted: Callable[[set[str], Mapping[str, Any]], set[str]]
+) -> tuple[set[str], list[str]]:
+    """What is still wanted after as many rows as needed, and the columns met on the way."""
+    if rows.columns is not None:
+        return still_wanted(wanted, dict.fromkeys(rows.columns)), list(rows.columns)
+    present: dict[str, None] = {}
+    for index in range(len(rows)):
+        if not wanted:
+            break
+        row = rows.row(index)
+        if not isinstance(row, BadRow):
+            wanted = still_wanted(wanted, row)
+            present |= dict.fromkeys(row)
+    return wanted, list(present)
+
+
+def _no_column(missing: set[str], present: Sequence[str], where: str) -> SpecError:
+    return SpecError(
+        f"no column {' or '.join(repr(name) for name in sorted(missing))} in the rows",
+        where=where,
+        remedy=f"they have: {', '.join(present) or 'no columns'}; prompts.columns renames",
+    )

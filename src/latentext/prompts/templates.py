@@ -1,0 +1,41 @@
+"""Texts with named gaps: ``Print exactly {count} repetitions of "{word}".``
+
+Only ``{name}`` is a gap; ``{{`` and ``}}`` write braces, and any other brace stands for itself, so that code and JSON
+can be prompts. `str.format` is not used: its ``{name.attribute}`` and ``{name[key]}`` would let a file of prompts
+reach into Python objects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def fields(template: str) -> tuple[str, ...]:
+    """The names that `template` needs, in order of appearance, each once.
+
+    Example:
+        >>> fields("{a} and {b} and {a}, but not {{c}}")
+        ('a', 'b')
+    """
+    return tuple(dict.fromkeys(match["name"] for match in _PIECE.finditer(template) if match["name"]))
+
+
+def fill(template: str, variables: Mapping[str, Any]) -> str:
+    """Put the variables' values, as `str` writes them, into the gaps.
+
+    Raises:
+        KeyError: a variable is missing.
+
+    Example:
+        >>> fill('{{"count": {count}}}', {"count": 3})
+        '{"count": 3}'
+    """
+
+    def value(match: re.Match[str]) -> str:
+        return str(variables[match["name"]]) if match["name"] else match.group()[0]
+
+    return _PIECE.sub(value, template)

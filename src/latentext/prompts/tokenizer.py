@@ -1,0 +1,62 @@
+"""Loading a model's tokenizer, and a hash that tells whether two tokenizers and their chat templates are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
+
+
+def load_tokenizer(
+    source: str | ModelSource, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model: a name as in a spec, or what `resolve_model` made of it.
+
+    Raises:
+        SpecError: no such model, unreadable files, or no network and nothing in the cache.
+        CredentialsError: the model is gated.
+
+    Example:
+        >>> load_tokenizer("tiny").bos_token
+        '<|begin_of_text|>'
+    """
+    if isinstance(source, str):
+        source = resolve_model(source, revision)
+    try:
+        return AutoTokenizer.from_pretrained(
+            source.path_or_id,
+            revision=revision or source.revision or "main",
+            trust_remote_code=trust_remote_code,
+            token=None if source.local else hub_token(),
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:  # What broken or missing files raise.
+        raise hub_error(error, source.name) from error
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Sha256 (64 hex digits) of what turns messages into token ids: vocabulary, rules, special tokens, chat template.
+
+    The same in every process, and for a copy in another folder.
+    """
+    identity = {
+        "rules": _rules(tokenizer),
+        "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "chat_template": tokenizer.chat_template,
+    }
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _rules(tokenizer: PreTrainedTokenizerBase) -> Any:
+    """What the tokenizer does to text: the fast tokenizers' own JSON, or else the vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())]
+    # Version, truncation and padding stand first; the latter two are left there by calls and are no part of the
+    # tokenizer. Cutting the text spares parsing megabytes of it each time a plan is opened.
+    rules: str = backend.to_str()
+    return rules[rules.index('"added_tokens":') :]

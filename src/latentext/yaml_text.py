@@ -1,0 +1,130 @@
+"""YAML as specs use it: the scalars of YAML 1.2, nothing that runs code, nothing that unfolds.
+
+PyYAML follows YAML 1.1, which reads ``[yes, no]`` as two truth values, ``1e-4`` as text and ``12:30`` as 750. Words
+like these are prompts here, so only ``true``, ``false``, ``null`` and numbers as JSON writes them (and hexadecimal, octal,
+``.inf``, ``.nan``) are more than text. A key given twice is refused, and so is text whose aliases stand for more than
+200,000 values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import yaml
+
+_MAX_NODES = 200_000
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = (
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+)
+
+
+class YamlError(ValueError):
+    """Text that is not YAML, or not safe to read; the message says on which line."""
+
+
+def parse_yaml(text: str) -> Any:
+    """Read one YAML document.
+
+    Raises:
+        YamlError: not YAML, a key given twice, a tag, or too many values behind aliases.
+
+    Example:
+        >>> parse_yaml("word: [yes, no]\\nrate: 1e-4")
+        {'word': ['yes', 'no'], 'rate': 0.0001}
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _unfolded_size(node, {})
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise YamlError(f"{line}{error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise YamlError(" ".join(str(error).split())) from None
+    finally:
+        loader.dispose()
+
+
+def dump_yaml(value: Any) -> str:
+    """Write YAML that both this module and readers of YAML 1.1 read back to the same value; order is kept."""
+    return yaml.dump(
+        _with_lists(value), Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # Those of YAML 1.1 are not inherited.
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either YAML would take for something else than text, and never writes aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _name, _pattern, _first in _SCALARS:  # PyYAML looks patterns up by a text's first character.
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            _TAG + _name, re.compile(rf"(?:{_pattern})\Z"), [*_first, *("" if _name != "null" else [""])]
+        )
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = node.value
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+        if isinstance(key.value, str):
+            seen.add(key.value)
+    return {
+        loader.construct_object(key, deep=True): loader.construct_object(item, deep=True) for key, item in node.value
+    }
+
+
+_Loader.add_constructor(_TAG + "int", _construct_int)
+_Loader.add_constructor(_TAG + "map", _construct_mapping)
+
+
+def _unfolded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Count the values of a document with every alias written out, without writing them out."""
+    if id(node) in sizes:
+        if sizes[id(node)] == 0:
+            raise YamlError(f"line {node.start_mark.line + 1}: an alias stands inside of what it names")
+        return sizes[id(node)]
+    sizes[id(node)] = 0
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [child for pair in node.value for child in pair]
+    size = 1 + sum(_unfolded_size(child, sizes) for child in children)
+    if size > _MAX_NODES:
+        raise YamlError("more than 200,000 values")
+    sizes[id(node)] = size
+    return size
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_lists(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_lists(item) for item in value]
+    return value
