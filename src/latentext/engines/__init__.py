@@ -1,0 +1,1 @@
+"""Requests → completions: one module (or folder) an engine, and the sampling that they share."""

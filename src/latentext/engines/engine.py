@@ -1,0 +1,54 @@
+"""What the runner asks of an engine, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from latentext.request import Completion, Failure, Request, StateRows
+from latentext.spec import Decoding, StatesSpec
+
+
+@dataclass(frozen=True)
+class Capture:
+    """States to be read while generating: what the spec asks, with sites resolved to names."""
+
+    states: StatesSpec
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One finished text, with its states where they were read in flight."""
+
+    completion: Completion
+    states: StateRows | None = None
+
+
+class OutOfMemory(Exception):  # noqa: N818 - a signal to the stage, which halves the batch
+    """The batch did not fit; nothing of the shard is kept and it may be tried again with fewer slots."""
+
+
+class Engine(Protocol):
+    """Requests → completions. A shard is one call; its outputs may come in any fixed order."""
+
+    name: str
+    tokenizer: Any
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        samples: range,
+        decoding: Decoding,
+        seed: int,
+        *,
+        capture: Capture | None = None,
+        slots: int | None = None,
+    ) -> Iterator[Generated | Failure]:
+        """Write the given samples of every request; `slots` bounds the batch (None: the engine's own choice)."""
+        ...
+
+    def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
+        """Texts in flight for these requests: a pure function of them and of the recorded batch budget."""
+        ...

@@ -1,0 +1,307 @@
+"""The decode loop: many texts at once, finished rows replaced by waiting prompts, states read as they are made.
+
+`generate` of transformers waits for the longest text of a batch, copies its cache at every step and gives no hold on single rows. This loop
+calls the same model forward with the cache of `cache.py`:
+
+    admit   waiting prompts are prefilled (each distinct prompt once) into free rows, right-aligned at the newest column
+    step    every active row is forwarded by one token
+    accept  logits → penalties → token; finished texts are handed out, the last rows move into the holes they leave
+
+What is admitted when depends on the tasks and on the texts they give, never on time, so a shard computed again gives the
+same bytes. A row is a place in the batch, a slot the place of a text in the capture buffers; only rows move.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from latentext.engines.penalties import TokenHistory
+from latentext.engines.sampling import draw, filtered_probabilities, uniform
+from latentext.engines.transformers.cache import SlabCache
+from latentext.engines.transformers.loading import LoadedModel
+from latentext.request import Request
+from latentext.spec import Decoding
+from latentext.states.inflight import InflightCapture
+
+PREFILL_TOKENS = 16_384
+"""Prompt tokens, padding included, that one prefill pass takes at most: bounds the memory of its activations."""
+
+SHIFT_ROOM = 64
+"""Columns beyond the widest text, so that the window is moved back to the front only every so many steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One text to write: a request, which sample of it, and the most tokens it may have."""
+
+    request: Request
+    sample: int
+    max_new_tokens: int
+
+
+@dataclass(slots=True)
+class Text:
+    """A text in flight."""
+
+    task: Task
+    slot: int
+    row_start: int
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    finish_reason: str = ""
+
+
+class Decoder:
+    """Writes the texts of many tasks with one model; `run` yields each when it is finished.
+
+    Args:
+        slots: rows of the batch at most.
+        columns: most tokens, prompt included, that a text can have.
+        capture: where states go, or None.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        decoding: Decoding,
+        seed: int,
+        *,
+        slots: int,
+        columns: int,
+        capture: InflightCapture | None = None,
+    ):
+        self.loaded, self.decoding, self.seed, self.capture = loaded, decoding, seed, capture
+        self.slots, self.columns = slots, columns + SHIFT_ROOM
+        device = loaded.device
+        self.cache = SlabCache(loaded.layout.num_blocks, slots, self.columns)
+        self.mask = torch.zeros(slots, self.columns, dtype=torch.long, device=device)
+        self.position = torch.zeros(slots, dtype=torch.long, device=device)
+        self.prompt_length = torch.zeros(slots, dtype=torch.long, device=device)
+        self.slot_of_row = torch.zeros(slots, dtype=torch.long, device=device)
+        self.next_token = torch.zeros(slots, dtype=torch.long, device=device)
+        self.history = TokenHistory(slots, loaded.vocab_size, decoding, device)
+        self.texts: list[Text] = []
+        self.end = 0
+        self.forward_calls = 0
+        self._eos = torch.tensor(sorted(loaded.eos_token_ids), dtype=torch.long, device=device)
+        self._takes = set(inspect.signature(loaded.model.forward).parameters)
+        self._needs_entropy = decoding.entropy or (capture is not None and "entropy_mean" in capture.states.pool)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Text]:
+        """Write all texts; longest prompts first, so that the window never has to widen."""
+        waiting = deque(sorted(tasks, key=lambda t: -len(t.request.prompt_token_ids)))
+        free = list(range(self.slots))[::-1]
+        refill_at = max(1, self.slots // 8)
+        while waiting or self.texts:
+            if waiting and (not self.texts or len(free) >= min(len(waiting), refill_at)):
+                group = [waiting.popleft() for _ in range(min(len(free), len(waiting)))]
+                finished = self._admit(group, free)
+            else:
+                finished = self._step()
+            for text in finished:
+                yield text
+                free.append(text.slot)
+
+    # --- one pass -----------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _admit(self, group: list[Task], free: list[int]) -> list[Text]:
+        finished: list[Text] = []
+        if not self.texts:
+            self.end = 0
+        self.end = max(self.end, len(group[0].request.prompt_token_ids))
+        while group:
+            chunk = _cut_prefill(group)
+            first_row = len(self.texts)
+            for task in chunk:
+                length = len(task.request.prompt_token_ids)
+                self.texts.append(Text(task, free.pop(), self.end - length))
+            finished += self._prefill(range(first_row, len(self.texts)))
+        return finished
+
+    def _prefill(self, rows: range) -> list[Text]:
+        texts = [self.texts[r] for r in rows]
+        prompts, source_rows = _distinct([t.task.request for t in texts])
+        longest = len(prompts[0])
+        token_ids, attention_mask = self._right_aligned(prompts, longest)
+        slots = torch.tensor([t.slot for t in texts], device=self.loaded.device)
+        lengths = [len(t.task.request.prompt_token_ids) for t in texts]
+        if self.capture:
+            self.capture.expect_prefill(slots, source_rows, lengths)
+        window = self.cache.window
+        window.row_start, window.row_stop = rows.start, rows.start + len(prompts)
+        window.start = window.write = self.end - longest
+        logits = self._forward(token_ids, attention_mask, (attention_mask.cumsum(-1) - 1).clamp_(min=0))
+        if len(prompts) < len(texts):
+            self._share_prefill(rows.start, source_rows, self.end - longest)
+            logits = logits[source_rows]
+        here = slice(rows.start, rows.stop)
+        self.slot_of_row[here] = slots
+        self.prompt_length[here] = self.position[here] = torch.tensor(lengths, device=self.loaded.device)
+        for row, length in zip(rows, lengths, strict=True):
+            self.mask[row] = 0
+            self.mask[row, self.end - length : self.end] = 1
+            self.history.start(self.texts[row].slot, self.texts[row].task.request.prompt_token_ids)
+        return self._accept(rows, logits)
+
+    @torch.inference_mode()
+    def _step(self) -> list[Text]:
+        active = len(self.texts)
+        start = min(t.row_start for t in self.texts)
+        if self.end == self.columns:
+            start = self._shift(start)
+        self.mask[:active, self.end] = 1
+        if self.capture:
+            steps = self.position[:active] - self.prompt_length[:active] + 1
+            self.capture.expect_step(self.slot_of_row[:active], steps, self.prompt_length[:active])
+        window = self.cache.window
+        window.row_start, window.row_stop, window.start, window.write = 0, active, start, self.end
+        logits = self._forward(
+            self.next_token[:active, None], self.mask[:active, start : self.end + 1], self.position[:active, None]
+        )
+        self.end += 1
+        self.position[:active] += 1
+        return self._accept(range(active), logits)
+
+    def _forward(
+        self, token_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits [batch, vocabulary] of the last position, in float32."""
+        options = {"position_ids": position_ids, "logits_to_keep": 1}
+        output = self.loaded.model(
+            input_ids=token_ids,
+            attention_mask=attention_mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            **{name: value for name, value in options.items() if name in self._takes},
+        )
+        self.forward_calls += 1
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    # --- from logits to texts -----------------------------------------------------------------------------------
+
+    def _accept(self, rows: range, logits: torch.Tensor) -> list[Text]:
+        here = slice(rows.start, rows.stop)
+        texts = self.texts[here]
+        slots = self.slot_of_row[here]
+        logprobs = logits.log_softmax(-1) if self.decoding.logprobs or self._needs_entropy else None
+        entropies = _entropy(logprobs) if self._needs_entropy and logprobs is not None else None
+        if self.capture:
+            self.capture.after_logits(entropies)
+        tokens, broken = self._choose(texts, slots, logits)
+        self.next_token[here] = tokens
+        self.history.append(slots, tokens)
+        chosen = tokens.tolist()
+        if logprobs is not None and self.decoding.logprobs:
+            for text, value in zip(texts, logprobs.gather(-1, tokens[:, None])[:, 0].tolist(), strict=True):
+                text.logprobs.append(value)
+        if entropies is not None and self.decoding.entropy:
+            for text, value in zip(texts, entropies.tolist(), strict=True):
+                text.entropies.append(value)
+        for text, token, bad in zip(texts, chosen, broken, strict=True):
+            text.token_ids.append(token)
+            text.finish_reason = "nonfinite" if bad else self._finish_reason(text, token)
+        return self._remove_finished()
+
+    def _choose(
+        self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor
+    ) -> tuple[torch.Tensor, list[bool]]:
+        best, tokens = logits.max(-1)
+        # NaN and +inf both show in the maximum; such a text cannot go on and must not reach the sampler.
+        broken = (~torch.isfinite(best)).tolist()
+        raw, logits = logits, self.history.penalise(logits, slots)
+        if any(len(t.token_ids) < self.decoding.min_new_tokens for t in texts):
+            early = torch.tensor([len(t.token_ids) < self.decoding.min_new_tokens for t in texts], device=logits.device)
+            logits = logits.clone()
+            logits[:, self._eos] = logits[:, self._eos].masked_fill(early[:, None], -torch.inf)
+        if self.decoding.temperature == 0.0:
+            return (tokens if logits is raw else logits.max(-1).indices), broken
+        if any(broken):
+            logits = torch.nan_to_num(logits)
+        uniforms = [uniform(self.seed, t.task.request.key, t.task.sample, len(t.token_ids)) for t in texts]
+        probabilities = filtered_probabilities(logits, self.decoding)
+        return draw(probabilities, torch.tensor(uniforms, dtype=torch.float64, device=logits.device)), broken
+
+    def _finish_reason(self, text: Text, token: int) -> str:
+        if token in self.loaded.eos_token_ids:
+            return "stop"
+        if self.decoding.stop and len(text.token_ids) >= self.decoding.min_new_tokens and self._ends_in_stop(text):
+            return "stop"
+        return "length" if len(text.token_ids) >= text.task.max_new_tokens else ""
+
+    def _ends_in_stop(self, text: Text) -> bool:
+        # A stop string of k characters spans at most k tokens that have text; special tokens in between have none.
+        tail = text.token_ids[-(max(len(s) for s in self.decoding.stop) + 8) :]
+        written = self.loaded.tokenizer.decode(tail, skip_special_tokens=True)
+        return any(s in written for s in self.decoding.stop)
+
+    # --- rows ---------------------------------------------------------------------------------------------------
+
+    def _remove_finished(self) -> list[Text]:
+        finished = [t for t in self.texts if t.finish_reason]
+        if not finished:
+            return []
+        kept = len(self.texts) - len(finished)
+        holes = [r for r in range(kept) if self.texts[r].finish_reason]
+        movers = [r for r in range(kept, len(self.texts)) if not self.texts[r].finish_reason]
+        if movers:
+            source, target = (torch.tensor(r, device=self.loaded.device) for r in (movers, holes))
+            start = min(self.texts[r].row_start for r in movers)
+            self.cache.move_rows(source, target, start, self.end)
+            for per_row in (self.mask, self.position, self.prompt_length, self.slot_of_row, self.next_token):
+                per_row[target] = per_row[source]
+            for mover, hole in zip(movers, holes, strict=True):
+                self.texts[hole] = self.texts[mover]
+        del self.texts[kept:]
+        return finished
+
+    def _share_prefill(self, first_row: int, source_rows: list[int], start: int) -> None:
+        """Copy the keys and values of each distinct prompt to all the rows that continue it."""
+        source = torch.tensor([first_row + r for r in source_rows], device=self.loaded.device)
+        target = torch.arange(first_row, first_row + len(source_rows), device=self.loaded.device)
+        self.cache.move_rows(source, target, start, self.end)
+
+    def _shift(self, start: int) -> int:
+        """Move the window to the front of the buffers; returns its new start."""
+        self.cache.shift_to_front(start, self.end)
+        self.mask[:, : self.end - start] = self.mask[:, start : self.end].clone()
+        self.mask[:, self.end - start :] = 0
+        for text in self.texts:
+            text.row_start -= start
+        self.end -= start
+        return 0
+
+    def _right_aligned(self, prompts: list[Sequence[int]], longest: int) -> tuple[torch.Tensor, torch.Tensor]:
+        token_ids = torch.full((len(prompts), longest), self.loaded.pad_token_id)
+        attention_mask = torch.zeros(len(prompts), longest, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            token_ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+            attention_mask[row, longest - len(prompt) :] = 1
+        return token_ids.to(self.loaded.device), attention_mask.to(self.loaded.device)
+
+
+def _cut_prefill(group: list[Task]) -> list[Task]:
+    """Take from the front of the group what one prefill pass may hold (at least one)."""
+    longest = len(group[0].request.prompt_token_ids)
+    count = max(1, PREFILL_TOKENS // max(1, longest))
+    chunk, group[:] = group[:count], group[count:]
+    return chunk
+
+
+def _distinct(requests: list[Request]) -> tuple[list[Sequence[int]], list[int]]:
+    """The distinct prompts in order of appearance, and for each request the number of its prompt among them."""
+    numbers: dict[tuple[int, ...], int] = {}
+    source_rows = [numbers.setdefault(tuple(r.prompt_token_ids), len(numbers)) for r in requests]
+    return list(numbers), source_rows
+
+
+def _entropy(logprobs: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats of each row; a token of probability zero contributes zero, not NaN."""
+    return -(logprobs.exp() * logprobs.clamp(min=-1e4)).sum(-1)

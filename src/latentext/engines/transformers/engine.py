@@ -1,0 +1,181 @@
+"""The engine `transformers`: a shard of requests through the decode loop, texts and states out.
+
+How many texts are in flight follows from the longest request of the shard and from `batch_tokens`, a budget that is fixed
+when a run starts and recorded, so that a shard computed again is batched the same way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from latentext.engines.engine import Capture, Generated, OutOfMemory
+from latentext.engines.transformers.decode import Decoder, Task, Text
+from latentext.engines.transformers.loading import LoadedModel
+from latentext.request import Completion, Failure, Request
+from latentext.spec import Decoding
+from latentext.states.inflight import InflightCapture
+from latentext.states.layout import reading
+
+MOST_BATCH_TOKENS = 262_144
+"""Beyond this many tokens in flight no machine measured here became faster."""
+
+
+class TransformersEngine:
+    """Generation with a model in this process.
+
+    Example:
+        >>> from latentext.engines.transformers.loading import load_model
+        >>> from latentext.spec import ModelSpec
+        >>> engine = TransformersEngine(load_model(ModelSpec(name="tiny")))
+        >>> engine.name
+        'transformers'
+    """
+
+    name = "transformers"
+
+    def __init__(self, loaded: LoadedModel, *, batch_tokens: int | None = None):
+        self.loaded = loaded
+        self.tokenizer = loaded.tokenizer
+        self.batch_tokens = batch_tokens or default_batch_tokens(loaded)
+        self.forward_calls = 0
+
+    def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
+        """Texts in flight: as many of the longest kind as the token budget holds, at most 256 (512 on a GPU)."""
+        longest = max((len(r.prompt_token_ids) for r in requests), default=1)
+        most = 256 if self.loaded.device.type == "cpu" else 512
+        return max(1, min(most, self.batch_tokens // (longest + decoding.max_new_tokens)))
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        samples: range,
+        decoding: Decoding,
+        seed: int,
+        *,
+        capture: Capture | None = None,
+        slots: int | None = None,
+    ) -> Iterator[Generated | Failure]:
+        """Write all samples of all requests; prompts that leave no room in the context become failures.
+
+        Raises:
+            OutOfMemory: with more than one slot. With one slot the text that does not fit becomes a failure.
+        """
+        fitting: list[Request] = []
+        for request in requests:
+            if (reason := self._unfit(request)) is None:
+                fitting.append(request)
+            else:
+                yield from (Failure(request.index, s, *reason) for s in samples)
+        tasks = [Task(r, s, self._room(r, decoding)) for r in fitting for s in samples]
+        if not tasks:
+            return
+        slots = min(slots or self.slots_for(fitting, decoding), len(tasks))
+        if slots > 1:
+            yield from self._write(tasks, decoding, seed, capture, slots)
+            return
+        for task in tasks:
+            try:
+                yield from self._write([task], decoding, seed, capture, 1)
+            except OutOfMemory as error:
+                yield Failure(task.request.index, task.sample, "out-of-memory", str(error))
+
+    def _write(
+        self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
+    ) -> Iterator[Generated | Failure]:
+        longest = max(len(t.request.prompt_token_ids) for t in tasks)
+        most_new = max(t.max_new_tokens for t in tasks)
+        reader = None
+        if capture is not None:
+            reader = InflightCapture(
+                self.loaded.layout,
+                capture.states,
+                capture.sites,
+                slots=slots,
+                longest_prompt=longest,
+                max_new_tokens=most_new,
+                dtype=state_dtype(capture.states.dtype, self.loaded.dtype),
+            )
+        hooks = reading(self.loaded.layout, capture.sites, reader.sink) if capture and reader else nullcontext()
+        with memory_errors(), hooks:
+            decoder = Decoder(
+                self.loaded, decoding, seed, slots=slots, columns=longest + most_new, capture=reader
+            )
+            for text in decoder.run(tasks):
+                yield self._finished(text, decoding, reader)
+            self.forward_calls += decoder.forward_calls
+
+    def _finished(self, text: Text, decoding: Decoding, reader: InflightCapture | None) -> Generated | Failure:
+        request, sample = text.task.request, text.task.sample
+        if text.finish_reason == "nonfinite":
+            step = len(text.token_ids) - 1
+            return Failure(request.index, sample, "nonfinite-logits", f"logits are not finite at generated token {step}")
+        states = reader.take(text.slot, request, sample, text.token_ids) if reader else None
+        if states is not None and (bad := [k for k, v in states.tensors.items() if not torch.isfinite(v).all()]):
+            return Failure(request.index, sample, "nonfinite-states", f"states are not finite at {bad[0]}")
+        completion = Completion(
+            index=request.index,
+            sample=sample,
+            text=self._decode(text, decoding),
+            token_ids=text.token_ids,
+            finish_reason=text.finish_reason,
+            logprobs=text.logprobs if decoding.logprobs else None,
+            entropies=text.entropies if decoding.entropy else None,
+        )
+        return Generated(completion, states)
+
+    def _decode(self, text: Text, decoding: Decoding) -> str:
+        written: str = self.tokenizer.decode(
+            text.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        cuts = [at for s in decoding.stop if (at := written.find(s)) >= 0]
+        return written[: min(cuts)] if cuts else written
+
+    def _unfit(self, request: Request) -> tuple[str, str] | None:
+        length, context = len(request.prompt_token_ids), self.loaded.context_length
+        if length == 0:
+            return "empty-prompt", "the prompt has no tokens"
+        if length >= context:
+            return "prompt-too-long", f"the prompt has {length} tokens; the model's context is {context}"
+        if max(request.prompt_token_ids) >= self.loaded.vocab_size:
+            return "bad-token", f"the prompt has a token id beyond the model's vocabulary of {self.loaded.vocab_size}"
+        return None
+
+    def _room(self, request: Request, decoding: Decoding) -> int:
+        return min(decoding.max_new_tokens, self.loaded.context_length - len(request.prompt_token_ids))
+
+
+def default_batch_tokens(loaded: LoadedModel) -> int:
+    """Tokens in flight that a quarter of the machine's memory (half of a GPU's, less the weights) can hold."""
+    if loaded.device.type == "cuda":
+        total = torch.cuda.get_device_properties(loaded.device).total_memory
+        weights = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+        budget = (total - weights) // 2
+    else:
+        budget = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    # One captured state of every block at most doubles what a token holds for its keys and values in common models.
+    return int(max(1, min(MOST_BATCH_TOKENS, budget // (2 * loaded.kv_bytes_per_token))))
+
+
+def state_dtype(wanted: str, model_dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which states are kept."""
+    return model_dtype if wanted == "model" else getattr(torch, wanted)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn the two ways torch says that memory is short into `OutOfMemory`."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise OutOfMemory("the device has too little memory for this text") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory("this machine has too little memory for this text") from error
+
+

@@ -1,0 +1,155 @@
+"""From a `ModelSpec` to a model in memory, with all that the rest of the code asks of it settled once.
+
+Device, dtype, attention, end tokens and context length are decided here and nowhere else, so that the provenance can
+record them and a resumed run can be held to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from latentext.errors import EngineError, SpecError
+from latentext.models.resolve import ModelSource, resolve_model
+from latentext.prompts.tokenizer import load_tokenizer
+from latentext.spec import ModelSpec
+from latentext.states.layout import ModelLayout, find_layout
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model ready to run, its tokenizer, and the facts that decide its outputs."""
+
+    model: Any
+    tokenizer: Any
+    layout: ModelLayout
+    source: ModelSource
+    device: torch.device
+    dtype: torch.dtype
+    attention: str
+    eos_token_ids: frozenset[int]
+    pad_token_id: int
+    context_length: int
+    vocab_size: int
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of keys and values that one token of one text occupies, over all blocks."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * self.layout.num_blocks * heads * width * self.dtype.itemsize)
+
+
+def load_model(spec: ModelSpec) -> LoadedModel:
+    """Load the model and tokenizer that a spec names.
+
+    Raises:
+        SpecError: no such model, device or dtype.
+        EngineError: the weights do not load or do not fit.
+
+    Example:
+        >>> loaded = load_model(ModelSpec(name="tiny"))
+        >>> loaded.device.type, loaded.context_length
+        ('cpu', 2048)
+    """
+    source = resolve_model(spec.name, spec.revision)
+    device = choose_device(spec.device)
+    dtype = choose_dtype(spec, source, device)
+    tokenizer = load_tokenizer(source.path_or_id, source.revision, spec.trust_remote_code)
+    options: dict[str, Any] = {
+        "revision": source.revision,
+        "dtype": dtype,
+        "trust_remote_code": spec.trust_remote_code,
+        "attn_implementation": None if spec.attention == "auto" else spec.attention,
+        "device_map": spec.device_map,
+    }
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source.path_or_id, **options)
+        if spec.device_map is None:
+            model = model.to(device)
+    except (ValueError, ImportError) as error:
+        raise EngineError(str(error).splitlines()[0], where=f"model {spec.name}") from error
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"the weights do not fit on {device}",
+            where=f"model {spec.name}",
+            remedy="use a smaller dtype, another device, or model.device_map: auto",
+            heading="Out of memory",
+        ) from error
+    return loaded_from(model, tokenizer, source)
+
+
+def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
+    """Wrap a model and tokenizer that are in memory already (a notebook's, or a test's random weights)."""
+    model.eval()
+    config = model.config.get_text_config()
+    eos = _eos_token_ids(model, tokenizer)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)
+    device = next(model.parameters()).device
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        layout=find_layout(model, config.vocab_size),
+        source=source,
+        device=device,
+        dtype=next(model.parameters()).dtype,
+        attention=str(config._attn_implementation),
+        eos_token_ids=eos,
+        pad_token_id=int(pad),
+        context_length=_context_length(config),
+        vocab_size=int(config.vocab_size),
+    )
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto`` is the first of cuda, mps, cpu that is there."""
+    if wanted != "auto":
+        try:
+            device = torch.device(wanted)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise SpecError(
+                f"device {wanted!r} is not available here", where="model.device", remedy="use auto or cpu"
+            ) from error
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_dtype(spec: ModelSpec, source: ModelSource, device: torch.device) -> torch.dtype:
+    """``auto`` is float32 on a CPU (bf16 there is slower and less exact) and the checkpoint's own dtype elsewhere."""
+    if spec.dtype != "auto":
+        return _DTYPES[spec.dtype]
+    if device.type == "cpu":
+        return torch.float32
+    config = AutoConfig.from_pretrained(
+        source.path_or_id, revision=source.revision, trust_remote_code=spec.trust_remote_code
+    )
+    dtype = getattr(config.get_text_config(), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
+
+
+def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """All tokens that end a text: the generation config's list and the tokenizer's own end token."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    if configured is None:
+        configured = getattr(model.config.get_text_config(), "eos_token_id", None)
+    ids = set(configured) if isinstance(configured, list | tuple) else {configured}
+    ids.add(tokenizer.eos_token_id)
+    return frozenset(int(i) for i in ids if i is not None)
+
+
+def _context_length(config: Any) -> int:
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        if isinstance(value := getattr(config, name, None), int):
+            return value
+    return 1 << 30

@@ -1,0 +1,1 @@
+"""Completions → hidden states: named sites, in-flight and replay capture, pooling."""

@@ -1,0 +1,124 @@
+"""States read while the texts are being written: hooks fill buffers that are allocated once.
+
+The decode loop says before each forward pass which slots its rows belong to and which row of each text comes next; the hooks copy the
+wanted states into place on the device. Nothing is copied to the host until a text is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from latentext.request import Request, StateRows
+from latentext.spec import StatesSpec
+from latentext.states.layout import ModelLayout
+from latentext.states.pooling import SlotPool
+from latentext.states.rows import label_rows, most_rows, row_positions
+
+
+class InflightCapture:
+    """Buffers for the states of the texts in flight, one slot a text.
+
+    Args:
+        sites: resolved site names.
+        slots: texts in flight at most.
+        longest_prompt, max_new_tokens: bounds that fix the size of a slot.
+        dtype: of the rows handed out.
+    """
+
+    def __init__(
+        self,
+        layout: ModelLayout,
+        states: StatesSpec,
+        sites: tuple[str, ...],
+        *,
+        slots: int,
+        longest_prompt: int,
+        max_new_tokens: int,
+        dtype: torch.dtype,
+    ):
+        self.layout, self.states, self.sites, self.dtype = layout, states, sites, dtype
+        self.pooled = states.pool != ("none",)
+        self._slots = slots
+        self._rows = most_rows(states.positions, longest_prompt, max_new_tokens)
+        self._buffers: dict[str, torch.Tensor] = {}
+        self._pools: dict[str, SlotPool] = {}
+        self._latest: dict[str, torch.Tensor] = {}
+        self._targets = torch.empty(0, dtype=torch.long)
+        self._row_numbers = torch.empty(0, dtype=torch.long)
+        self._prefill: tuple[list[int], list[int]] | None = None
+
+    def expect_prefill(self, slots: torch.Tensor, source_rows: list[int], prompt_lengths: list[int]) -> None:
+        """The next pass reads prompts, right-aligned: slot i takes row `source_rows[i]` of the batch."""
+        self._targets = slots
+        self._prefill = (source_rows, prompt_lengths)
+
+    def expect_step(self, slots: torch.Tensor, steps: torch.Tensor, prompt_lengths: torch.Tensor) -> None:
+        """The next pass reads one token of each slot's text; `steps` is the row s that each is at."""
+        self._targets, self._prefill = slots, None
+        if self.states.positions == "generated":
+            self._row_numbers = steps
+        elif self.states.positions == "all":
+            self._row_numbers = steps + prompt_lengths - 1
+
+    def sink(self, site: str, hidden: torch.Tensor) -> None:
+        """Called by the hooks with [batch, tokens, width]."""
+        if self.pooled:
+            # Pooling by entropy needs the logits of this very pass, which do not exist yet: wait for `after_logits`.
+            source = hidden[:, -1] if self._prefill is None else hidden[self._prefill[0], -1]
+            self._latest[site] = source.clone()
+            return
+        buffer = self._buffer(site, hidden)
+        if self._prefill is not None:
+            self._store_prompts(buffer, hidden, *self._prefill)
+        elif self.states.positions in {"generated", "all"}:
+            buffer[self._targets.to(hidden.device), self._row_numbers.to(hidden.device)] = hidden[:, -1]
+        elif self.states.positions == "last":
+            buffer[self._targets.to(hidden.device), 0] = hidden[:, -1]
+
+    def after_logits(self, entropies: torch.Tensor | None) -> None:
+        """Finish the pass: poolings take in the states read, with the entropies [batch] of their predictions."""
+        for site, states in self._latest.items():
+            if site not in self._pools:
+                self._pools[site] = SlotPool(self.states.pool, self._slots, states.shape[-1], states.device)
+            slots = self._targets.to(states.device)
+            if self._prefill is not None:
+                self._pools[site].begin(slots, states)
+            else:
+                self._pools[site].add(slots, states, entropies)
+        self._latest.clear()
+
+    def take(self, slot: int, request: Request, sample: int, token_ids: Sequence[int]) -> StateRows:
+        """Copy the rows of a finished text to the host; its slot may be used again."""
+        lengths = len(request.prompt_token_ids), len(token_ids)
+        if self.pooled:
+            tensors = {
+                f"{site}:{pool}": self._pools[site].read(slot, pool, lengths[1]).to("cpu", self.dtype, copy=True)
+                for site in self.sites
+                for pool in self.states.pool
+            }
+            kept = row_positions("last", *lengths)
+        else:
+            kept = row_positions(self.states.positions, *lengths)
+            # A copy even where nothing changes: the buffer is overwritten while the rows wait to be written.
+            tensors = {s: self._buffers[s][slot, : len(kept)].to("cpu", self.dtype, copy=True) for s in self.sites}
+        return label_rows(request.index, sample, kept, request.prompt_token_ids, token_ids, tensors)
+
+    def _buffer(self, site: str, hidden: torch.Tensor) -> torch.Tensor:
+        if site not in self._buffers:
+            shape = (self._slots, self._rows, hidden.shape[-1])
+            self._buffers[site] = torch.zeros(shape, dtype=hidden.dtype, device=hidden.device)
+        return self._buffers[site]
+
+    def _store_prompts(
+        self, buffer: torch.Tensor, hidden: torch.Tensor, source_rows: list[int], prompt_lengths: list[int]
+    ) -> None:
+        if self.states.positions in {"generated", "first", "last"}:
+            buffer[self._targets.to(hidden.device), 0] = hidden[source_rows, -1]
+            return
+        skip_last = self.states.positions == "prompt"
+        for slot, row, length in zip(self._targets.tolist(), source_rows, prompt_lengths, strict=True):
+            rows = hidden[row, hidden.shape[1] - length :]
+            kept = length - 1 if skip_last else length
+            buffer[slot, :kept] = rows[:kept]
