@@ -1,0 +1,138 @@
+"""Merge the files of shards that were sampled apart: in order, without gap or overlap, and without losing a part.
+
+The parts are named ``…_{start}to{end}.json``. Sharded sampling equals unsharded sampling text for text (each prompt has
+its own stream of draws), so the merged file is the file that one run would have written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentext.align.files import lambda_path, read_palette, read_texts, write_rows, write_texts
+from latentext.errors import SpecError
+
+_PART = re.compile(r"(?P<stem>.+)_(?P<start>\d+)to(?P<end>\d+)\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file with the texts of prompts start … end - 1 of the run `stem`."""
+
+    path: Path
+    stem: str
+    start: int
+    end: int
+
+
+def find_parts(folder: Path, stem: str) -> list[Part]:
+    """The parts of a run in a folder, in order of their prompts.
+
+    Raises:
+        SpecError: there is none.
+    """
+    parts = [part_of(path) for path in sorted(folder.glob("*.json")) if _PART.fullmatch(path.name)]
+    chosen = [part for part in parts if part.stem == stem]
+    if not chosen:
+        stems = ", ".join(sorted({part.stem for part in parts})) or "none"
+        raise SpecError(f"no parts named {stem}_…to….json", where=str(folder), remedy=f"it has parts of {stems}")
+    return sorted(chosen, key=lambda part: (part.start, part.end))
+
+
+def part_of(path: Path) -> Part:
+    """Read a part's name.
+
+    Raises:
+        SpecError: the name does not end in ``_{start}to{end}.json``, or its range is empty.
+
+    Example:
+        >>> part_of(Path("temp/tiny-Imdb_lam=0.500_val=humor_0to100.json")).end
+        100
+    """
+    match = _PART.fullmatch(path.name)
+    if match is None or int(match["start"]) >= int(match["end"]):
+        raise SpecError("not the name of a part", where=str(path), remedy="parts end in _{start}to{end}.json")
+    return Part(path, match["stem"], int(match["start"]), int(match["end"]))
+
+
+def merge(paths: Iterable[Path], output: Path, *, prompts: int | None = None, remove_parts: bool = False) -> int:
+    """Merge parts into one file.
+
+    Args:
+        paths: the parts, in any order.
+        output: the merged file; the exact λ is written beside it when it lies beside the parts.
+        prompts: how many prompts there are, where known, so that a missing last part is noticed too.
+        remove_parts: remove the parts once the merged file is on the disk.
+
+    Returns:
+        The number of texts.
+
+    Raises:
+        SpecError: parts of different runs or λ, a gap, an overlap, or a name taken by another λ.
+        DatasetError: a part that cannot be read or does not hold as many texts as its name says.
+    """
+    parts = sorted((part_of(path) for path in paths), key=lambda part: (part.start, part.end))
+    if not parts:
+        raise SpecError("no parts to merge")
+    _check_cover(parts, prompts)
+    palette = _common_palette(parts)
+    rows = [row for part in parts for row in _rows_of(part)]
+    if palette is None:
+        write_rows(output, rows)
+    else:
+        write_texts(output, rows, palette)
+    if remove_parts:
+        for part in parts:
+            part.path.unlink()
+            lambda_path(part.path).unlink(missing_ok=True)
+    return len(rows)
+
+
+def _check_cover(parts: list[Part], prompts: int | None) -> None:
+    stems = sorted({part.stem for part in parts})
+    if len(stems) > 1:
+        raise SpecError(f"parts of different runs: {', '.join(stems)}", remedy="merge one run at a time")
+    expected = 0
+    for part in parts:
+        if part.start > expected:
+            raise SpecError(
+                f"prompts {expected} to {part.start} are missing", where=parts[0].stem, remedy="sample them"
+            )
+        if part.start < expected:
+            raise SpecError(
+                f"prompts {part.start} to {min(expected, part.end)} stand in two parts",
+                where=str(part.path),
+                remedy="move one of the overlapping parts away",
+            )
+        expected = part.end
+    if prompts is not None and expected != prompts:
+        raise SpecError(f"prompts {expected} to {prompts} are missing", where=parts[0].stem, remedy="sample them")
+
+
+def _common_palette(parts: list[Part]) -> dict[str, float] | None:
+    """The exact λ of all parts; None for parts of another program, which say it in their names only."""
+    first, *others = parts
+    palette = read_palette(first.path)
+    for part in others:
+        theirs = read_palette(part.path)
+        if theirs != palette:
+            raise SpecError(
+                f"has λ {theirs or 'unknown'}, {first.path.name} has {palette or 'unknown'}",
+                where=str(part.path),
+                remedy="sample one of them again",
+            )
+    return palette
+
+
+def _rows_of(part: Part) -> list[dict[str, Any]]:
+    rows = read_texts(part.path)
+    if len(rows) != part.end - part.start:
+        raise SpecError(
+            f"holds {len(rows)} texts, its name says {part.end - part.start}",
+            where=str(part.path),
+            remedy="sample it again",
+        )
+    return rows
