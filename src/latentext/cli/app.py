@@ -1,0 +1,99 @@
+"""The command `latentext`: the options before every command, the commands, and what an error looks like.
+
+The help must answer at once, so the modules of the commands import what does the work inside their functions. Errors
+are one line and an exit code that scripts can rely on (docs/troubleshooting.md lists them); a traceback means a fault
+of latentext itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+import latentext
+from latentext.cli import capture, demo, export, models, run, show, status, verify
+from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError
+
+HELP = """Text datasets from language models, with the hidden states behind every token.
+
+A spec says which prompts, which model and which states; a run turns it into one directory, which can be interrupted and
+continued at any time. Start with: latentext demo"""
+
+app = typer.Typer(
+    name="latentext",
+    help=HELP,
+    rich_markup_mode=None,  # Help that looks the same on a terminal, in a pipe and in an issue.
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run")(run.run)
+app.command("capture")(capture.capture)
+app.command("status")(status.status)
+app.command("verify")(verify.verify)
+app.command("export")(export.export)
+app.command("show")(show.show)
+app.command("models")(models.models)
+app.command("demo")(demo.demo)
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@app.callback()
+def before_every_command(
+    context: typer.Context,
+    log_level: Annotated[LogLevel, typer.Option(help="The least serious messages that are printed.")] = "warning",
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Set up what every command needs."""
+    if version:
+        typer.echo(f"latentext {latentext.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    _configure(log_level)
+
+
+def _configure(log_level: LogLevel) -> None:
+    """Read `.env`, then set the log level of this package and of the libraries that look it up when imported."""
+    from dotenv import find_dotenv, load_dotenv
+
+    load_dotenv(find_dotenv(usecwd=True))
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=log_level.upper())
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", log_level)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(exit_code(arguments))
+
+
+def exit_code(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its result, or the exit code of the error that was printed, is returned."""
+    try:
+        result = app(args=arguments, prog_name="latentext", standalone_mode=False)
+    except LatentextError as error:
+        typer.echo(f"latentext: {error}", err=True)
+        return error.exit_code
+    except typer.TyperException as error:
+        typer.echo(_usage_line(error), err=True)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return EXIT_DONE if result is None else int(result)
+
+
+def _usage_line(error: typer.TyperException) -> str:
+    """What is wrong with the arguments, in one line, and where the right ones are listed."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "latentext"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return f"{command}: {message[:1].lower()}{message[1:]} (see {command} --help)"

@@ -1,0 +1,51 @@
+"""``latentext demo``: a first dataset in a few minutes, without a network, a GPU or an account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentext.errors import EXIT_DONE
+
+RECIPE = "length/same_prompt"
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the dataset is made.")] = Path(
+        "data/same_prompt"
+    ),
+) -> int:
+    """Make a first dataset with the built-in model.
+
+    450 prompts say "print this word N times". For every token that the model wrote, the dataset holds the hidden state
+    that predicted it and the number of tokens that were still to come. The states are exported as NumPy files, and the
+    first texts are shown.
+    """
+    from latentext.cli.export import write_npy
+    from latentext.cli.run import make
+    from latentext.cli.show import print_texts
+    from latentext.cli.spec_argument import spec_from
+
+    code = make(spec_from(RECIPE), directory)
+    if code != EXIT_DONE:
+        return code
+    arrays = directory.with_name(f"{directory.name}_npy")
+    write_npy(directory, arrays)
+    typer.echo()
+    print_texts(directory, 3)
+    typer.echo(_NEXT.format(directory=directory, arrays=arrays, recipe=RECIPE))
+    return code
+
+
+_NEXT = """To look at it:
+  latentext show {directory} -n 10           texts, token by token
+  latentext status {directory}               what it holds
+  latentext verify {directory}               is it what it says it is?
+  numpy.load("{arrays}/train_hidden_states.npy", mmap_mode="r")
+
+To go on:
+  latentext capture {directory} --sites all                  every layer of the same texts
+  latentext run {recipe} --model ID|DIR --output DIR     another model
+  recipes/{recipe}.yaml                                  the spec of this run, to copy and change"""

@@ -1,0 +1,146 @@
+"""``latentext run``: make the dataset of a spec, or continue it; and the same sentence at the end of every run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentext.cli.wording import columns, counted, size
+from latentext.errors import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from latentext.run.estimate import Estimate
+    from latentext.run.runner import RunSummary
+    from latentext.spec import Spec
+
+
+def run(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A YAML file, or the name of a recipe such as length/same_prompt.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The dataset directory, instead of the spec's.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID|DIR", help="Another model: a name from `latentext models`, a Hugging Face id or a folder."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Only the first N prompts.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change one field of the spec; may be given several times."),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Move an existing dataset aside and start from nothing.")
+    ] = False,
+    preview: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Make the first N texts, print them, keep nothing.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the run would make, and make nothing.")
+    ] = False,
+) -> int:
+    """Make the dataset of a spec, or continue it.
+
+    An interrupted run is continued by the same command. A dataset that exists keeps everything it has; a spec that
+    would change it is refused.
+    """
+    from latentext.cli.spec_argument import spec_from
+
+    chosen = spec_from(spec, changes or (), model, limit if preview is None else preview)
+    if dry_run:
+        return _print_plan(chosen)
+    if preview is not None:
+        return _preview(chosen, preview)
+    return make(chosen, output, retry_failed=retry_failed, fresh=fresh)
+
+
+def make(spec: Spec, output: Path | None, *, retry_failed: bool = False, fresh: bool = False) -> int:
+    """Run a spec with progress on the error stream and a summary on standard output; returns the exit code."""
+    from latentext.run.estimate import estimate
+    from latentext.run.progress import progress_for
+    from latentext.run.runner import run as run_spec
+
+    progress = progress_for(sys.stderr)
+    progress.note(_intention(estimate(spec)))
+    with continued_by(sys.argv[1:]):
+        summary = run_spec(spec, output, retry_failed=retry_failed, fresh=fresh, progress=progress)
+    print_summary(summary)
+    return summary.exit_code
+
+
+@contextmanager
+def continued_by(arguments: list[str]) -> Iterator[None]:
+    """Turn Ctrl-C into one line that says how to go on, and exit code 130.
+
+    ``--fresh`` is left out of the command that is printed: it would move aside what was just made.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["latentext", *(word for word in arguments if word != "--fresh")])
+        typer.echo(f"Interrupted. What was finished is kept; to go on: {command}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def print_summary(summary: RunSummary) -> None:
+    """Say what a run made and where, and what to do about requests that failed."""
+    parts = [f"{count:,} {name}" for name, count in _counts(summary) if count or name == "accepted"]
+    typer.echo(f"{counted(summary.planned, 'request')}: {', '.join(parts)}")
+    if summary.tokens:
+        rate = f", {summary.tokens / summary.seconds:,.0f} tokens/s" if summary.seconds else ""
+        typer.echo(f"{counted(summary.tokens, 'token')} in {summary.seconds:,.1f} s{rate}")
+    typer.echo(f"dataset: {summary.directory}")
+    if summary.failed:
+        typer.echo(f"reasons: {summary.directory / 'failures.jsonl'}; to ask again: --retry-failed")
+
+
+def _counts(summary: RunSummary) -> list[tuple[str, int]]:
+    return [(name, getattr(summary, name)) for name in ("accepted", "rejected", "failed", "pending")]
+
+
+def _intention(plan: Estimate) -> str:
+    """What a run is about to make, in one line."""
+    disk = size(plan.record_bytes + plan.state_bytes)
+    line = f"{counted(plan.requests, 'request')}, at most {plan.max_new_tokens_total:,} new tokens and {disk} on disk"
+    return f"{line}, at most {plan.cost:.2f} USD" if plan.cost else line
+
+
+def _print_plan(spec: Spec) -> int:
+    from latentext.run.estimate import estimate
+
+    plan = estimate(spec)
+    rows = [
+        ("requests", f"{plan.requests:,}"),
+        ("prompt tokens", f"{plan.prompt_tokens:,}"),
+        ("new tokens, at most", f"{plan.max_new_tokens_total:,}"),
+        ("records on disk, at most", size(plan.record_bytes)),
+        ("states on disk, at most", size(plan.state_bytes)),
+        ("model in memory", size(plan.model_bytes)),
+        ("key-value cache, at most", size(plan.kv_cache_bytes)),
+    ]
+    if plan.cost is not None:
+        rows.append(("cost, at most", f"{plan.cost:.2f} USD"))
+    for line in columns(rows):
+        typer.echo(line)
+    return 0
+
+
+def _preview(spec: Spec, count: int) -> int:
+    from latentext.cli.show import print_texts
+    from latentext.run.runner import run as run_spec
+
+    with tempfile.TemporaryDirectory(prefix="latentext-preview-") as folder:
+        summary = run_spec(spec, Path(folder) / "preview")
+        print_texts(Path(folder) / "preview", count)
+    return summary.exit_code

@@ -1,0 +1,82 @@
+"""``latentext show``: texts in the terminal, token by token, with the number of tokens still to come under each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from latentext.dataset.reader import Dataset
+
+_PIPE_COLUMNS = 120
+_COLUMNS = ("index", "sample", "variables", "messages", "token_ids", "finish_reason")
+
+
+def show(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, metavar="N", help="How many texts.")] = 5,
+    first: Annotated[int, typer.Option("--from", min=0, metavar="INDEX", help="The first request to show.")] = 0,
+) -> None:
+    """Print texts token by token.
+
+    Under each token stands the number of tokens still to come, or "?" where the text was cut at the limit. Bars stand
+    between tokens and dots for their spaces; characters that would act on the terminal, or could not be seen, are
+    written as escapes.
+    """
+    print_texts(directory, count, first)
+
+
+def print_texts(directory: Path, count: int, first: int = 0) -> None:
+    """Print `count` texts of a dataset, from request `first` on."""
+    from latentext.dataset.reader import open as open_dataset
+
+    dataset = open_dataset(directory)
+    rows = list(islice(_rows(dataset, first), count))
+    if not rows:
+        typer.echo("No texts yet." if first == 0 else f"No texts from request {first} on.")
+        return
+    tokens = _token_texts(dataset, {token_id for row in rows for token_id in row["token_ids"]})
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_COLUMNS
+    for row in rows:
+        for line in _lines(row, [tokens[token_id] for token_id in row["token_ids"]], width):
+            typer.echo(line)
+
+
+def _token_texts(dataset: Dataset, token_ids: Iterable[int]) -> dict[int, str]:
+    """The text of each token by itself, from the tokenizer of the model that the dataset was made with."""
+    from latentext.prompts.token_text import token_text
+    from latentext.prompts.tokenizer import load_tokenizer
+
+    model = dataset.spec.model
+    tokenizer = load_tokenizer(model.name, model.revision, model.trust_remote_code)
+    return {token_id: token_text(tokenizer, token_id) for token_id in token_ids}
+
+
+def _rows(dataset: Dataset, first: int) -> Iterator[dict[str, Any]]:
+    """Records from request `first` on; shards are read one after the other, and no more than are needed."""
+    for table in dataset.iter_records(_COLUMNS):
+        if table.num_rows and table["index"][-1].as_py() >= first:
+            yield from (row for row in table.to_pylist() if row["index"] >= first)
+
+
+def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
+    from latentext.cli.visible import interlinear, visible
+
+    whole = row["finish_reason"] != "length"
+    remaining = [str(count) if whole else "?" for count in reversed(range(len(tokens)))]
+    variables = ", ".join(f"{name}={value}" for name, value in json.loads(row["variables"]).items())
+    sample = f" sample {row['sample']}" if row["sample"] else ""
+    head = f"#{row['index']}{sample}  {len(tokens)} tokens, {row['finish_reason']}"
+    return [
+        f"{head}  {visible(variables)}".rstrip(),
+        *(f"{message['role']}: {visible(message['content'])}" for message in json.loads(row["messages"])),
+        *interlinear(tokens, remaining, width),
+        "",
+    ]

@@ -1,0 +1,29 @@
+"""``latentext verify``: check every file of a dataset against its receipt, and a sample of states against the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentext.errors import EXIT_DONE, EXIT_FAILED
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
+    sample: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Texts whose states are computed again; 0 checks files only.")
+    ] = 32,
+) -> int:
+    """Check the files and the states of a dataset.
+
+    Every file is compared with its checksum, counts are added up, rows are held against token ids, and the states of
+    some texts are computed again from their ids. Each fault is one line; no line means that all is well.
+    """
+    from latentext.run.verification import verify as find_faults
+
+    findings = find_faults(directory, sample=sample)
+    for finding in findings:
+        typer.echo(str(finding))
+    return EXIT_FAILED if findings else EXIT_DONE
