@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from latentext.dataset import filesystem
+from latentext.errors import DatasetError
 
 _BUFFER_BYTES = 1 << 20
 _ABANDONED_AFTER_SECONDS = 24 * 3600
@@ -139,6 +140,37 @@ def atomic_file(path: Path) -> Iterator[PendingFile]:
         file.commit()
     except BaseException:
         file.discard()
+        raise
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Fill a folder that appears under `path` when the block ends, and not at all when it raises.
+
+    Files in it should be synced by whoever writes them (`atomic_file` does).
+
+    Raises:
+        DatasetError: something stands under `path` already and `overwrite` is off.
+    """
+    if not overwrite and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DatasetError("already exists", where=str(path), remedy="choose another place, or say to overwrite it")
+    filesystem.make_folder(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
+    filesystem.make_folder(temporary)
+    try:
+        yield temporary
+        filesystem.sync_folder(temporary)
+        if path.is_dir() and not path.is_symlink():
+            # A folder that holds something cannot be replaced in one step: it steps aside first.
+            before = path.with_name(temporary_name(path.name))
+            filesystem.replace(path, before)
+            filesystem.replace(temporary, path)
+            filesystem.remove_folder(before)
+        else:
+            filesystem.replace(temporary, path)
+        filesystem.sync_folder(path.parent)
+    except BaseException:
+        filesystem.remove_folder(temporary)
         raise
 
 

@@ -6,7 +6,6 @@ is damaged raises, with the file's name: rows that silently go missing would be 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
-from pydantic import ValidationError
 
 from latentext.dataset import layout
 from latentext.dataset.captures import choose
+from latentext.dataset.documents import read_json, read_spec
+from latentext.dataset.frame import as_frame
 from latentext.dataset.receipts import Distrust, Receipt, check_shard
 from latentext.dataset.records import read_records
-from latentext.dataset.scores import read_scores
+from latentext.dataset.scores import read_scores, score_sets
 from latentext.dataset.splits import split_records
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
 from latentext.dataset.states_view import ShardParts, StatesView
@@ -55,7 +54,7 @@ def open(directory: str | Path) -> Dataset:
     root = Path(directory)
     if not (root / layout.SPEC).is_file():
         raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}")
-    dataset = Dataset(root, _read_spec(root / layout.SPEC))
+    dataset = Dataset(root, read_spec(root / layout.SPEC))
     version = dataset.provenance.get("format_version")
     if isinstance(version, int) and version > layout.FORMAT_VERSION:
         what = f"written in format version {version}, this latentext reads up to {layout.FORMAT_VERSION}"
@@ -74,16 +73,17 @@ class Dataset:
 
     directory: Path
     spec: Spec = field(repr=False)
+    _known_receipts: dict[str, dict[int, Receipt]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """Counts and facts as ``metadata.json`` has them; empty before it is first written."""
-        return _read_json(self.directory / layout.METADATA)
+        return read_json(self.directory / layout.METADATA)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Model revision, hashes, device and versions, as ``provenance.json`` has them."""
-        return _read_json(self.directory / layout.PROVENANCE)
+        return read_json(self.directory / layout.PROVENANCE)
 
     @property
     def plan_count(self) -> int:
@@ -150,35 +150,39 @@ class Dataset:
         table = read_records(paths, list(dict.fromkeys([*columns, "index", "sample"])))
         return table.take(_order(table)).select(list(columns))
 
-    def scores(self, reward: str) -> pa.Table:
-        """Scores of one reward, in the order of (index, sample): `index`, `sample`, and its columns.
+    @cached_property
+    def score_sets(self) -> dict[str, list[str]]:
+        """The sets of scores by name (the reward's, where it was scored in one way), with their folders."""
+        return score_sets(self.rewards)
 
-        `reward` is the name of its folder, or the reward's own name where that is unique.
+    def scores(self, name: str) -> pa.Table:
+        """Scores of one reward, in the order of (index, sample): `index`, `sample`, and its columns.
 
         Raises:
             DatasetError: there are no such scores; those that are there are named.
         """
-        names = [name for name, stage in self.rewards.items() if reward in (name, stage.reward)]
-        if len(names) != 1:
-            what = "no scores" if not names else "more than one set of scores"
-            raise DatasetError(f"{what} of {reward!r}", remedy=f"scores are: {', '.join(self.rewards) or 'none'}")
-        stage = layout.scores_folder(names[0])
-        paths = [self.directory / stage / layout.table_name(number) for number in self._receipts(stage)]
-        return read_scores(paths)
+        tables = [self.shard_scores(name, number) for number in self.shard_numbers]
+        return pa.concat_tables(tables) if tables else self.shard_scores(name, 0)
+
+    def shard_scores(self, name: str, shard_number: int) -> pa.Table:
+        """Scores of one shard; without rows where it is not scored yet. Arguments and errors as `scores`."""
+        if name not in self.score_sets:
+            raise DatasetError(f"no scores {name!r}", remedy=f"scores are: {', '.join(self.score_sets) or 'none'}")
+        folders = self.score_sets[name]
+        stages = [layout.scores_folder(folder) for folder in folders]
+        here = [stage for stage in stages if shard_number in self._receipts(stage)]
+        table = read_scores(
+            (self.directory / stage / layout.table_name(shard_number) for stage in here),
+            self.rewards[folders[0]].columns,
+        )
+        return table.take(_order(table)) if len(here) > 1 else table
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
         """Records as a pandas DataFrame: variables become columns, messages lists, usage two columns.
 
         A variable named like another column is called ``variables.<name>``.
         """
-        frame = self.records(split=split).flatten().to_pandas()
-        frame = frame.rename(columns=lambda name: name.removeprefix("usage."))
-        frame["messages"] = frame["messages"].map(json.loads)
-        rows = [json.loads(text) for text in frame.pop("variables")]
-        for position, name in enumerate(dict.fromkeys(name for row in rows for name in row)):
-            column = name if name not in frame.columns else f"variables.{name}"
-            frame.insert(3 + position, column, [row.get(name) for row in rows])
-        return frame
+        return as_frame(self.records(split=split))
 
     def states(
         self,
@@ -217,10 +221,16 @@ class Dataset:
             >>> reasons = data.records(["finish_reason"])["finish_reason"].to_numpy()     # doctest: +SKIP
             >>> whole = states[reasons[data.record_numbers(states)] == "stop"]            # doctest: +SKIP
         """
-        records = self.records(["index", "sample"])
-        places = _place(records["index"].to_numpy(), records["sample"].to_numpy())
-        numbers = [_find(places, _place(shard.rows["index"], shard.rows["sample"])) for shard in view.shards()]
+        shards = (shard.rows for shard in view.shards())
+        numbers = [_find(self._places, _place(rows["index"], rows["sample"])) for rows in shards]
         return np.concatenate(numbers) if numbers else np.empty(0, np.int64)
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.int64]:
+        """(index, sample) of every record as one number; 8 bytes a record."""
+        tables = self.iter_records(["index", "sample"])
+        places = [_place(table["index"].to_numpy(), table["sample"].to_numpy()) for table in tables]
+        return np.concatenate(places) if places else np.empty(0, np.int64)
 
     @cached_property
     def _record_stages(self) -> list[str]:
@@ -236,6 +246,11 @@ class Dataset:
 
     def _receipts(self, stage: str) -> dict[int, Receipt]:
         """The receipts of a stage's finished shards, by shard; one that cannot be believed raises."""
+        if stage not in self._known_receipts:
+            self._known_receipts[stage] = self._read_receipts(stage)
+        return self._known_receipts[stage]
+
+    def _read_receipts(self, stage: str) -> dict[int, Receipt]:
         receipts = {}
         for number in layout.list_shards(self.directory, stage):
             found = check_shard(self.directory, stage, number)
@@ -271,26 +286,3 @@ def _find(places: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.N
         what = f"states of request {first >> 24}, sample {first & 0xFFFFFF} have no record"
         raise DatasetError(what, remedy="run the same command again")
     return numbers
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise DatasetError("cannot be read as JSON", where=str(path), remedy="run the same command again") from error
-    if not isinstance(value, dict):
-        raise DatasetError("not a JSON object", where=str(path), remedy="run the same command again")
-    return value
-
-
-def _read_spec(path: Path) -> Spec:
-    try:
-        return Spec.model_validate(yaml.safe_load(path.read_bytes()))
-    except (OSError, yaml.YAMLError) as error:
-        raise DatasetError("cannot be read as YAML", where=str(path)) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise DatasetError(f"{place}: {first['msg']}", where=str(path), remedy="made by another version?") from error

@@ -1,4 +1,8 @@
-"""Scores: the raw numbers that a reward gives to texts, one row per text, as Parquet beside the records."""
+"""Scores: the raw numbers that a reward gives to texts, one row per text, as Parquet beside the records.
+
+A folder under ``scores/`` was made at one time for some samples. Folders of one reward with the same settings belong
+together (samples added later have their own); the same reward with other settings is another set of scores.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from latentext.dataset.receipts import FileEntry
+from latentext.dataset.sealed import canonical_json
+from latentext.dataset.stages import ScoresStage
 from latentext.dataset.tables import read_table, write_table
 from latentext.errors import DatasetError
 
@@ -34,16 +40,29 @@ def write_scores(
     return write_table(path, pa.table(columns).take(pa.array(order)))
 
 
-def read_scores(paths: Iterable[Path]) -> pa.Table:
-    """Read scores files one after the other into one table.
+def read_scores(paths: Iterable[Path], columns: Sequence[str]) -> pa.Table:
+    """Read scores files one after the other into one table: `index`, `sample` and these columns.
 
     Raises:
-        DatasetError: a file is missing, damaged, or has other columns than the first; it is named.
+        DatasetError: a file is missing, damaged, or has not these columns; it is named.
     """
-    tables: list[pa.Table] = []
+    schema = pa.schema([("index", pa.int64()), ("sample", pa.int32()), *((name, pa.float64()) for name in columns)])
+    tables = []
     for path in paths:
         table = read_table(path)
-        if table.column_names[:2] != ["index", "sample"] or (tables and table.schema != tables[0].schema):
-            raise DatasetError("not a scores file, or one of another reward", where=str(path))
+        if table.schema != schema:
+            raise DatasetError(f"not the scores {', '.join(columns)}", where=str(path))
         tables.append(table)
-    return pa.concat_tables(tables) if tables else pa.table({"index": pa.array([], pa.int64())})
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def score_sets(folders: Mapping[str, ScoresStage]) -> dict[str, list[str]]:
+    """Names of folders under ``scores/`` that belong together, by the reward's name.
+
+    Where a reward was scored in several ways, each way is called by the name of its first folder instead.
+    """
+    ways: dict[tuple[str, tuple[str, ...], bytes], list[str]] = {}
+    for name, stage in folders.items():
+        ways.setdefault((stage.reward, stage.columns, canonical_json(stage.settings)), []).append(name)
+    rewards = [reward for reward, _, _ in ways]
+    return {reward if rewards.count(reward) == 1 else names[0]: names for (reward, _, _), names in ways.items()}

@@ -61,35 +61,66 @@ def split_groups(groups: Sequence[bytes], split: SplitSpec) -> dict[str, npt.NDA
         {'train': [0, 1, 2], 'val': [3]}
     """
     ranked = sorted(set(groups), key=lambda group: hashlib.blake2b(b"%d:" % split.seed + group).digest())
-    stops = _stops(len(ranked), split, f"{split.by} groups")
+    stops = _stops(len(ranked), split)
     rank = {group: number for number, group in enumerate(ranked)}
     ranks = np.fromiter((rank[group] for group in groups), np.int64, len(groups))
     return {name: np.flatnonzero((ranks >= start) & (ranks < stop)) for name, (start, stop) in stops.items()}
 
 
 def sequential(rows: int, split: SplitSpec) -> dict[str, npt.NDArray[np.int64]]:
-    """Cut rows in their order: train first, then val, then test."""
-    sizes = {name: stop - start for name, (start, stop) in _stops(rows, split, "rows").items()}
-    numbers, parts, begin = np.arange(rows, dtype=np.int64), dict[str, npt.NDArray[np.int64]](), 0
-    for name in (name for name in ("train", "val", "test") if name in sizes):
-        parts[name] = numbers[begin : begin + sizes[name]]
-        begin += sizes[name]
-    return parts
+    """Cut rows in their order, as the original experiment does: the first ``int(share * rows)`` train.
+
+    Example:
+        >>> {name: len(numbers) for name, numbers in sequential(25, parse_split("rows-sequential:0.9")).items()}
+        {'train': 22, 'val': 3}
+    """
+    train = int(rows * round(1 - split.val - split.test, 12))
+    test = round(rows * split.test)
+    sizes = {"train": train, "val": rows - train - test, "test": test}
+    _refuse_empty(sizes, split, f"{rows} rows")
+    ends = np.cumsum(list(sizes.values()))
+    cut = dict(zip(sizes, np.split(np.arange(rows, dtype=np.int64), ends[:-1]), strict=True))
+    return {name: numbers for name, numbers in cut.items() if _has_share(name, split)}
 
 
-def _stops(count: int, split: SplitSpec, what: str) -> dict[str, tuple[int, int]]:
+def parse_split(text: str) -> SplitSpec:
+    """Read a split as the command line and the seeds write it: ``by``, or ``by:share of training``.
+
+    Raises:
+        DatasetError: the share is not a number above 0 and at most 1.
+
+    Example:
+        >>> parse_split("word:0.8")
+        SplitSpec(by='word', val=0.2, test=0.0, seed=0)
+    """
+    by, colon, share = text.rpartition(":")
+    if not colon:
+        return SplitSpec(by=text)
+    try:
+        return SplitSpec(by=by, val=round(1 - float(share), 12))
+    except ValueError as error:
+        raise DatasetError(f"{text!r} is no split", remedy="write it like prompt:0.9 or rows-sequential:0.9") from error
+
+
+def _stops(count: int, split: SplitSpec) -> dict[str, tuple[int, int]]:
     """Ranks of each split: validation first, then test, then training, so that val does not depend on test."""
     val, test = round(split.val * count), round(split.test * count)
-    sizes = {"train": count - val - test, "val": val, "test": test}
-    wanted = {"train": True, "val": split.val > 0, "test": split.test > 0}
-    empty = [name for name, size in sizes.items() if wanted[name] and size <= 0]
+    _refuse_empty({"train": count - val - test, "val": val, "test": test}, split, f"{count} groups by {split.by}")
+    ranges = {"train": (val + test, count), "val": (0, val), "test": (val, val + test)}
+    return {name: bounds for name, bounds in ranges.items() if _has_share(name, split)}
+
+
+def _refuse_empty(sizes: dict[str, int], split: SplitSpec, what: str) -> None:
+    empty = [name for name, size in sizes.items() if size <= 0 and _has_share(name, split)]
     if empty:
         raise DatasetError(
-            f"the split leaves {' and '.join(empty)} empty: {count} {what}, val {split.val}, test {split.test}",
+            f"the split leaves {' and '.join(empty)} empty: {what}, val {split.val}, test {split.test}",
             remedy="make more texts, choose other shares, or split by something finer",
         )
-    ranges = {"train": (val + test, count), "val": (0, val), "test": (val, val + test)}
-    return {name: ranges[name] for name in ranges if wanted[name]}
+
+
+def _has_share(name: str, split: SplitSpec) -> bool:
+    return {"train": True, "val": split.val > 0, "test": split.test > 0}[name]
 
 
 def _values(table: pa.Table, column: str, by: str) -> Iterable[Hashable]:

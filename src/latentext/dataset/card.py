@@ -1,0 +1,94 @@
+"""The dataset card: a README.md that tells whoever finds the directory what it is and how to read it.
+
+Everything in it comes from the spec and the receipts. The licence of the data is its maker's to name: a model's terms
+and the source of the prompts decide it, and neither is ours to guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from latentext.spec import PromptSpec, Spec
+
+
+def render_card(metadata: Mapping[str, Any], spec: Spec) -> str:
+    """The card in Markdown, from what metadata.json says and from the spec."""
+    sections = [
+        f"# {_plain(spec.name)}",
+        _plain(spec.description) or "A dataset of generated text.",
+        _facts(metadata, spec),
+        _states(metadata["states"]),
+        _scores(metadata["scores"]),
+        '## Reading it\n\n```python\nimport latentext\n\ndata = latentext.open(".")\n'
+        f"data.records()  # Arrow; data.to_pandas() for pandas{_states_line(metadata['states'])}\n```",
+        f"## Licence\n\n{_plain(metadata['licence'] or 'not stated')}",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _facts(metadata: Mapping[str, Any], spec: Spec) -> str:
+    counts, tokens, decoding = metadata["counts"], metadata["tokens"], spec.decoding
+    endings = ", ".join(f"{reason}: {count:,}" for reason, count in metadata["finish_reasons"].items())
+    failures = ", ".join(f"{reason}: {count:,}" for reason, count in metadata["failure_reasons"].items())
+    rows = {
+        "model": f"`{_plain(spec.model.name)}`",
+        "prompts": _prompts(spec.prompts),
+        "decoding": "greedy" if decoding.temperature == 0 else f"sampled at temperature {decoding.temperature:g}",
+        "samples a prompt": str(decoding.n),
+        "texts": f"{counts['accepted']:,} of {counts['planned']:,} planned",
+        "rejected, failed, pending": f"{counts['rejected']:,}, {counts['failed']:,}, {counts['pending']:,}",
+        "tokens of prompts, of texts": f"{tokens['prompt']:,}, {tokens['completion']:,}",
+        "texts ended by": endings,
+        "failures": failures,
+        "seed": str(spec.seed),
+    }
+    return _table(("", ""), [(name, value) for name, value in rows.items() if value])
+
+
+def _prompts(prompts: PromptSpec) -> str:
+    if prompts.template is not None:
+        return f"`{_plain(prompts.template)}`"
+    if prompts.templates is not None:
+        return f"{len(prompts.templates)} wordings"
+    source = next(
+        (name for name in ("list", "file", "hub", "corpus", "grid") if getattr(prompts, name) is not None), ""
+    )
+    return f"from {source}" if source else ""
+
+
+def _states(captures: Mapping[str, Any]) -> str:
+    if not captures:
+        return ""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(c["sites"]),
+            f"{c['positions']}, pool {', '.join(c['pool'])}",
+            c["dtype"],
+            f"{c['rows']:,}",
+        )
+        for name, c in captures.items()
+    ]
+    return "## Hidden states\n\n" + _table(("capture", "sites", "positions", "dtype", "rows"), rows)
+
+
+def _states_line(captures: Mapping[str, Any]) -> str:
+    site = next((capture["sites"][0] for capture in captures.values()), None)
+    return "" if site is None else f'\ndata.states("{site}")  # [rows, width], read from the disk as it is sliced'
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    if not scores:
+        return ""
+    rows = [(f"`{name}`", ", ".join(stage["columns"]), f"{stage['rows']:,}") for name, stage in scores.items()]
+    return "## Scores\n\n" + _table(("folder", "columns", "texts"), rows)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(titles), *rows))
+
+
+def _plain(text: str) -> str:
+    """Text of the user's on one line, unable to end a table cell, a code span or begin HTML."""
+    return " ".join(text.split()).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")

@@ -1,0 +1,126 @@
+"""Rows of hidden states by split: what texts a row belongs to decides where it goes, shard by shard.
+
+Splits are made of texts (`latentext.dataset.splits`), exports and probes work on rows. A text that was cut at the limit
+has no known remaining length, so such texts are left out and counted unless they are asked for. Memory holds a few
+bytes a text and the row columns of one shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from latentext.dataset.reader import Dataset
+from latentext.dataset.splits import SEQUENTIAL, sequential
+from latentext.dataset.states_view import StatesView
+from latentext.errors import DatasetError
+from latentext.spec import SplitSpec
+
+LEFT_OUT = -1
+Truncated = Literal["drop", "keep"]
+
+
+@dataclass(frozen=True)
+class SplitShard:
+    """The rows of one shard: their states site by site, their columns, and for each row its record and split.
+
+    `split` holds the number of the split's name in `SplitRows.counts`, or `LEFT_OUT`.
+    """
+
+    views: Sequence[StatesView]
+    rows: npt.NDArray[Any]
+    record: npt.NDArray[np.int64]
+    split: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows of one or several sites, divided by text.
+
+    Attributes:
+        views: one a site, all with the same rows.
+        split: how texts are divided.
+        split_of_record: for each record the number of its split, or `LEFT_OUT`.
+        censored: for each record whether the text was cut at the limit.
+        counts: rows of each split, by name.
+        texts: texts that have rows in a split.
+    """
+
+    dataset: Dataset
+    views: Sequence[StatesView]
+    split: SplitSpec
+    split_of_record: npt.NDArray[np.int8]
+    censored: npt.NDArray[np.bool_]
+    counts: Mapping[str, int]
+    texts: int
+
+    def shards(self) -> Iterator[SplitShard]:
+        """Shards in order, each with the split of its rows.
+
+        Raises:
+            DatasetError: the sites have not the same rows.
+        """
+        ends = np.cumsum(list(self.counts.values()))
+        before = 0
+        for views in zip(*(view.shards() for view in self.views), strict=True):
+            rows = views[0].rows
+            for view in views[1:]:
+                if not np.array_equal(view.rows, rows):
+                    what = f"{views[0].site} and {view.site} were captured of different texts or positions"
+                    raise DatasetError(what, remedy="take them one by one")
+            record = self.dataset.record_numbers(views[0])
+            split = self.split_of_record[record]
+            if self.split.by == SEQUENTIAL:
+                kept = np.flatnonzero(split != LEFT_OUT)
+                split[kept] = np.searchsorted(ends, np.arange(before, before + len(kept)), side="right")
+                before += len(kept)
+            yield SplitShard(views, rows, record, split)
+
+
+def split_rows(
+    dataset: Dataset, views: Sequence[StatesView], split: SplitSpec | None = None, truncated: Truncated = "drop"
+) -> SplitRows:
+    """Divide the rows of `views` as the run's split (or another) says; ``rows-sequential`` cuts rows, not texts.
+
+    Raises:
+        DatasetError: a split would be empty; the numbers are given.
+    """
+    split = split or dataset.spec.split
+    reasons = dataset.records(["finish_reason"])["finish_reason"].to_numpy()
+    censored = np.asarray(reasons == "length", bool)
+    # A split by rows is cut while rows are read; until then all records are in its first part.
+    by_rows = split.by == SEQUENTIAL
+    records_of = {"train": np.arange(len(censored))} if by_rows else dataset.split(split)
+    split_of_record = np.full(len(censored), LEFT_OUT, np.int8)
+    for number, records in enumerate(records_of.values()):
+        split_of_record[records] = number
+    if truncated == "drop":
+        split_of_record[censored] = LEFT_OUT
+    rows, texts = _count(dataset, views[0], split_of_record, len(records_of))
+    if by_rows and rows[0]:
+        counts = {name: len(numbers) for name, numbers in sequential(rows[0], split).items()}
+    else:
+        counts = dict(zip(records_of, rows, strict=True))
+    empty = [name for name, count in counts.items() if count == 0]
+    if empty:
+        left_out = int(censored.sum()) if truncated == "drop" else 0
+        what = f"no rows for {' and '.join(empty)}: {len(censored)} texts, {left_out} of them left out because cut"
+        raise DatasetError(what, remedy="make more texts, allow more new tokens, or choose another split")
+    return SplitRows(dataset, views, split, split_of_record, censored, counts, texts)
+
+
+def _count(
+    dataset: Dataset, view: StatesView, split_of_record: npt.NDArray[np.int8], splits: int
+) -> tuple[list[int], int]:
+    """Rows of each split, and how many texts they come from."""
+    rows, texts = np.zeros(splits, np.int64), 0
+    for shard in view.shards():
+        record = dataset.record_numbers(shard)
+        split = split_of_record[record]
+        rows += np.bincount(split[split != LEFT_OUT], minlength=splits)
+        texts += len(np.unique(record[split != LEFT_OUT]))
+    return rows.tolist(), texts

@@ -1,0 +1,147 @@
+"""The views of a dataset: metadata.json, failures.jsonl and README.md, derived from what is on the disk.
+
+Receipts are the truth; these files only say it in a form that people and scripts can read. They are written again
+from nothing each time, shard after shard in order, so that the same directory gives the same bytes whatever was
+interrupted on the way. `verify` derives them once more and compares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from latentext.dataset import layout
+from latentext.dataset.atomic import atomic_file, write_bytes
+from latentext.dataset.card import render_card
+from latentext.dataset.receipts import Receipt, check_shard, sha256_of
+from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
+from latentext.spec import Spec
+
+
+def write_views(root: Path, spec: Spec, *, requests: int, licence: str | None = None) -> dict[str, Any]:
+    """Write the three views and return the metadata.
+
+    Args:
+        root: the dataset directory; its spec.yaml and provenance.json are already there.
+        spec: the resolved spec.
+        requests: number of requests in the plan.
+        licence: of the data, where its maker names one; it is never assumed.
+    """
+    metadata = derive_metadata(root, spec, requests=requests, licence=licence)
+    with atomic_file(root / layout.FAILURES) as file:
+        for line in failure_lines(root):
+            file.write(line)
+    write_bytes(root / layout.README, render_card(metadata, spec).encode())
+    write_bytes(root / layout.METADATA, encode_metadata(metadata))
+    return metadata
+
+
+def encode_metadata(metadata: dict[str, Any]) -> bytes:
+    """The bytes of metadata.json."""
+    return json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def failure_lines(root: Path) -> Iterator[bytes]:
+    """The lines of failures.jsonl: every failure that a receipt records, stage by stage, in the order of requests."""
+    for stage in layout.list_stages(root):
+        for receipt in believed_receipts(root, stage):
+            for failure in receipt.failures:
+                line = {"stage": stage, **failure.model_dump()}
+                yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+def believed_receipts(root: Path, stage: str) -> Iterator[Receipt]:
+    """Receipts of the finished shards of a stage, in order; a shard whose receipt is not believed is not finished."""
+    for number in layout.list_shards(root, stage):
+        found = check_shard(root, stage, number)
+        if isinstance(found, Receipt):
+            yield found
+
+
+def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | None = None) -> dict[str, Any]:
+    """What metadata.json says of the directory as it stands.
+
+    ``counts`` is in texts (`planned` = `accepted` + `rejected` + `failed` + `pending`) beside `requests`.
+    """
+    records = _Totals()
+    for stage in layout.list_stages(root, "records"):
+        for receipt in believed_receipts(root, stage):
+            records.add(receipt)
+    planned = requests * spec.decoding.n
+    settled = {name: records.counts[name] for name in ("accepted", "rejected", "failed")}
+    prefix = "finish_reason."
+    return {
+        "format_version": layout.FORMAT_VERSION,
+        "dataset_id": spec.name,
+        "description": spec.description,
+        "model_name": spec.model.name,
+        "licence": licence,
+        "counts": {
+            "requests": requests,
+            "planned": planned,
+            **settled,
+            "pending": planned - sum(settled.values()),
+        },
+        "tokens": {name: records.counts[f"{name}_tokens"] for name in ("prompt", "completion")},
+        "finish_reasons": {
+            name.removeprefix(prefix): records.counts[name]
+            for name in sorted(records.counts)
+            if name.startswith(prefix)
+        },
+        "failure_reasons": dict(sorted(records.reasons.items())),
+        "states": {name: _states(root, name) for name in layout.list_captures(root)},
+        "scores": {stage.split("/")[1]: _scores(root, stage) for stage in layout.list_stages(root, "scores")},
+        "pairs": {stage.split("/")[1]: _rows(root, stage).facts for stage in layout.list_stages(root, "pairs")},
+        "sha256": {
+            name: sha256_of(root / name) for name in (layout.SPEC, layout.PROVENANCE) if (root / name).is_file()
+        },
+    }
+
+
+@dataclass
+class _Totals:
+    """Sums over the receipts of a stage."""
+
+    shards: int = 0
+    rows: int = 0
+    size: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, receipt: Receipt) -> None:
+        self.shards += 1
+        self.rows += receipt.rows
+        self.size += sum(file.size for file in receipt.files)
+        self.counts.update(receipt.counts)
+        self.reasons.update(failure.reason for failure in receipt.failures)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        failures = {"failure_reasons": dict(sorted(self.reasons.items()))} if self.reasons else {}
+        return {"shards": self.shards, "rows": self.rows, "bytes": self.size, **failures}
+
+
+def _rows(root: Path, stage: str) -> _Totals:
+    totals = _Totals()
+    for receipt in believed_receipts(root, stage):
+        totals.add(receipt)
+    return totals
+
+
+def _states(root: Path, capture: str) -> dict[str, Any]:
+    stage = layout.states_folder(capture)
+    declared = read_stage(root, stage, StatesStage)
+    named = declared.model_dump(
+        mode="json", include={"samples", "sites", "positions", "pool", "dtype", "how", "widths"}
+    )
+    return {**named, **_rows(root, stage).facts}
+
+
+def _scores(root: Path, stage: str) -> dict[str, Any]:
+    declared = read_stage(root, stage, ScoresStage)
+    named = declared.model_dump(mode="json", include={"reward", "samples", "columns", "settings"})
+    return {**named, **_rows(root, stage).facts}
