@@ -197,11 +197,10 @@ def _shown(value: Any) -> str:
 
 def _field_path(location: Sequence[str | int], fields: Any) -> list[str]:
     """The names in a finding's location that a user wrote: pydantic adds those of the types that it tried."""
-    names, value = [], fields
+    names: list[str] = []
+    value = fields
     for place, part in enumerate(location):
-        if (isinstance(value, Mapping) and part in value) or (
-            isinstance(value, list | tuple) and isinstance(part, int)
-        ):
+        if _holds(value, part):
             value = value[part]
         elif isinstance(value, Mapping) and place == len(location) - 1:  # A missing field.
             value = None
@@ -209,6 +208,10 @@ def _field_path(location: Sequence[str | int], fields: Any) -> list[str]:
             continue
         names.append(str(part))
     return names
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    return part in value if isinstance(value, Mapping) else isinstance(value, list | tuple) and isinstance(part, int)
 
 
 def _model_at(names: Sequence[str]) -> type[BaseModel] | None:

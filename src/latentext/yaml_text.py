@@ -1,30 +1,31 @@
 """YAML as specs use it: the scalars of YAML 1.2, nothing that runs code, nothing that unfolds.
 
 PyYAML follows YAML 1.1, which reads ``[yes, no]`` as two truth values, ``1e-4`` as text and ``12:30`` as 750. Words
-like these are prompts here, so only ``true``, ``false``, ``null`` and numbers as JSON writes them (and hexadecimal, octal,
-``.inf``, ``.nan``) are more than text. A key given twice is refused, and so is text whose aliases stand for more than
-200,000 values.
+like these are prompts here, so only ``true``, ``false``, ``null`` and numbers as JSON writes them (and hexadecimal,
+octal, ``.inf``, ``.nan``) are more than text. A key given twice is refused, and so is text whose aliases stand for more
+than 200,000 values.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
 _MAX_NODES = 200_000
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = (
-    ("null", r"~|null|Null|NULL|", "~nN"),
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("null", r"~|null|Null|NULL|", ["", *"~nN"]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", [*"-+0123456789"]),
     (
         "float",
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
+        [*"-+.0123456789"],
     ),
 )
+"""Kind of value, its form, and the characters it begins with, by which PyYAML looks forms up."""
 
 
 class YamlError(ValueError):
@@ -65,7 +66,10 @@ def dump_yaml(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # Those of YAML 1.1 are not inherited.
+    """Reads scalars by the table above alone."""
+
+
+_Loader.yaml_implicit_resolvers = {}  # Those of YAML 1.1 are not inherited.
 
 
 class _Dumper(yaml.SafeDumper):
@@ -75,11 +79,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-for _name, _pattern, _first in _SCALARS:  # PyYAML looks patterns up by a text's first character.
+for _name, _pattern, _first_characters in _SCALARS:
     for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(
-            _TAG + _name, re.compile(rf"(?:{_pattern})\Z"), [*_first, *("" if _name != "null" else [""])]
-        )
+        _class.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _first_characters)
 
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
@@ -90,13 +92,11 @@ def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
     for key, _ in node.value:
-        if key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
-        if isinstance(key.value, str):
-            seen.add(key.value)
-    return {
-        loader.construct_object(key, deep=True): loader.construct_object(item, deep=True) for key, item in node.value
-    }
+        if not isinstance(key, yaml.ScalarNode) or key.value in seen:
+            problem = f"{key.value!r} is given twice" if isinstance(key, yaml.ScalarNode) else "a name must be one word"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        seen.add(key.value)
+    return {loader.construct_object(key): loader.construct_object(item, deep=True) for key, item in node.value}
 
 
 _Loader.add_constructor(_TAG + "int", _construct_int)

@@ -189,8 +189,8 @@ def _layout(template: _Template, roles: tuple[str, ...]) -> _Layout:
     if not all(shown):
         dropped = roles[shown.index(False)]
         return _Layout(f"the chat template drops the {dropped} message", shown)
-    for line in split_lines(rendered, template.special_tokens):
-        if template.remove_date_lines and is_date_line(line) and any(text in line for text in texts):
+    for piece, is_line in split_lines(rendered, template.special_tokens):
+        if template.remove_date_lines and is_line and is_date_line(piece) and any(text in piece for text in texts):
             return _Layout("the chat template writes message text on the line of the date", shown)
     return _Layout("", shown)
 

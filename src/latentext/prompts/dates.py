@@ -14,11 +14,14 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from latentext.request import Message
 
 _CUTOFF = re.compile(r"(?:cutting knowledge date|knowledge cut-?off(?: date)?)(?=\s*:)", re.IGNORECASE)
 _CUTOFF_LINE = re.compile(rf"\s*{_CUTOFF.pattern}\s*:", re.IGNORECASE)
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def unguessable(length: int = 16) -> str:
@@ -65,24 +68,36 @@ def is_date_line(line: str) -> bool:
     return SENTINEL in line or _CUTOFF_LINE.match(line) is not None
 
 
-def split_lines(rendered: str, special_tokens: Sequence[str]) -> list[str]:
+def split_lines(rendered: str, special_tokens: tuple[str, ...]) -> list[tuple[str, bool]]:
     """Cut a rendering into special tokens and, between them, lines with their line breaks; joined it is the same text.
 
-    The special tokens are pieces of their own, so a header on the same line as a date is never dropped with it.
+    Each piece comes with whether it is a line. Special tokens are pieces of their own, so that a header on the same
+    line as a date is never dropped with it.
 
     Example:
-        >>> split_lines("<s>system\\nToday: 1 May</s>", ["<s>", "</s>"])
-        ['<s>', 'system\\n', 'Today: 1 May', '</s>']
+        >>> split_lines("<s>system\\nToday: 1 May</s>", ("<s>", "</s>"))
+        [('<s>', False), ('system\\n', True), ('Today: 1 May', True), ('</s>', False)]
     """
-    longest_first = sorted(filter(None, special_tokens), key=len, reverse=True)
-    segments = re.split(f"({'|'.join(map(re.escape, longest_first))})", rendered) if longest_first else [rendered]
-    return [line for segment in segments for line in re.findall(r"[^\n]*\n|[^\n]+", segment)]
+    pieces = []
+    # Splitting at a group puts the special tokens at the odd places.
+    for place, segment in enumerate(_any_of(special_tokens).split(rendered)):
+        if place % 2:
+            pieces.append((segment, False))
+        else:
+            pieces.extend((line, True) for line in _LINE.findall(segment))
+    return pieces
 
 
-def drop_date_lines(rendered: str, special_tokens: Sequence[str]) -> str:
+def drop_date_lines(rendered: str, special_tokens: tuple[str, ...]) -> str:
     """Leave out the template's date lines; every other byte stays, the blank line behind them too."""
     if SENTINEL not in rendered and _CUTOFF.search(rendered) is None:
         return rendered
-    special = set(special_tokens)
-    lines = split_lines(rendered, special_tokens)
-    return "".join(line for line in lines if line in special or not is_date_line(line))
+    pieces = split_lines(rendered, special_tokens)
+    return "".join(piece for piece, is_line in pieces if not (is_line and is_date_line(piece)))
+
+
+@lru_cache(maxsize=64)
+def _any_of(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for any of the tokens, as a group; built once, for vocabularies have hundreds of special tokens."""
+    longest_first = sorted(filter(None, tokens), key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
-
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
@@ -42,20 +40,18 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
     The same in every process, and for a copy in another folder.
     """
-    identity = {
-        "rules": _rules(tokenizer),
-        "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
-        "chat_template": tokenizer.chat_template,
-    }
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    total = hashlib.sha256(b"latentext tokenizer 1\n")
+    for part in (_rules(tokenizer), json.dumps([special, tokenizer.chat_template], sort_keys=True)):
+        total.update(f"{len(part)}\n{part}".encode("utf-8", "surrogatepass"))
+    return total.hexdigest()
 
 
-def _rules(tokenizer: PreTrainedTokenizerBase) -> Any:
+def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
     """What the tokenizer does to text: the fast tokenizers' own JSON, or else the vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())]
+        return json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
     # Version, truncation and padding stand first; the latter two are left there by calls and are no part of the
     # tokenizer. Cutting the text spares parsing megabytes of it each time a plan is opened.
     rules: str = backend.to_str()
