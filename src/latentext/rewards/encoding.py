@@ -1,0 +1,93 @@
+"""Reward models as Hugging Face publishes them: loaded with their tokenizer, texts encoded as their cards say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from latentext.models.resolve import hub_error, hub_token, model_fingerprint, resolve_model
+from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
+from latentext.spec import DType
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A model and its tokenizer in memory.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        tokenizer: the model's own.
+        max_length: tokens that the model takes; longer inputs are truncated as the tokenizer does it.
+        pad_token_id: what fills shorter texts of a batch; masked, so any id will do.
+    """
+
+    model: Any
+    tokenizer: Any
+    max_length: int
+    pad_token_id: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[dict[str, list[int]]]:
+        """Encode texts, or pairs of texts, with the tokenizer's own special tokens: one mapping a text.
+
+        A text that gives no token at all (an empty one, without special tokens) is encoded as one end token: a model
+        cannot read nothing.
+        """
+        found = self.tokenizer(
+            list(texts), None if pairs is None else list(pairs), truncation=True, max_length=self.max_length
+        )
+        encodings = [{name: list(column[row]) for name, column in found.items()} for row in range(len(texts))]
+        empty = {name: [0] for name in found} | {"input_ids": [self.end_token_id], "attention_mask": [1]}
+        return [encoding if encoding["input_ids"] else empty for encoding in encodings]
+
+    @property
+    def end_token_id(self) -> int:
+        """The token that ends a text."""
+        ids = (self.tokenizer.eos_token_id, self.tokenizer.sep_token_id, self.pad_token_id)
+        return next(int(found) for found in ids if found is not None)
+
+
+def load_reward_model(
+    auto_class: Any, name: str, revision: str | None, dtype: DType, device: torch.device, reward_name: str
+) -> RewardModel:
+    """Load a model by one of transformers' Auto classes, with its tokenizer.
+
+    Raises:
+        SpecError: the model is unknown, unreadable, of another architecture, or out of reach of the network.
+        CredentialsError: the model is gated.
+    """
+    source = resolve_model(name, revision)
+    try:
+        model = auto_class.from_pretrained(
+            source.path_or_id,
+            revision=source.revision,
+            dtype=_DTYPES[dtype],
+            token=None if source.local else hub_token(),
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:  # What missing, foreign or broken files raise.
+        raise hub_error(error, name, kind=f"reward {reward_name}: model") from error
+    return reward_model_from(model.to(device), load_tokenizer(source))
+
+
+def reward_model_from(model: Any, tokenizer: Any) -> RewardModel:
+    """Wrap a model and tokenizer that are in memory already."""
+    model.eval()
+    positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    return RewardModel(model, tokenizer, int(min(positions, tokenizer.model_max_length)), int(pad))
+
+
+def reward_model_identity(name: str, revision: str | None) -> str:
+    """32 hex digits that stand for a reward model: its weights, configuration and tokenizer, wherever they lie."""
+    source = resolve_model(name, revision)
+    parts = f"{model_fingerprint(source)} {tokenizer_fingerprint(load_tokenizer(source))}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]

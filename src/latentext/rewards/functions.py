@@ -1,0 +1,109 @@
+"""Rewards that are plain Python functions: one text in, one number out.
+
+A function becomes a reward by its mark, not by a registry: ``@reward("name")`` writes the name on it and returns it
+unchanged, and a spec names it by where it lives, ``my_package.rewards:exclamations`` or ``rewards.py:exclamations``.
+What a run computed is then decided by the spec and by the file, never by which modules happened to be imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from latentext.errors import SpecError
+from latentext.rewards.candidate import Candidate
+
+RewardFunction = Callable[[Candidate], float]
+Function = TypeVar("Function", bound=RewardFunction)
+
+
+def reward(name: str, *, version: str | None = None) -> Callable[[Function], Function]:
+    """Mark a function as the reward `name`.
+
+    Args:
+        name: letters, digits, ``_``, ``-`` and ``.``; part of a folder's name.
+        version: identifies the function; change it when the function changes its mind. Without it, any change of the
+            file that the function lives in makes a new reward, whose scores are computed anew.
+
+    Example:
+        >>> @reward("exclamations")
+        ... def exclamations(candidate):
+        ...     return float(candidate.text.count("!"))
+        >>> exclamations(Candidate("Hi", " there!"))
+        1.0
+    """
+
+    def mark(function: Function) -> Function:
+        function.reward_name = name  # type: ignore[attr-defined]
+        function.reward_version = version  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def load_function(path: str) -> RewardFunction:
+    """Import a marked function by ``module:function`` or ``file.py:function``.
+
+    Raises:
+        SpecError: nothing can be imported there, or what is there has no mark.
+
+    Example:
+        >>> load_function("latentext.rewards.texts:length").reward_name
+        'length'
+    """
+    place, _, attribute = path.rpartition(":")
+    if not place or not attribute:
+        raise SpecError(f"not a reward function: {path!r}", remedy="write module:function or file.py:function")
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place, path)
+    function = getattr(module, attribute, None)
+    if not callable(function) or not hasattr(function, "reward_name"):
+        marked = [name for name, value in vars(module).items() if hasattr(value, "reward_name")]
+        raise SpecError(
+            f"{attribute!r} is no function marked @reward(name)",
+            where=place,
+            remedy=f"marked are: {', '.join(marked) or 'none'}",
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def function_identity(function: RewardFunction) -> str:
+    """What stands for a function in its scores' identity: its version, or the sha256 of the file it lives in."""
+    version = getattr(function, "reward_version", None)
+    if version is not None:
+        return f"version {version}"
+    file = inspect.getsourcefile(function)
+    if file is None:
+        raise SpecError(
+            f"no file holds the reward {function!r}", remedy="give it a version: @reward(name, version=...)"
+        )
+    return f"sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+
+
+def _load_module(name: str, path: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SpecError(f"cannot import {name}: {error}", where=f"reward {path}") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise SpecError("no such file", where=str(path), remedy="reward files are looked for from the current folder")
+    # Two files of one name in different folders are different modules.
+    name = f"latentext_reward_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None and found.loader is not None  # A path that ends in .py always has a loader.
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # inspect and dataclasses look a function's module up here.
+    try:
+        found.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise SpecError(f"cannot be imported: {error}", where=str(path)) from error
+    return module
