@@ -32,7 +32,7 @@ def demo(
     if code != EXIT_DONE:
         return code
     arrays = directory.with_name(f"{directory.name}_npy")
-    write_npy(directory, arrays)
+    write_npy(directory, arrays, overwrite=True)
     typer.echo()
     print_texts(directory, 3)
     typer.echo(_NEXT.format(directory=directory, arrays=arrays, recipe=RECIPE))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from latentext.cli.capture import as_site, separated
+from latentext.cli.tokens import token_decoder
 from latentext.errors import SpecError
+
+_ENDINGS = {"jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 
 
 def export(
@@ -31,36 +35,47 @@ def export(
 ) -> None:
     """Write a dataset as NumPy arrays, JSON lines or one Parquet file.
 
-    npy makes {train,val}_hidden_states.npy and what belongs to it, in the spec's own split.
+    npy writes {train,val}_hidden_states.npy and what belongs to them into the folder OUT; jsonl and parquet write one row
+    a text with its scores into the file OUT.
     """
     if to == "npy":
-        if split is not None:
-            raise SpecError("npy writes every split", where="--split", remedy="leave it out")
+        _refuse(split is not None, "--split", "npy writes every split")
         write_npy(directory, output, separated(sites or ()), keep_truncated=keep_truncated, overwrite=overwrite)
+        return
+    _refuse(bool(sites), "--sites", f"{to} holds records, no states")
+    _refuse(output.suffix not in _ENDINGS[to], str(output), f"{to} goes into a file that ends in {_ENDINGS[to][0]}")
+    _refuse(output.exists() and not overwrite, str(output), "is there already; --overwrite replaces it")
+    rows = export_records(directory, output, split)
+    typer.echo(f"{counted(rows, 'text')} in {output}")
+
+
+def export_records(directory: Path, output: Path, split: str | None) -> int:
+    """Export records and scores as one table; returns the number of rows."""
+    from latentext.dataset.export_tables import export_table
+    from latentext.dataset.reader import open as open_dataset
+
+    return export_table(open_dataset(directory), output, split=split)
 
 
 def write_npy(
-    directory: Path,
-    output: Path,
-    sites: list[str] | None = None,
-    *,
-    keep_truncated: bool = False,
-    overwrite: bool = False,
+    directory: Path, output: Path, sites: Sequence[str] = (), *, keep_truncated: bool = False, overwrite: bool = False
 ) -> None:
     """Export states and targets as NumPy files, and say what was written."""
     from latentext.dataset.export_npy import export_npy
     from latentext.dataset.reader import open as open_dataset
-    from latentext.prompts.token_text import token_text
-    from latentext.prompts.tokenizer import load_tokenizer
 
     dataset = open_dataset(directory)
-    model = dataset.spec.model
-    tokenizer = load_tokenizer(model.name, model.revision, model.trust_remote_code)
-    export_npy(
+    metadata = export_npy(
         dataset,
         output,
-        decode_token=lambda token_id: token_text(tokenizer, token_id),
-        sites=[as_site(site) for site in sites or ()] or None,
+        decode_token=token_decoder(dataset),
+        sites=[as_site(site) for site in sites] or None,
         truncated="keep" if keep_truncated else "drop",
         overwrite=overwrite,
     )
+    typer.echo(f"{counted(metadata['total_tokens'], 'row')} of {metadata['total_hidden_dim']} numbers in {output}")
+
+
+def _refuse(wrong: bool, where: str, what: str) -> None:
+    if wrong:
+        raise SpecError(what, where=where)

@@ -69,12 +69,12 @@ def make(spec: Spec, output: Path | None, *, retry_failed: bool = False, fresh: 
     """Run a spec with progress on the error stream and a summary on standard output; returns the exit code."""
     from latentext.run.estimate import estimate
     from latentext.run.progress import progress_for
-    from latentext.run.runner import run as run_spec
+    from latentext.run.runner import make_dataset
 
     progress = progress_for(sys.stderr)
     progress.note(_intention(estimate(spec)))
     with continued_by(sys.argv[1:]):
-        summary = run_spec(spec, output, retry_failed=retry_failed, fresh=fresh, progress=progress)
+        summary = make_dataset(spec, output, retry_failed=retry_failed, fresh=fresh, progress=progress)
     print_summary(summary)
     return summary.exit_code
 
@@ -138,9 +138,9 @@ def _print_plan(spec: Spec) -> int:
 
 def _preview(spec: Spec, count: int) -> int:
     from latentext.cli.show import print_texts
-    from latentext.run.runner import run as run_spec
+    from latentext.run.runner import make_dataset
 
     with tempfile.TemporaryDirectory(prefix="latentext-preview-") as folder:
-        summary = run_spec(spec, Path(folder) / "preview")
+        summary = make_dataset(spec, Path(folder) / "preview")
         print_texts(Path(folder) / "preview", count)
     return summary.exit_code

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from latentext.cli.tokens import token_decoder
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -42,21 +44,11 @@ def print_texts(directory: Path, count: int, first: int = 0) -> None:
     if not rows:
         typer.echo("No texts yet." if first == 0 else f"No texts from request {first} on.")
         return
-    tokens = _token_texts(dataset, {token_id for row in rows for token_id in row["token_ids"]})
+    decode = token_decoder(dataset)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_COLUMNS
     for row in rows:
-        for line in _lines(row, [tokens[token_id] for token_id in row["token_ids"]], width):
+        for line in _lines(row, [decode(token_id) for token_id in row["token_ids"]], width):
             typer.echo(line)
-
-
-def _token_texts(dataset: Dataset, token_ids: Iterable[int]) -> dict[int, str]:
-    """The text of each token by itself, from the tokenizer of the model that the dataset was made with."""
-    from latentext.prompts.token_text import token_text
-    from latentext.prompts.tokenizer import load_tokenizer
-
-    model = dataset.spec.model
-    tokenizer = load_tokenizer(model.name, model.revision, model.trust_remote_code)
-    return {token_id: token_text(tokenizer, token_id) for token_id in token_ids}
 
 
 def _rows(dataset: Dataset, first: int) -> Iterator[dict[str, Any]]:
