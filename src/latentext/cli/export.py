@@ -10,6 +10,7 @@ import typer
 
 from latentext.cli.capture import as_site, separated
 from latentext.cli.tokens import token_decoder
+from latentext.cli.wording import counted
 from latentext.errors import SpecError
 
 _ENDINGS = {"jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
@@ -35,8 +36,8 @@ def export(
 ) -> None:
     """Write a dataset as NumPy arrays, JSON lines or one Parquet file.
 
-    npy writes {train,val}_hidden_states.npy and what belongs to them into the folder OUT; jsonl and parquet write one row
-    a text with its scores into the file OUT.
+    npy writes {train,val}_hidden_states.npy and what belongs to them into the folder OUT; jsonl and parquet write
+    one row a text, with its scores, into the file OUT.
     """
     if to == "npy":
         _refuse(split is not None, "--split", "npy writes every split")
