@@ -15,7 +15,8 @@ _PUBLIC = {
     "Spec": "latentext.spec",
     "load_spec": "latentext.spec_file",
     "open": "latentext.dataset.reader",
-    "run": "latentext.run.runner",
+    "make_dataset": "latentext.run.runner",
+    "capture_states": "latentext.run.runner",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -29,7 +29,8 @@ class StatesStage(Frozen):
         how: captured while the texts were written (inflight), or in a second pass over their ids (replay).
         widths: length of a state by tensor name: the site, or ``site:pool`` where pooled.
         num_layers: hidden states per position in the seeds' sense: blocks + 1.
-        huggingface_indices: the ``hidden_states`` index of each site, in the order of `sites`.
+        huggingface_indices: the ``hidden_states`` index of each site, in the order of `sites`; None for the last block
+            before the norm, which has none.
         settings: what else decided the result (attention, versions, ...): JSON values.
     """
 
@@ -42,7 +43,7 @@ class StatesStage(Frozen):
     how: str
     widths: dict[str, int] = Field(min_length=1)
     num_layers: int = Field(ge=1)
-    huggingface_indices: tuple[int, ...]
+    huggingface_indices: tuple[int | None, ...]
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @property

@@ -1,11 +1,13 @@
-"""Seeded sampling: the token drawn depends on the request, the sample, the step and the probabilities – on nothing else.
+"""Seeded sampling: the token drawn depends on the request, the sample, the step and the probabilities – on nothing
+else.
 
-A token is drawn by inverse CDF from one uniform number that is hashed from (seed, request key, sample, step). So a draw does
-not depend on the batch a request sits in, on its place there, or on how many samples are asked for: 32 samples, then
-32 more, equal 64 at once.
+A token is drawn by inverse CDF from one uniform number that is hashed from (seed, request key, sample, step). So a
+draw does not depend on the batch a request sits in, on its place there, or on how many samples are asked for: 32
+samples, then 32 more, equal 64 at once.
 
-Filters follow the order and the meaning of transformers' logits warpers (temperature, top-k, top-p, min-p; each acts on the distribution
-that the one before left); ties at the edge of top-k and top-p go to the lower token id, which transformers leaves open.
+Filters follow the order and the meaning of transformers' logits warpers (temperature, top-k, top-p, min-p; each acts
+on the distribution that the one before left); ties at the edge of top-k and top-p go to the lower token id, which
+transformers leaves open.
 """
 
 from __future__ import annotations

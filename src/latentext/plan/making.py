@@ -50,12 +50,14 @@ class Plan:
 
     Attributes:
         count: requests in `shards`.
+        planned: requests that were ever planned here; more than `count` under a lower limit than before.
         shards: in order; any of them can be asked for without those before.
         prompt_tokens: tokens of all prompts (without a tokenizer bytes, which bound them).
         longest_prompt: the same of the longest one.
     """
 
     count: int
+    planned: int
     shards: Shards
     prompt_tokens: int
     longest_prompt: int
@@ -122,7 +124,7 @@ def make_plan(
         note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), report)
     shards = Shards(note.segments, note.shard_size, wanted)
     count = shards[-1].stop if shards else 0
-    return Plan(count, shards, note.prompt_tokens, note.longest_prompt, directory, encoder, model_id, spec.decoding)
+    return Plan(count, note.planned, shards, note.prompt_tokens, note.longest_prompt, directory, encoder, model_id, spec.decoding)
 
 
 def _open_note(directory: Path) -> PlanNote | None:

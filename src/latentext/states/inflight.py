@@ -1,7 +1,7 @@
 """States read while the texts are being written: hooks fill buffers that are allocated once.
 
-The decode loop says before each forward pass which slots its rows belong to and which row of each text comes next; the hooks copy the
-wanted states into place on the device. Nothing is copied to the host until a text is finished.
+The decode loop says before each forward pass which slots its rows belong to and which row of each text comes next;
+the hooks copy the wanted states into place on the device. Nothing is copied to the host until a text is finished.
 """
 
 from __future__ import annotations

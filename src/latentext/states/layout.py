@@ -1,8 +1,9 @@
 """Where a model keeps its blocks, found by structure instead of by module names, and checked against the model itself.
 
-The blocks are the one ``ModuleList`` of ``num_hidden_layers`` modules inside the base model. This holds for Llama, Mistral, Qwen, Gemma,
-GPT-2, OPT, GPT-NeoX, Phi, Mixtral and most others. Whether hooks there see what ``output_hidden_states`` reports is
-checked on a few tokens when the model is loaded; a model that fails is read through that output instead.
+The blocks are the one ``ModuleList`` of ``num_hidden_layers`` modules inside the base model. This holds for Llama,
+Mistral, Qwen, Gemma, GPT-2, OPT, GPT-NeoX, Phi, Mixtral and most others. Whether hooks there see what
+``output_hidden_states`` reports is checked on a few tokens when the model is loaded; a model that fails is read
+through that output instead.
 """
 
 from __future__ import annotations

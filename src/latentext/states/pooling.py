@@ -1,9 +1,9 @@
 """One vector a text, accumulated while the text is written, on the device, in float32.
 
 `last` is the state at the last position P+T-2; `first` the one at the prompt's end, P-1; `mean`, `max` and
-`entropy_mean` run over positions P … P+T-2, so the prompt's end is excluded. For T = 1 there is no such position and all
-of them are the state at P-1 (a text with one token is flagged by its length). `entropy_mean` weighs each state by the entropy of the distribution
-that the model predicted from it.
+`entropy_mean` run over positions P … P+T-2, so the prompt's end is excluded. For T = 1 there is no such position and
+all of them are the state at P-1 (a text with one token is flagged by its length). `entropy_mean` weighs each state by
+the entropy of the distribution that the model predicted from it.
 """
 
 from __future__ import annotations

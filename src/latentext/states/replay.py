@@ -1,7 +1,7 @@
 """States of texts that exist: one pass over prompt + completion from their token ids.
 
-Texts are right-padded, so that causal attention alone keeps padding out and no mask is needed; only the base model runs, and it
-stops after the deepest wanted site. Which texts share a pass depends on the texts of the shard only.
+Texts are right-padded, so that causal attention alone keeps padding out and no mask is needed; only the base model
+runs, and it stops after the deepest wanted site. Which texts share a pass depends on the texts of the shard only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which rows of a text are kept and what they are labelled with: DESIGN's definitions, as arithmetic.
 
-A text has P prompt tokens and T generated tokens. Row s (0 ≤ s < T) is the state at position P-1+s, which *predicts* generated token s.
-Prompt rows stand at positions 0 … P-2 and predict the next prompt token; they have no remaining length (-1).
+A text has P prompt tokens and T generated tokens. Row s (0 ≤ s < T) is the state at position P-1+s, which *predicts*
+generated token s. Prompt rows stand at positions 0 … P-2 and predict the next prompt token; they have no remaining
+length (-1).
 """
 
 from __future__ import annotations

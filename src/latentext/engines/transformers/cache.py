@@ -9,8 +9,8 @@ further right (left padding, moved along). A `Window` says which rows and column
     row 1                         |############|        entered later
     row 2  (free)
 
-A prefill writes the right-aligned prompts of a few rows into the columns just before `end`; a decode step writes one column. Both
-return views, never copies.
+A prefill writes the right-aligned prompts of a few rows into the columns just before `end`; a decode step writes one
+column. Both return views, never copies.
 """
 
 from __future__ import annotations

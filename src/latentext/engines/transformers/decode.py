@@ -1,14 +1,14 @@
 """The decode loop: many texts at once, finished rows replaced by waiting prompts, states read as they are made.
 
-`generate` of transformers waits for the longest text of a batch, copies its cache at every step and gives no hold on single rows. This loop
-calls the same model forward with the cache of `cache.py`:
+`generate` of transformers waits for the longest text of a batch, copies its cache at every step and gives no hold on
+single rows. This loop calls the same model forward with the cache of `cache.py`:
 
     admit   waiting prompts are prefilled (each distinct prompt once) into free rows, right-aligned at the newest column
     step    every active row is forwarded by one token
     accept  logits → penalties → token; finished texts are handed out, the last rows move into the holes they leave
 
-What is admitted when depends on the tasks and on the texts they give, never on time, so a shard computed again gives the
-same bytes. A row is a place in the batch, a slot the place of a text in the capture buffers; only rows move.
+What is admitted when depends on the tasks and on the texts they give, never on time, so a shard computed again gives
+the same bytes. A row is a place in the batch, a slot the place of a text in the capture buffers; only rows move.
 """
 
 from __future__ import annotations
@@ -210,9 +210,7 @@ class Decoder:
             text.finish_reason = "nonfinite" if bad else self._finish_reason(text, token)
         return self._remove_finished()
 
-    def _choose(
-        self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor
-    ) -> tuple[torch.Tensor, list[bool]]:
+    def _choose(self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, list[bool]]:
         best, tokens = logits.max(-1)
         # NaN and +inf both show in the maximum; such a text cannot go on and must not reach the sampler.
         broken = (~torch.isfinite(best)).tolist()

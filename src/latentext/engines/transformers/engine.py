@@ -1,7 +1,7 @@
 """The engine `transformers`: a shard of requests through the decode loop, texts and states out.
 
-How many texts are in flight follows from the longest request of the shard and from `batch_tokens`, a budget that is fixed
-when a run starts and recorded, so that a shard computed again is batched the same way.
+How many texts are in flight follows from the longest request of the shard and from `batch_tokens`, a budget that is
+fixed when a run starts and recorded, so that a shard computed again is batched the same way.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ class TransformersEngine:
             )
         hooks = reading(self.loaded.layout, capture.sites, reader.sink) if capture and reader else nullcontext()
         with memory_errors(), hooks:
-            decoder = Decoder(
-                self.loaded, decoding, seed, slots=slots, columns=longest + most_new, capture=reader
-            )
+            decoder = Decoder(self.loaded, decoding, seed, slots=slots, columns=longest + most_new, capture=reader)
             for text in decoder.run(tasks):
                 yield self._finished(text, decoding, reader)
             self.forward_calls += decoder.forward_calls
@@ -112,7 +110,9 @@ class TransformersEngine:
         request, sample = text.task.request, text.task.sample
         if text.finish_reason == "nonfinite":
             step = len(text.token_ids) - 1
-            return Failure(request.index, sample, "nonfinite-logits", f"logits are not finite at generated token {step}")
+            return Failure(
+                request.index, sample, "nonfinite-logits", f"logits are not finite at generated token {step}"
+            )
         states = reader.take(text.slot, request, sample, text.token_ids) if reader else None
         if states is not None and (bad := [k for k, v in states.tensors.items() if not torch.isfinite(v).all()]):
             return Failure(request.index, sample, "nonfinite-states", f"states are not finite at {bad[0]}")
@@ -177,5 +177,3 @@ def memory_errors() -> Iterator[None]:
         if "can't allocate memory" not in str(error):
             raise
         raise OutOfMemory("this machine has too little memory for this text") from error
-
-

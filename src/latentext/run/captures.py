@@ -1,0 +1,134 @@
+"""Which captures a dataset needs: what the spec asks, less what is there.
+
+Texts that are yet to be written are captured in flight; sites that are asked for later are added by replay, as a
+capture of their own. A capture declares itself in ``stage.json`` before its first shard, so an interrupted run finds
+the same decision on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from latentext.dataset import layout
+from latentext.dataset.sealed import canonical_json
+from latentext.dataset.stages import StatesStage, read_stage, write_stage
+from latentext.dataset.states import DTYPE_NAME
+from latentext.errors import SpecError
+from latentext.spec import StatesSpec
+from latentext.states.layout import ModelLayout
+from latentext.states.sites import index_of, resolve_sites
+
+
+def declared_captures(root: Path, samples: range) -> dict[str, StatesStage]:
+    """The captures of these samples that exist or were begun, by stage folder."""
+    found = {}
+    for stage in layout.list_stages(root, "states"):
+        if (root / stage / layout.STAGE).exists():
+            capture = read_stage(root, stage, StatesStage)
+            if capture.samples == (samples.start, samples.stop):
+                found[stage] = capture
+    return found
+
+
+def missing_capture(
+    wanted: StatesSpec,
+    present: Mapping[str, StatesStage],
+    samples: range,
+    *,
+    model_layout: ModelLayout,
+    dtype: torch.dtype,
+    texts_exist: bool,
+    settings: Mapping[str, Any],
+) -> StatesStage | None:
+    """The capture that has to be added so that all wanted states are kept, or None.
+
+    Args:
+        dtype: in which the states would be stored.
+        texts_exist: whether texts of these samples were written already.
+        settings: what else decides the numbers (attention, model dtype).
+
+    Raises:
+        SpecError: a site that the model does not have, or in-flight capture of texts that exist.
+    """
+    missing = missing_sites(wanted, present, model_layout.num_blocks, dtype)
+    if not missing:
+        return None
+    _check_readable(missing, model_layout)
+    replay_only = texts_exist or wanted.positions == "text"
+    if wanted.how == "inflight" and replay_only:
+        raise SpecError("the texts exist, so states cannot be read in flight", where="states.how", remedy="use replay")
+    tensors = [s if wanted.pool == ("none",) else f"{s}:{p}" for s in missing for p in wanted.pool]
+    return StatesStage(
+        samples=(samples.start, samples.stop),
+        sites=missing,
+        positions=wanted.positions,
+        pool=wanted.pool,
+        dtype=DTYPE_NAME[dtype],
+        how="replay" if replay_only or wanted.how == "replay" else "inflight",
+        widths={t: model_layout.width(t.partition(":")[0]) for t in tensors},
+        num_layers=model_layout.num_blocks + 1,
+        huggingface_indices=tuple(index_of(s, model_layout.num_blocks) for s in missing),
+        settings=dict(settings),
+    )
+
+
+def missing_sites(
+    wanted: StatesSpec, present: Mapping[str, StatesStage], num_blocks: int, dtype: torch.dtype
+) -> tuple[str, ...]:
+    """The wanted sites that no present capture keeps with the same rows in the same dtype."""
+    same = [c for c in present.values() if _same_rows(c, wanted, DTYPE_NAME[dtype])]
+    return tuple(s for s in resolve_sites(wanted.sites, num_blocks) if not any(s in c.sites for c in same))
+
+
+def covered(wanted: StatesSpec, present: Mapping[str, StatesStage], dtype: torch.dtype) -> bool:
+    """Whether nothing is missing, by what the captures declare: known without loading the model."""
+    blocks = {capture.num_layers - 1 for capture in present.values()}
+    return bool(blocks) and not missing_sites(wanted, present, min(blocks), dtype)
+
+
+def declare(root: Path, capture: StatesStage) -> str:
+    """Write the capture's ``stage.json``; returns its stage folder, named by what it holds and a hash of all of it."""
+    digest = hashlib.sha256(canonical_json(capture.model_dump(mode="json"))).hexdigest()[:8]
+    what = capture.sites[0] if len(capture.sites) == 1 else f"{len(capture.sites)}-sites"
+    rows = capture.positions if capture.pool == ("none",) else "-".join(capture.pool)
+    stage = layout.states_folder(f"{what}-{rows}-{digest}")
+    write_stage(root, stage, capture)
+    return stage
+
+
+def states_spec(capture: StatesStage) -> StatesSpec:
+    """The part of a spec that describes a capture."""
+    return StatesSpec(
+        sites=capture.sites,
+        positions=capture.positions,
+        pool=capture.pool,
+        dtype=capture.dtype,
+        how=cast(Any, capture.how),
+    )
+
+
+def inflight_capture(captures: Mapping[str, StatesStage]) -> tuple[str, StatesStage] | None:
+    """The capture that is made while the texts are written; at most one per range of samples."""
+    return next(_inflight(captures), None)
+
+
+def _inflight(captures: Mapping[str, StatesStage]) -> Iterator[tuple[str, StatesStage]]:
+    return ((stage, capture) for stage, capture in captures.items() if capture.how == "inflight")
+
+
+def _same_rows(capture: StatesStage, wanted: StatesSpec, dtype: str) -> bool:
+    return (capture.positions, capture.pool, capture.dtype) == (wanted.positions, wanted.pool, dtype)
+
+
+def _check_readable(sites: tuple[str, ...], model_layout: ModelLayout) -> None:
+    if model_layout.blocks is None and (bad := [s for s in sites if index_of(s, model_layout.num_blocks) is None]):
+        raise SpecError(
+            f"{bad[0]} cannot be read from this model, whose blocks have no hooks that fit",
+            where="states.sites",
+            remedy="ask for sites that have a Hugging Face index",
+        )

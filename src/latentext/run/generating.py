@@ -1,0 +1,204 @@
+"""The stage that writes texts: one shard of requests becomes records and, in flight, states.
+
+Order of the commit: states and records are on disk under their final names, then the receipt of the states, then the
+receipt of the records. A run killed in between finds a shard without the records' receipt and computes all of it again,
+which gives the same bytes; states in flight are never left to a later replay, whose last bits would differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentext.dataset import filesystem, layout
+from latentext.dataset.receipts import FileEntry, Receipt, committed, write_receipt
+from latentext.dataset.records import count_records, read_records, write_records
+from latentext.dataset.restoring import completions_of, states_of
+from latentext.dataset.stages import StatesStage
+from latentext.dataset.states import StatesWriter
+from latentext.engines.engine import Capture, Engine, Generated, OutOfMemory
+from latentext.errors import DatasetError
+from latentext.plan import Plan, Shard
+from latentext.request import Completion, Failure, Request, StateRows
+from latentext.run.captures import states_spec
+from latentext.spec import Spec
+from latentext.states.rows import row_positions
+
+Advance = Callable[[int, int], None]
+"""Called with (texts finished, tokens generated)."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The stage: where it writes, and the capture that goes with it."""
+
+    root: Path
+    spec: Spec
+    plan: Plan
+    samples: range
+    stage: str
+    capture_stage: str | None = None
+    capture: StatesStage | None = None
+
+    def done(self, shard: Shard) -> Receipt | None:
+        """The records' receipt, if both the records and the states in flight with them are committed."""
+        receipt = committed(self.root, self.stage, shard.number)
+        if receipt is None or (receipt.start, receipt.stop) != (shard.start, shard.stop):
+            return None
+        if self.capture_stage is not None and committed(self.root, self.capture_stage, shard.number) is None:
+            return None
+        return receipt
+
+
+@dataclass
+class _Written:
+    """What a pass over a shard has given so far."""
+
+    completions: list[Completion] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    states: list[FileEntry] = field(default_factory=list)
+    halvings: int = 0
+    slots: int = 0
+
+
+def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Advance, *, keep: bool = False) -> Receipt:
+    """Write the texts of one shard, and commit them.
+
+    Args:
+        keep: keep the texts that a committed version of this shard holds and write only those that failed.
+    """
+    requests, bad_rows = stage.plan.requests(shard)
+    failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.samples]
+    kept, kept_states = _kept(stage, shard) if keep else ([], [])
+    written = _write(stage, shard, engine, requests, kept, kept_states, advance)
+    written.failures += failures
+    records = write_records(stage.root / stage.stage / layout.table_name(shard.number), requests, written.completions)
+    how = {"engine": engine.name, "slots": written.slots, "halved": written.halvings}
+    if stage.capture_stage is not None:
+        write_receipt(
+            stage.root / stage.capture_stage / layout.receipt_name(shard.number),
+            stage=stage.capture_stage,
+            shard=shard.number,
+            start=shard.start,
+            stop=shard.stop,
+            files=written.states,
+            upstream={f"{stage.stage}/{records.name}": records.sha256},
+            how=how,
+            counts={"texts": len(written.completions)},
+        )
+    planned = len(shard) * len(stage.samples)
+    return write_receipt(
+        stage.root / stage.stage / layout.receipt_name(shard.number),
+        stage=stage.stage,
+        shard=shard.number,
+        start=shard.start,
+        stop=shard.stop,
+        files=[records],
+        how=how,
+        counts=count_records(planned, requests, written.completions, written.failures),
+        failures=written.failures,
+    )
+
+
+def _write(
+    stage: Generation,
+    shard: Shard,
+    engine: Engine,
+    requests: Sequence[Request],
+    kept: Sequence[Completion],
+    kept_states: Sequence[StateRows],
+    advance: Advance,
+) -> _Written:
+    """Generate with the engine's batch, halved as often as memory asks."""
+    slots, halvings = engine.slots_for(requests, stage.spec.decoding), 0
+    while True:
+        written = _Written(list(kept), halvings=halvings, slots=slots)
+        try:
+            _write_once(stage, shard, engine, requests, kept_states, written, advance)
+        except OutOfMemory:
+            advance(-len(written.completions), -sum(len(c.token_ids) for c in written.completions))
+            slots, halvings = slots // 2, halvings + 1
+            continue
+        return written
+
+
+def _write_once(
+    stage: Generation,
+    shard: Shard,
+    engine: Engine,
+    requests: Sequence[Request],
+    kept_states: Sequence[StateRows],
+    written: _Written,
+    advance: Advance,
+) -> None:
+    writer = _states_writer(stage, shard)
+    prompts = {r.index: r for r in requests}
+    have = {(c.index, c.sample) for c in written.completions}
+    try:
+        for rows in kept_states:
+            writer.add(rows)
+        for samples, group in _wanted(requests, stage.samples, have):
+            capture = Capture(states_spec(stage.capture), stage.capture.sites) if stage.capture else None
+            for result in engine.generate(
+                group, samples, stage.spec.decoding, stage.spec.seed, capture=capture, slots=written.slots
+            ):
+                if isinstance(result, Failure):
+                    written.failures.append(result)
+                    advance(1, 0)
+                    continue
+                written.completions.append(result.completion)
+                if stage.capture is not None:
+                    writer.add(_asserted(result, prompts[result.completion.index], stage.capture))
+                advance(1, len(result.completion.token_ids))
+        if stage.capture is not None:
+            written.states = writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def _wanted(
+    requests: Sequence[Request], samples: range, have: set[tuple[int, int]]
+) -> list[tuple[range, Sequence[Request]]]:
+    """What to ask of the engine: everything at once, or sample by sample where some texts are kept."""
+    if not have:
+        return [(samples, requests)]
+    groups = [(range(s, s + 1), [r for r in requests if (r.index, s) not in have]) for s in samples]
+    return [(sample, group) for sample, group in groups if group]
+
+
+def _states_writer(stage: Generation, shard: Shard) -> StatesWriter:
+    widths = stage.capture.widths if stage.capture else {}
+    dtype = getattr(torch, stage.capture.dtype) if stage.capture else torch.float32
+    folder = stage.root / (stage.capture_stage or stage.stage)
+    filesystem.make_folder(folder)
+    filesystem.make_folder(stage.root / stage.stage)
+    return StatesWriter(folder, shard.number, widths, dtype)
+
+
+def _asserted(result: Generated, request: Request, capture: StatesStage) -> StateRows:
+    """The states of a text, once their labels agree with its token ids: what is committed was checked."""
+    rows, completion = result.states, result.completion
+    where = f"states of request {completion.index}, sample {completion.sample}"
+    if rows is None:
+        raise DatasetError("the engine gave no states", where=where)
+    positions = "generated" if capture.pooled else capture.positions
+    expected = row_positions(positions, len(request.prompt_token_ids), len(completion.token_ids))
+    if capture.pooled:
+        expected = expected[-1:]
+    text = np.asarray([*request.prompt_token_ids, *completion.token_ids], dtype=np.int32)
+    if rows.position.tolist() != list(expected) or not np.array_equal(rows.token_id, text[rows.position + 1]):
+        raise DatasetError("rows do not agree with the token ids", where=where, remedy="please report this")
+    return rows
+
+
+def _kept(stage: Generation, shard: Shard) -> tuple[list[Completion], list[StateRows]]:
+    records = read_records([stage.root / stage.stage / layout.table_name(shard.number)])
+    states: list[StateRows] = []
+    if stage.capture_stage is not None and stage.capture is not None:
+        states = list(states_of(stage.root, stage.capture_stage, shard.number, tuple(stage.capture.widths)))
+    return completions_of(records), states

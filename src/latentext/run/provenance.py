@@ -1,0 +1,112 @@
+"""What made a dataset, and what must stay the same for a run to continue it.
+
+`identity` holds the facts that decide outputs. A resumed run is compared with it field by field and refused, with the
+fields that differ, if any changed. What may grow is not in it: requests (the plan compares them itself), samples,
+sites, rewards. The rest of the provenance is settled when a run starts – threads, batch budget, shard size – and
+taken over by every later run, or is there to be read (versions).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from latentext.dataset import layout
+from latentext.dataset.atomic import write_bytes
+from latentext.errors import DatasetError, SpecError
+from latentext.spec import Frozen, Spec
+
+IDENTITY_VERSION = 1
+_PACKAGES = ("latentext", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
+
+
+class Provenance(Frozen):
+    """The content of ``provenance.json``."""
+
+    format_version: int = layout.FORMAT_VERSION
+    identity: dict[str, Any]
+    engine: dict[str, Any]
+    shard_size: int
+    threads: int
+    versions: dict[str, str]
+
+
+def make_identity(spec: Spec, *, model: str, tokenizer: str, dtype: str, device: str) -> dict[str, Any]:
+    """The facts that decide outputs, under the names that the spec gives them.
+
+    Args:
+        model, tokenizer: fingerprints.
+        dtype, device: as resolved, not ``auto``.
+    """
+    return {
+        "version": IDENTITY_VERSION,
+        "seed": spec.seed,
+        "model": model,
+        "tokenizer": tokenizer,
+        "model.engine": spec.model.engine,
+        "model.dtype": dtype,
+        "model.device": device,
+        "model.attention": spec.model.attention,
+        "model.device_map": spec.model.device_map,
+        **{f"decoding.{k}": v for k, v in spec.decoding.model_dump(mode="json", exclude={"n"}).items()},
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide numbers or bytes."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def write_provenance(root: Path, provenance: Provenance) -> None:
+    """Write ``provenance.json``."""
+    text = json.dumps(provenance.model_dump(mode="json"), indent=2, sort_keys=True)
+    write_bytes(root / layout.PROVENANCE, text.encode() + b"\n")
+
+
+def read_provenance(root: Path) -> Provenance | None:
+    """What an earlier run wrote, or None.
+
+    Raises:
+        DatasetError: the file is damaged, or of a newer format.
+    """
+    path = root / layout.PROVENANCE
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DatasetError("cannot be read", where=str(path), remedy="start again with --fresh") from error
+    found = content.get("format_version") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > layout.FORMAT_VERSION:
+        what = f"written in format version {found}, this latentext writes {layout.FORMAT_VERSION}"
+        raise DatasetError(what, where=str(path), remedy="update latentext")
+    try:
+        return Provenance.model_validate(content)
+    except ValidationError as error:
+        raise DatasetError("is not a provenance", where=str(path), remedy="start again with --fresh") from error
+
+
+def refuse_changes(root: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise if a run with identity `now` would continue a directory that was made with another.
+
+    Raises:
+        SpecError: naming every field that differs, before and now.
+    """
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        changes = ", ".join(f"{n} was {_short(before.get(n))} and is {_short(now.get(n))}" for n in differing)
+        raise SpecError(
+            f"this directory was made with other settings: {changes}",
+            where=str(root),
+            remedy="change them back, choose another --output, or start again with --fresh",
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 20 else f"{text[:13]}…"

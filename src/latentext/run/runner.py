@@ -1,0 +1,279 @@
+"""Runs: the stages of a spec over the shards of its plan, in this process.
+
+What is done is what is on disk: a shard whose receipts stand is passed over, any other is computed whole. Runs of the
+same spec can share a directory; each takes the shards that no other holds, and waits at the end for those that are
+held.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentext.dataset import layout
+from latentext.dataset.receipts import Receipt
+from latentext.dataset.stages import StatesStage
+from latentext.dataset.views import write_views
+from latentext.engines.transformers.engine import TransformersEngine
+from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
+from latentext.plan import Shard
+from latentext.run.captures import covered, declare, declared_captures, inflight_capture, missing_capture
+from latentext.run.generating import Advance, Generation, generate_shard
+from latentext.run.lease import holders
+from latentext.run.progress import NoProgress, Progress
+from latentext.run.replaying import Replay, replay_shard
+from latentext.run.workspace import Workspace, move_aside, prepare, workspace_of
+from latentext.spec import Spec, StatesSpec
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a directory holds after a run, in texts; `tokens` and `seconds` are of this run alone."""
+
+    directory: Path
+    planned: int
+    accepted: int
+    rejected: int
+    failed: int
+    pending: int
+    tokens: int
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every text was written, 4 when some requests failed."""
+        return EXIT_WITH_FAILURES if self.failed else EXIT_DONE
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage as the runner sees it: what to say, which shards are done, how to compute one."""
+
+    name: str
+    description: str
+    texts_per_request: int
+    done: Callable[[Shard], Receipt | None]
+    compute: Callable[[Shard, Advance], Receipt]
+
+
+def make_dataset(
+    spec: Spec,
+    output: str | Path | None = None,
+    *,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    engine: TransformersEngine | None = None,
+) -> RunSummary:
+    """Make the dataset of a spec, or continue it.
+
+    Args:
+        spec: what to make. Relative input paths are taken from the working directory.
+        output: the directory; otherwise the spec's `output`, otherwise ``data/<name>``.
+        retry_failed: open the shards that have failures again, and keep what they hold.
+        fresh: move an existing directory aside first.
+        progress: who is told; nobody by default.
+        engine: a loaded engine of the spec's model, to spare loading it again.
+
+    Raises:
+        LatentextError: see `latentext.errors`; what is finished stays finished.
+
+    Example:
+        >>> spec = Spec(prompts={"template": "Say {w}.", "grid": {"w": ["a", "b"]}})       # doctest: +SKIP
+        >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
+        2
+    """
+    root = Path(output or spec.output or Path("data") / spec.name)
+    progress = progress or NoProgress()
+    if fresh and (aside := move_aside(root)):
+        progress.note(f"the earlier dataset is now {aside}")
+    workspace = prepare(spec, root, progress, engine)
+    return _run(workspace, spec.states, progress, retry_failed)
+
+
+def capture_states(directory: str | Path, states: StatesSpec, *, progress: Progress | None = None) -> RunSummary:
+    """Add states to the texts of a dataset, without generating anything again.
+
+    Raises:
+        SpecError: a site that the model does not have.
+    """
+    progress = progress or NoProgress()
+    workspace = workspace_of(Path(directory), progress)
+    if not layout.list_stages(workspace.root, "records"):
+        raise SpecError("has no texts yet", where=str(directory), remedy="run its spec first")
+    return _run(workspace, states, progress, retry_failed=False, generate=False)
+
+
+def _run(
+    workspace: Workspace, states: StatesSpec | None, progress: Progress, retry_failed: bool, *, generate: bool = True
+) -> RunSummary:
+    started, tokens = time.monotonic(), 0
+
+    def count(texts: int, new_tokens: int) -> None:
+        nonlocal tokens
+        tokens += new_tokens
+        progress.advance(texts, new_tokens)
+
+    try:
+        with _terminated_as_interrupted():
+            for work in _works(workspace, states, retry_failed, generate):
+                _run_stage(workspace, work, progress, count)
+    except BaseException:
+        # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
+        with suppress(LatentextError):
+            _write_views(workspace)
+        raise
+    finally:
+        progress.finish()
+        workspace.leases.close()
+    counts = _write_views(workspace)["counts"]
+    return RunSummary(
+        directory=workspace.root,
+        **{name: counts[name] for name in ("planned", "accepted", "rejected", "failed", "pending")},
+        tokens=tokens,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _write_views(workspace: Workspace) -> dict[str, Any]:
+    """Derive the views for all that was ever planned here: a lower limit or n than before removes nothing."""
+    ranges = sample_ranges(workspace.root, workspace.spec.decoding.n)
+    decoding = workspace.spec.decoding.model_copy(update={"n": ranges[-1].stop})
+    spec = workspace.spec.model_copy(update={"decoding": decoding})
+    return write_views(workspace.root, spec, requests=workspace.plan.planned)
+
+
+def _works(workspace: Workspace, states: StatesSpec | None, retry_failed: bool, generate: bool) -> Iterator[Work]:
+    """The stages, in an order in which each finds what it reads; decided one after the other, on what is then on
+    disk."""
+    for samples in sample_ranges(workspace.root, workspace.spec.decoding.n):
+        captures = declared_captures(workspace.root, samples)
+        stage = layout.records_folder(samples)
+        if states is not None:
+            captures = _with_missing(workspace, states, samples, captures)
+        if generate:
+            yield _generation(workspace, samples, captures, retry_failed)
+        for name, capture in captures.items():
+            if capture.how == "replay":
+                yield _replay(workspace, stage, name, capture)
+
+
+def _with_missing(
+    workspace: Workspace, states: StatesSpec, samples: range, captures: dict[str, StatesStage]
+) -> dict[str, StatesStage]:
+    """The captures of these samples, with what the wanted states lack declared."""
+    dtype = workspace.state_dtype(states.dtype)
+    if covered(states, captures, dtype):
+        return captures
+    missing = missing_capture(
+        states,
+        captures,
+        samples,
+        model_layout=workspace.engine.loaded.layout,
+        dtype=dtype,
+        texts_exist=(workspace.root / layout.records_folder(samples)).exists(),
+        settings=workspace.settings,
+    )
+    return captures if missing is None else {**captures, declare(workspace.root, missing): missing}
+
+
+def sample_ranges(root: Path, samples: int) -> list[range]:
+    """The ranges of samples that have or get a records folder: those that exist, then what is missing up to
+    `samples`."""
+    ranges = [layout.samples_of(stage) for stage in layout.list_stages(root, "records")]
+    have = max((r.stop for r in ranges), default=0)
+    return ranges if samples <= have else [*ranges, range(have, samples)]
+
+
+def _generation(workspace: Workspace, samples: range, captures: dict[str, StatesStage], retry_failed: bool) -> Work:
+    inflight = inflight_capture(captures)
+    stage = Generation(
+        workspace.root,
+        workspace.spec,
+        workspace.plan,
+        samples,
+        layout.records_folder(samples),
+        inflight[0] if inflight else None,
+        inflight[1] if inflight else None,
+    )
+    retried: set[int] = set()
+
+    def done(shard: Shard) -> Receipt | None:
+        receipt = stage.done(shard)
+        return None if retry_failed and receipt and receipt.failures and shard.number not in retried else receipt
+
+    def compute(shard: Shard, advance: Advance) -> Receipt:
+        retried.add(shard.number)
+        return generate_shard(stage, shard, workspace.engine, advance, keep=stage.done(shard) is not None)
+
+    return Work(stage.stage, "texts", len(samples), done, compute)
+
+
+def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:
+    stage = Replay(workspace.root, records_stage, name, capture)
+    texts = capture.samples[1] - capture.samples[0]
+    return Work(
+        name,
+        f"states {name.removeprefix('states/')}",
+        texts,
+        stage.done,
+        lambda shard, advance: replay_shard(stage, shard, workspace.engine.loaded.layout, advance),
+    )
+
+
+def _run_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
+    """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
+    waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None]
+    total = workspace.plan.count * work.texts_per_request
+    if not waiting:
+        return
+    left = sum(len(shard) for shard in waiting) * work.texts_per_request
+    progress.start(total, total - left, work.description)
+    said = False
+    while waiting:
+        held = [shard for shard in waiting if not _compute_if_free(workspace, work, shard, advance)]
+        if held == waiting:
+            if not said:
+                who = next(iter(holders(workspace.root).values()), "another run")
+                progress.note(f"waiting for {len(held)} shards of {work.name} that {who} works on")
+                said = True
+            time.sleep(_POLL_SECONDS)
+        waiting = held
+
+
+def _compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Advance) -> bool:
+    """Whether the shard is done now: computed here, or found committed by another run."""
+    with workspace.leases.take(f"{work.name}/{shard.number:05d}") as held:
+        if not held:
+            return False
+        # Between our look at the receipts and our lease another run may have finished this shard.
+        if (receipt := work.done(shard)) is None:
+            work.compute(shard, advance)
+        else:
+            advance(receipt.rows, 0)
+        return True
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM (a scheduler's way to stop a job) end a run as Ctrl-C does: cleanly, resumable."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
