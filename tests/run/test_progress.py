@@ -26,17 +26,17 @@ def test_rates_count_only_what_this_process_did() -> None:
     clock = Clock()
     tally = Tally(total=100, done_before=60, description="records", clock=clock)
     clock.now += 10
-    tally.add(requests=20, tokens=500)
+    tally.add(texts=20, tokens=500)
     assert tally.done == 80
     assert tally.tokens_per_second == 50
-    assert tally.seconds_left == 10  # 20 requests took 10 s, 20 are left
+    assert tally.seconds_left == 10  # 20 texts took 10 s, 20 are left
 
 
 def test_nothing_is_guessed_before_the_first_answer() -> None:
     tally = Tally(total=5, done_before=5, description="records", clock=Clock())
     assert tally.seconds_left is None
     assert tally.tokens_per_second == 0
-    assert str(tally) == "records: 5 of 5 requests"
+    assert str(tally) == "records: 5 of 5"
 
 
 def test_a_pipe_gets_a_line_every_few_seconds_and_a_last_one() -> None:
@@ -49,9 +49,9 @@ def test_a_pipe_gets_a_line_every_few_seconds_and_a_last_one() -> None:
     progress.finish()
     progress.finish()
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "records: 0 of 1,000 requests"
-    assert lines[1] == "records: 300 of 1,000 requests, 9,000 tokens, 1,500 tokens/s, about 14 s left"
-    assert lines[-1] == "records: 1,000 of 1,000 requests, 30,000 tokens, 1,500 tokens/s"
+    assert lines[0] == "records: 0 of 1,000"
+    assert lines[1] == "records: 300 of 1,000, 9,000 tokens, 1,500 tokens/s, about 14 s left"
+    assert lines[-1] == "records: 1,000 of 1,000, 30,000 tokens, 1,500 tokens/s"
     assert len(lines) == 5
     assert "\x1b" not in stream.getvalue()
 
@@ -81,7 +81,7 @@ def test_the_status_file_is_whole_at_every_moment_and_says_how_it_ended(tmp_path
     assert json.loads((tmp_path / "status.json").read_text()) == {
         "state": "ended",
         "stage": "records",
-        "requests": {"total": 100, "done": 60},
+        "texts": {"total": 100, "done": 60},
         "tokens": 600,
         "tokens_per_second": 60.0,
         "seconds": 10.0,

@@ -69,6 +69,8 @@ def _configure(log_level: LogLevel) -> None:
     load_dotenv(find_dotenv(usecwd=True))
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=log_level.upper())
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", log_level)
+    if not sys.stderr.isatty():  # Bars of Hugging Face redraw a line, which fills a log file.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

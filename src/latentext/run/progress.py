@@ -27,11 +27,11 @@ Clock = Callable[[], float]
 class Progress(Protocol):
     """What a runner tells its watcher. `start` may be called again for the next stage; `finish` ends the last one."""
 
-    def start(self, total_requests: int, done_requests: int, description: str) -> None:
-        """A stage begins; `done_requests` of `total_requests` are on disk from earlier runs."""
+    def start(self, total: int, done: int, description: str) -> None:
+        """A stage begins; `done` of `total` texts are on disk from earlier runs."""
 
-    def advance(self, requests: int, tokens: int) -> None:
-        """So many more requests were answered, with so many generated tokens."""
+    def advance(self, texts: int, tokens: int) -> None:
+        """So many more texts are done, with so many generated tokens; negative when a batch is taken back."""
 
     def note(self, line: str) -> None:
         """Something a person should read, in one line."""
@@ -43,10 +43,10 @@ class Progress(Protocol):
 class NoProgress:
     """Says nothing: the default for Python callers and tests."""
 
-    def start(self, total_requests: int, done_requests: int, description: str) -> None:
+    def start(self, total: int, done: int, description: str) -> None:
         """Ignore it."""
 
-    def advance(self, requests: int, tokens: int) -> None:
+    def advance(self, texts: int, tokens: int) -> None:
         """Ignore it."""
 
     def note(self, line: str) -> None:
@@ -59,24 +59,24 @@ class NoProgress:
 class Tally:
     """Counts of one stage and the rates that follow from them.
 
-    Rates are of this process only: requests found done at the start took no time now, and would make a continued run
+    Rates are of this process only: texts found done at the start took no time now, and would make a continued run
     look faster than it is.
     """
 
     def __init__(self, total: int, done_before: int, description: str, clock: Clock = time.monotonic):
         self.total, self.done_before, self.description = total, done_before, description
-        self.requests = self.tokens = 0
+        self.texts = self.tokens = 0
         self._clock, self._started = clock, clock()
 
-    def add(self, requests: int, tokens: int) -> None:
-        """Count answered requests and their generated tokens."""
-        self.requests += requests
+    def add(self, texts: int, tokens: int) -> None:
+        """Count finished texts and their generated tokens."""
+        self.texts += texts
         self.tokens += tokens
 
     @property
     def done(self) -> int:
-        """Requests done, those of earlier runs included."""
-        return self.done_before + self.requests
+        """Texts done, those of earlier runs included."""
+        return self.done_before + self.texts
 
     @property
     def seconds(self) -> float:
@@ -85,18 +85,18 @@ class Tally:
 
     @property
     def tokens_per_second(self) -> float:
-        """Generated tokens a second; 0 before the first answer."""
+        """Generated tokens a second; 0 before the first text."""
         return self.tokens / self.seconds if self.tokens and self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds to the end, from the mean time a request took; unknown before the first answer."""
-        if not self.requests:
+        """Estimated seconds to the end, from the mean time a text took; unknown before the first."""
+        if not self.texts:
             return None
-        return self.seconds / self.requests * max(0, self.total - self.done)
+        return self.seconds / self.texts * max(0, self.total - self.done)
 
     def __str__(self) -> str:
-        parts = [f"{self.description}: {self.done:,} of {self.total:,} requests"]
+        parts = [f"{self.description}: {self.done:,} of {self.total:,}"]
         if self.tokens:
             parts.append(f"{self.tokens:,} tokens, {self.tokens_per_second:,.0f} tokens/s")
         if self.seconds_left:
@@ -124,17 +124,17 @@ class LineProgress:
         self._tally: Tally | None = None
         self._last_line = 0.0
 
-    def start(self, total_requests: int, done_requests: int, description: str) -> None:
+    def start(self, total: int, done: int, description: str) -> None:
         """Print where the stage starts."""
         self.finish()
-        self._tally = Tally(total_requests, done_requests, description, self._clock)
+        self._tally = Tally(total, done, description, self._clock)
         self._print_tally()
 
-    def advance(self, requests: int, tokens: int) -> None:
+    def advance(self, texts: int, tokens: int) -> None:
         """Print the counts if the last line is long enough ago."""
         if self._tally is None:
             return
-        self._tally.add(requests, tokens)
+        self._tally.add(texts, tokens)
         if self._clock() - self._last_line >= self._every:
             self._print_tally()
 
@@ -144,7 +144,7 @@ class LineProgress:
 
     def finish(self) -> None:
         """Print the final counts, unless the first line already said them."""
-        if self._tally is not None and self._tally.requests:
+        if self._tally is not None and self._tally.texts:
             self._print_tally()
         self._tally = None
 
@@ -154,17 +154,17 @@ class LineProgress:
 
 
 class RichProgress:
-    """One moving line on a terminal: bar, requests, tokens a second, time left."""
+    """One moving line on a terminal: bar, texts done, tokens a second, time left."""
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
         self._bar: Bar | None = None
         self._tally: Tally | None = None
 
-    def start(self, total_requests: int, done_requests: int, description: str) -> None:
+    def start(self, total: int, done: int, description: str) -> None:
         """Draw the bar where the earlier runs left it."""
         self.finish()
-        self._tally = Tally(total_requests, done_requests, description)
+        self._tally = Tally(total, done, description)
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -172,14 +172,14 @@ class RichProgress:
             TextColumn("{task.fields[rates]}", markup=False),
             console=self._console,
         )
-        self._bar.add_task(description, total=total_requests, completed=done_requests, rates="")
+        self._bar.add_task(description, total=total, completed=done, rates="")
         self._bar.start()
 
-    def advance(self, requests: int, tokens: int) -> None:
+    def advance(self, texts: int, tokens: int) -> None:
         """Move the bar."""
         if self._bar is None or self._tally is None:
             return
-        self._tally.add(requests, tokens)
+        self._tally.add(texts, tokens)
         rates = f"{self._tally.tokens_per_second:,.0f} tokens/s" if self._tally.tokens else ""
         if self._tally.seconds_left:
             rates += f"  {in_words(self._tally.seconds_left)} left"
@@ -200,7 +200,7 @@ class StatusFile:
     """Passes everything on to another progress and keeps `status.json` in the dataset directory up to date.
 
     The file is written whole and renamed, so that a reader never sees half of it, and at most once in `every`
-    seconds. Its fields: state (running or ended), stage, requests {total, done}, tokens, tokens_per_second, seconds,
+    seconds. Its fields: state (running or ended), stage, texts {total, done}, tokens, tokens_per_second, seconds,
     seconds_left (null while unknown) and note (the last one). Counts of tokens and seconds are of this process.
     """
 
@@ -210,18 +210,18 @@ class StatusFile:
         self._note: str | None = None
         self._written = 0.0
 
-    def start(self, total_requests: int, done_requests: int, description: str) -> None:
+    def start(self, total: int, done: int, description: str) -> None:
         """Begin a stage."""
-        self._inner.start(total_requests, done_requests, description)
-        self._tally = Tally(total_requests, done_requests, description, self._clock)
+        self._inner.start(total, done, description)
+        self._tally = Tally(total, done, description, self._clock)
         self._write("running")
 
-    def advance(self, requests: int, tokens: int) -> None:
+    def advance(self, texts: int, tokens: int) -> None:
         """Count, and write if the last writing is long enough ago."""
-        self._inner.advance(requests, tokens)
+        self._inner.advance(texts, tokens)
         if self._tally is None:
             return
-        self._tally.add(requests, tokens)
+        self._tally.add(texts, tokens)
         if self._clock() - self._written >= self._every:
             self._write("running")
 
@@ -244,7 +244,7 @@ class StatusFile:
         content = {
             "state": state,
             "stage": tally.description,
-            "requests": {"total": tally.total, "done": tally.done},
+            "texts": {"total": tally.total, "done": tally.done},
             "tokens": tally.tokens,
             "tokens_per_second": round(tally.tokens_per_second, 1),
             "seconds": round(tally.seconds, 1),
