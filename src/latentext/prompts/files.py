@@ -19,7 +19,7 @@ from latentext.dataset.filesystem import make_folder
 from latentext.errors import SpecError
 from latentext.prompts.input_file import decompress, file_sha256, glance, is_gzip, open_input
 from latentext.prompts.parquet import ParquetRows
-from latentext.prompts.record_index import DIALECTS, RecordIndex, TextFormat, build_index
+from latentext.prompts.record_index import DIALECTS, RecordIndex, build_index
 from latentext.prompts.rows import BadRow, Row, Rows
 from latentext.spec import FileSource
 
@@ -75,7 +75,7 @@ def _prepare(path: Path, form: str, directory: Path) -> Mapping[str, Any]:
     note = directory / "input.json"
     seen = {"version": _VERSION, "format": form, **asdict(glance(path))}
     known = _read_note(note)
-    if known is not None and seen.items() <= known.items():
+    if known is not None and seen.items() <= known.items() and _made(known, directory):
         return known
     make_folder(directory)
     note.unlink(missing_ok=True)  # While the files it speaks of are replaced, it must not stand.
@@ -84,12 +84,16 @@ def _prepare(path: Path, form: str, directory: Path) -> Mapping[str, Any]:
     if packed:
         plain = directory / "input.unpacked"
         decompress(path, plain)
-    plain_sha256 = (
-        file_sha256(plain) if form == "parquet" else build_index(plain, _text(form), directory / "input.index")
-    )
+    plain_sha256 = file_sha256(plain) if form == "parquet" else build_index(plain, form, directory / "input.index")
     identity = seen | {"gzip": packed, "sha256": file_sha256(path) if packed else plain_sha256}
     write_bytes(note, json.dumps(identity, indent=1, sort_keys=True).encode() + b"\n")
     return identity
+
+
+def _made(known: Mapping[str, Any], directory: Path) -> bool:
+    """Whether all that a note speaks of is there."""
+    unpacked = not known["gzip"] or (directory / "input.unpacked").is_file()
+    return unpacked and (known["format"] == "parquet" or (directory / "input.index").is_file())
 
 
 def _read_note(note: Path) -> dict[str, Any] | None:
@@ -98,11 +102,6 @@ def _read_note(note: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return known if isinstance(known, dict) else None
-
-
-def _text(form: str) -> TextFormat:
-    assert form in ("jsonl", "csv", "tsv", "text")
-    return form  # type: ignore[return-value]
 
 
 def _reader(form: str, path: Path, index: Path, identity: Mapping[str, Any]) -> Rows:
@@ -174,7 +173,6 @@ class DelimitedRows(_IndexedRows):
         header = self._fields(0) if len(records) else BadRow("bad-row", "no header")
         if isinstance(header, BadRow):
             raise SpecError(header.message, where=str(path), remedy="the first line must name the columns")
-        header[0] = header[0].removeprefix("\ufeff")
         if doubled := {name for name in header if header.count(name) > 1}:
             raise SpecError(f"two columns are called {min(doubled)!r}", where=str(path), remedy="rename one")
         self.columns = tuple(header)

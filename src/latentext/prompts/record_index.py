@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from latentext.dataset.atomic import atomic_file
 from latentext.errors import SpecError
 from latentext.prompts.input_file import open_input
 
-TextFormat = Literal["jsonl", "csv", "tsv", "text"]
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -29,27 +28,26 @@ _DTYPE = np.dtype("<u8")
 
 
 class _CountedLines:
-    """The lines of a file, ended by line feeds, with the place of the next one; the file's hash on the way."""
+    """The lines of a file behind its byte order mark, with the place of the next one and the file's hash on the way."""
 
     def __init__(self, file: BinaryIO):
-        self._file = file
-        self.sha256 = hashlib.sha256()
-        self.offset = 0
+        mark = file.read(len(_UTF8_MARK))
+        self.offset = len(_UTF8_MARK) if mark == _UTF8_MARK else 0
         self.line = 1
+        self.sha256 = hashlib.sha256(mark[: self.offset])
+        self._file = file
+        file.seek(self.offset)
 
     def __iter__(self) -> Iterator[bytes]:
         for raw in self._file:
             self.sha256.update(raw)
-            skipped = 0
-            if self.offset == 0 and raw.startswith(_UTF8_MARK):
-                skipped = self.offset = len(_UTF8_MARK)
-            self.offset += len(raw) - skipped
+            self.offset += len(raw)
             self.line += 1
-            yield raw[skipped:]
+            yield raw
 
 
-def build_index(source: Path, form: TextFormat, target: Path) -> str:
-    """Write the index of `source` to `target`; return the sha256 of `source`.
+def build_index(source: Path, form: str, target: Path) -> str:
+    """Write the index of `source`, a ``jsonl``, ``csv``, ``tsv`` or ``text`` file, to `target`; return its sha256.
 
     Blank lines of JSONL, CSV and TSV files are no records; in a text file each line is one.
 
@@ -70,7 +68,7 @@ def build_index(source: Path, form: TextFormat, target: Path) -> str:
     return lines.sha256.hexdigest()
 
 
-def _line_records(lines: _CountedLines, form: TextFormat) -> Iterator[tuple[int, int]]:
+def _line_records(lines: _CountedLines, form: str) -> Iterator[tuple[int, int]]:
     for raw in lines:
         if form == "text" or raw.strip():
             yield lines.offset - len(raw), lines.line - 1

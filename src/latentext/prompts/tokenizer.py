@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model

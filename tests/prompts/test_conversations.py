@@ -1,0 +1,137 @@
+"""From a spec's prompts to chats: templates, system texts, chats given whole, and rows that give none."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from latentext.errors import SpecError
+from latentext.prompts.conversations import Conversation, Conversations, open_conversations
+from latentext.prompts.rows import BadRow
+from latentext.spec import PromptSpec
+
+
+def _chats(directory: Path, seed: int = 0, **prompts: object) -> Conversations:
+    return open_conversations(PromptSpec(**prompts), seed, directory)
+
+
+def _users(chats: Conversations) -> list[str]:
+    return [chats[index].messages[-1]["content"] for index in range(len(chats))]
+
+
+def test_a_template_is_filled_from_every_kind_of_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,id\nyes,1\nno,2\n")
+    (tmp_path / "a.txt").write_text("yes\nno\n")
+    sources = [
+        {"template": "Say {text}.", "grid": {"text": ["yes", "no"]}},
+        {"template": "Say {prompt}.", "list": ["yes", "no"]},
+        {"template": "Say {text}.", "file": str(tmp_path / "a.csv")},
+        {"template": "Say {word}.", "file": str(tmp_path / "a.txt"), "columns": {"word": "prompt"}},
+    ]
+    for number, source in enumerate(sources):
+        assert _users(_chats(tmp_path / str(number), **source)) == ["Say yes.", "Say no."]
+
+
+def test_a_template_without_gaps_and_rows_is_one_request(tmp_path: Path) -> None:
+    assert _users(_chats(tmp_path, template="Tell a story.")) == ["Tell a story."]
+
+
+def test_each_template_goes_over_all_rows_in_turn(tmp_path: Path) -> None:
+    chats = _chats(tmp_path, templates=["A {n}", "B {n}"], grid={"n": [1, 2]})
+    assert _users(chats) == ["A 1", "A 2", "B 1", "B 2"]
+    assert [chats[index].variables for index in (0, 3)] == [{"n": 1, "template": 0}, {"n": 2, "template": 1}]
+
+
+def test_random_templates_hang_on_the_seed_and_the_row_alone(tmp_path: Path) -> None:
+    def drawn(seed: int, rows: int) -> list[int]:
+        grid = {"n": {"range": [0, rows]}}
+        chats = _chats(tmp_path, seed, templates=["A{n}", "B{n}", "C{n}"], template_choice="random", grid=grid)
+        assert len(chats) == rows
+        return [chats[index].variables["template"] for index in range(rows)]
+
+    assert drawn(0, 300) == drawn(0, 600)[:300]
+    assert drawn(0, 300) != drawn(1, 300)
+    # 300 even draws of three: each count has mean 100 and standard deviation 8.2.
+    assert all(abs(count - 100) < 33 for count in Counter(drawn(0, 300)).values())
+
+
+def test_the_system_text_is_filled_from_the_row(tmp_path: Path) -> None:
+    chats = _chats(tmp_path, template="Hi.", system="You are {who}.", grid={"who": ["a poet", "a cook"]})
+    assert chats[1].messages == [{"role": "system", "content": "You are a cook."}, {"role": "user", "content": "Hi."}]
+
+
+def test_chats_in_a_file_are_taken_whole(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}, {"role": "user", "content": "C"}]
+    path = tmp_path / "chats.jsonl"
+    path.write_text(json.dumps({"messages": chat, "id": 3}) + "\n")
+    assert _chats(tmp_path, file=str(path))[0] == Conversation({"messages": chat, "id": 3}, chat)
+
+
+@pytest.mark.parametrize(
+    ("row", "prompts", "reason"),
+    [
+        ({"prompt": ""}, {}, "empty-prompt"),
+        ({"prompt": " \n"}, {}, "empty-prompt"),
+        ({"prompt": None}, {}, "empty-prompt"),
+        ({"prompt": 5}, {}, "not-a-string"),
+        ({"other": "a"}, {}, "bad-row"),
+        ({"prompt": "a", "word": None}, {"template": "{word}"}, "bad-row"),
+        ({"prompt": "a"}, {"template": "{word}"}, "bad-row"),
+        ({"word": ["a"]}, {"template": "{word}"}, "not-a-string"),
+        ({"word": ""}, {"template": "{word}"}, "empty-prompt"),
+        ({"prompt": "a"}, {"system": "{word}"}, "bad-row"),
+        ({"prompt": "half \ud800"}, {}, "bad-row"),
+        ({"messages": []}, {}, "bad-row"),
+        ({"messages": "hello"}, {}, "bad-row"),
+        ({"messages": [{"content": "a"}]}, {}, "bad-row"),
+        ({"messages": [{"role": "user", "content": None}]}, {}, "not-a-string"),
+        ({"messages": [{"role": "system", "content": "a"}], "word": "b"}, {"system": "{word}"}, "bad-row"),
+    ],
+)
+def test_a_row_that_gives_no_prompt_says_why_and_costs_no_other(
+    tmp_path: Path, row: dict[str, object], prompts: dict[str, str], reason: str
+) -> None:
+    good = {"prompt": "good", "word": "good"}
+    chats = _chats(tmp_path, list=[good, row, good], **prompts)
+    assert isinstance(chats[0], Conversation)
+    assert isinstance(chats[2], Conversation)
+    assert isinstance(chats[1], BadRow)
+    assert chats[1].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("prompts", "line"),
+    [
+        (
+            {"template": "{wrod}", "grid": {"word": ["a"]}},
+            "prompts.template: no column 'wrod' in the rows; they have: word",
+        ),
+        ({"template": "{word}"}, "prompts.template: no column 'word' in the rows; they have: no columns"),
+        ({"template": "a", "system": "{b}", "grid": {"c": [1]}}, "prompts.template: no column 'b' in the rows"),
+        ({"grid": {"word": ["a"]}}, "prompts: no column 'messages' or 'prompt' in the rows; they have: word"),
+        ({"list": ["a"], "columns": {"prompt": "text"}}, "prompts.columns: no column 'text' in the rows"),
+        ({"templates": ["{template}"], "list": [{"template": 1}]}, "prompts.templates: the variable 'template' holds"),
+        ({"template": "a", "grid": {}}, "prompts.grid: the grid is empty"),
+        ({"list": []}, "prompts.list: the list is empty"),
+        ({"corpus": "dailydialog"}, "prompts.corpus: no corpus is called 'dailydialog'"),
+    ],
+)
+def test_what_no_row_can_satisfy_is_refused_before_anything_runs(
+    tmp_path: Path, prompts: dict[str, object], line: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        _chats(tmp_path, **prompts)
+    assert str(caught.value).startswith(line)
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    try:
+        import datasets  # noqa: F401
+    except ImportError:
+        with pytest.raises(SpecError, match=r"need the extra `hub`; pip install 'latentext\[hub\]'"):
+            _chats(tmp_path, hub="stanfordnlp/imdb")
+    else:
+        pytest.skip("the extra `hub` is installed")

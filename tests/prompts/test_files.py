@@ -1,0 +1,230 @@
+"""Rows from files of every format: any row by its offset, the same values as other readers give, damage as one line."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import gzip
+import json
+import random
+import tracemalloc
+from pathlib import Path
+
+import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentext.errors import SpecError
+from latentext.prompts.files import open_file
+from latentext.prompts.input_file import decompress
+from latentext.prompts.rows import BadRow, Row, Rows
+from latentext.spec import FileSource
+
+
+def _open(path: Path, form: str = "auto", beside: str = "plan") -> Rows:
+    return open_file(FileSource(path=str(path), format=form), path.parent / beside)
+
+
+def _all(rows: Rows) -> list[Row | BadRow]:
+    return [rows.row(index) for index in range(len(rows))]
+
+
+def test_dialogues_come_as_json_reads_them_from_any_place(materials: Path, tmp_path: Path) -> None:
+    source = materials / "prompts" / "dailydialog-500.ndjson"
+    expected = [json.loads(line) for line in source.read_text(encoding="utf-8").split("\n") if line]
+    rows = open_file(FileSource(path=str(source)), tmp_path)
+    assert len(rows) == 500
+    assert [rows.row(index) for index in (499, 0, 250, 249)] == [expected[index] for index in (499, 0, 250, 249)]
+
+
+def test_a_gzip_file_is_unpacked_once(materials: Path, tmp_path: Path) -> None:
+    source = materials / "prompts" / "hh-rlhf-harmless-base-test.jsonl.gz"
+    with gzip.open(source, "rt", encoding="utf-8") as file:
+        expected = [json.loads(line) for line in file]
+    rows = open_file(FileSource(path=str(source)), tmp_path)
+    assert _all(rows) == expected
+    assert len(expected) == 2312
+    unpacked = (tmp_path / "input.unpacked").stat()
+    assert _all(open_file(FileSource(path=str(source)), tmp_path)) == expected
+    assert (tmp_path / "input.unpacked").stat().st_mtime_ns == unpacked.st_mtime_ns
+
+
+def test_film_reviews_with_quotes_in_them_come_as_the_csv_module_reads_them(materials: Path, tmp_path: Path) -> None:
+    source = materials / "prompts" / "imdb-paired-dev.tsv"
+    frame = pandas.read_csv(source, sep="\t", dtype=str, keep_default_na=False)
+    rows = open_file(FileSource(path=str(source)), tmp_path)
+    assert len(rows) == len(frame) == 490
+    assert _all(rows) == frame.to_dict("records")
+
+
+_cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"))
+
+
+@given(
+    header=st.lists(_cells.filter(str.strip), min_size=2, max_size=3, unique=True),
+    records=st.lists(st.lists(_cells, min_size=2, max_size=3), min_size=1, max_size=6),
+    form=st.sampled_from(["csv", "tsv"]),
+    mark=st.sampled_from(["utf-8", "utf-8-sig"]),
+)
+def test_delimited_records_with_line_breaks_in_quotes_are_found_by_number(
+    tmp_path_factory: pytest.TempPathFactory, header, records, form, mark
+) -> None:
+    header[0] = header[0].lstrip("\ufeff") or "a"
+    records = [[*record, "", ""][: len(header)] for record in records]
+    path = tmp_path_factory.mktemp("csv") / f"prompts.{form}"
+    with path.open("w", encoding=mark, newline="") as file:
+        writer = csv.writer(file, "excel" if form == "csv" else "excel-tab", lineterminator="\n")
+        writer.writerows([header, *records])
+    if len(set(header)) < len(header):
+        return
+    rows = _open(path)
+    order = list(range(len(records)))
+    random.Random(0).shuffle(order)
+    assert len(rows) == len(records)
+    assert all(rows.row(index) == dict(zip(header, records[index], strict=True)) for index in order)
+
+
+def test_lines_of_text_are_prompts_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("\ufeff one \r\n\ntwo\u2028still two\x0c\nlast".encode())
+    assert _all(_open(path)) == [
+        {"prompt": " one "},
+        {"prompt": ""},
+        {"prompt": "two\u2028still two\x0c"},
+        {"prompt": "last"},
+    ]
+
+
+def test_a_bad_line_costs_only_itself_and_is_named_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n\n{"prompt": \n[1]\n{"prompt": "\xff"}\n   \n{"prompt": "b"}\n')
+    rows = _open(path)
+    reasons = [row.message if isinstance(row, BadRow) else row for row in _all(rows)]
+    assert reasons == [
+        {"prompt": "a"},
+        "line 3 is not JSON: Expecting value: line 2 column 1 (char 12)",
+        "line 4 is no JSON object",
+        "line 5 is not UTF-8: invalid start byte",
+        {"prompt": "b"},
+    ]
+
+
+def test_a_record_with_too_few_values_costs_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text('id,prompt\n1,"two\nlines"\n2\n3,c\n')
+    assert _all(_open(path)) == [
+        {"id": "1", "prompt": "two\nlines"},
+        BadRow("bad-row", "line 4 has 1 values for 2 columns"),
+        {"id": "3", "prompt": "c"},
+    ]
+
+
+def test_parquet_rows_are_read_by_row_group_with_days_as_text_and_bytes_left_out(tmp_path: Path) -> None:
+    count = 5000
+    table = pa.table(
+        {
+            "prompt": [f"prompt {index}" for index in range(count)],
+            "day": [datetime.date(2020, 1, 1) + datetime.timedelta(days=index) for index in range(count)],
+            "image": [b"\x00"] * count,
+            "turns": [[{"role": "user", "content": str(index)}] for index in range(count)],
+        }
+    )
+    path = tmp_path / "prompts.parquet"
+    pq.write_table(table, path, row_group_size=1700)
+    rows = _open(path)
+    assert len(rows) == count
+    assert rows.columns == ("prompt", "day", "turns")
+    for index in (4999, 0, 1699, 1700, 1023, 1024, 3399):
+        day = (datetime.date(2020, 1, 1) + datetime.timedelta(days=index)).isoformat()
+        turns = [{"role": "user", "content": str(index)}]
+        assert rows.row(index) == {"prompt": f"prompt {index}", "day": day, "turns": turns}
+
+
+def test_an_index_is_made_once_and_again_when_the_file_changed_or_the_index_is_lost(tmp_path: Path) -> None:
+    path, index = tmp_path / "prompts.jsonl", tmp_path / "plan" / "input.index"
+    path.write_text('{"prompt": "a"}\n')
+    first = _open(path).identity
+    made = index.stat().st_mtime_ns
+    assert _open(path).identity == first
+    assert index.stat().st_mtime_ns == made
+    path.write_text('{"prompt": "b"}\n')  # Same size: only the content tells.
+    assert _open(path).identity != first
+    assert index.stat().st_mtime_ns != made
+    index.unlink()
+    assert _open(path).row(0) == {"prompt": "b"}
+
+
+def test_the_same_content_leaves_the_same_bytes_beside_the_plan_wherever_it_lies(tmp_path: Path) -> None:
+    left = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        path = tmp_path / place / f"{place}.jsonl"
+        path.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+        _open(path)
+        left.append({file.name: file.read_bytes() for file in (path.parent / "plan").iterdir()})
+    assert left[0] == left[1]
+    assert set(left[0]) == {"input.index", "input.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("absent.csv", None, "no such file; check prompts.file"),
+        ("prompts.xyz", b"a", "its name does not tell the format; give prompts.file.format"),
+        ("prompts", b"a", "its name does not tell the format; give prompts.file.format"),
+        ("empty.jsonl", b"\n\n", "the file holds no rows"),
+        ("empty.csv", b"", "no header; the first line must name the columns"),
+        ("header.csv", b"id,prompt\n", "the file holds no rows"),
+        ("twice.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
+        ("open.csv", b'a,b\n1,"' + b"x" * 140_000, "line 2: field larger than field limit"),
+        ("wide.txt", "a".encode("utf-16"), "the file is UTF-16; save it as UTF-8"),
+        ("prompts.parquet", b"no parquet", "not readable as Parquet: "),
+        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], "damaged gzip file: "),
+        ("flipped.jsonl.gz", gzip.compress(b"a")[:-8] + b"\0" * 8, "damaged gzip file: "),
+    ],
+)
+def test_an_unusable_file_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None, line: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        _open(path)
+    assert str(caught.value).startswith(f"{path}: {line}")
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read: Is a directory"):
+        _open(tmp_path, "jsonl")
+
+
+def test_a_gzip_bomb_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(bomb, "wb") as file:
+        for _ in range(80):
+            file.write(bytes(1 << 20))
+    with pytest.raises(SpecError, match="too much for the disk or for a text of its size"):
+        _open(bomb)
+    assert list((tmp_path / "plan").iterdir()) == []
+    honest = tmp_path / "honest.gz"
+    honest.write_bytes(gzip.compress(b"a" * 1000))
+    with pytest.raises(SpecError, match="unpack it by hand"):
+        decompress(honest, tmp_path / "unpacked", limit=999)
+    decompress(honest, tmp_path / "unpacked", limit=1000)
+    assert (tmp_path / "unpacked").read_bytes() == b"a" * 1000
+
+
+def test_reading_a_large_file_holds_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    with path.open("w") as file:
+        for index in range(20_000):
+            file.write(json.dumps({"prompt": f"{index} " + "x" * 1000}) + "\n")
+    tracemalloc.start()
+    rows = _open(path)
+    read = sum(len(rows.row(index)["prompt"]) for index in range(len(rows)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert read > 20_000_000
+    assert peak < 3_000_000
