@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.dataset.made import SITES, generated_ids, make_states, prompt_ids
 
 from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.errors import DatasetError
-from tests.dataset.made import SITES, generated_ids, make_states, prompt_ids
 
 Maker = Callable[..., Dataset]
 
@@ -42,7 +42,7 @@ def test_columns_of_records_can_be_chosen(make_dataset: Maker) -> None:
     data = make_dataset(6, samples=(range(1), range(1, 2)))
     assert data.records(["text"]).column_names == ["text"]
     assert data.records(["text"])["text"].to_pylist()[:3] == ["text 0.0", "text 0.1", "text 1.0"]
-    with pytest.raises(DatasetError, match="no column 'txt'.*finish_reason"):
+    with pytest.raises(DatasetError, match=r"no column 'txt'.*finish_reason"):
         data.records(["txt"])
 
 
@@ -245,10 +245,10 @@ def test_states_whose_records_were_made_again_are_refused(make_dataset: Maker) -
 
 
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="not a dataset directory; it has no spec.yaml"):
+    with pytest.raises(DatasetError, match=r"not a dataset directory; it has no spec\.yaml"):
         open_dataset(tmp_path)
     (tmp_path / layout.SPEC).write_text("prompts: [")
-    with pytest.raises(DatasetError, match=r"spec.yaml: cannot be read as YAML"):
+    with pytest.raises(DatasetError, match=r"spec\.yaml: "):
         open_dataset(tmp_path)
 
 

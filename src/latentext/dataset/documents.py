@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from latentext.errors import DatasetError
+from latentext.dataset import layout
+from latentext.errors import DatasetError, SpecError
 from latentext.spec import Spec
+from latentext.spec_file import load_spec, resolve_inputs
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -30,17 +29,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_spec(path: Path) -> Spec:
-    """The resolved spec of a dataset.
+def read_spec(root: Path) -> Spec:
+    """The resolved spec of a dataset, its input paths absolute.
 
     Raises:
-        DatasetError: it cannot be read, is no YAML, or not a spec that this version knows.
+        DatasetError: there is none, or it is not a spec that this version knows.
     """
+    path = root / layout.SPEC
+    if not path.is_file():
+        raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}")
     try:
-        return Spec.model_validate(yaml.safe_load(path.read_bytes()))
-    except (OSError, yaml.YAMLError) as error:
-        raise DatasetError("cannot be read as YAML", where=str(path)) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise DatasetError(f"{place}: {first['msg']}", where=str(path), remedy="made by another version?") from error
+        return resolve_inputs(load_spec(path), root)
+    except SpecError as error:
+        raise DatasetError(error.what, where=str(path), remedy=error.remedy) from error

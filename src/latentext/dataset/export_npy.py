@@ -26,6 +26,7 @@ from latentext.dataset.atomic import atomic_folder, write_bytes
 from latentext.dataset.npy import NpyWriter
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
+from latentext.dataset.stages import StatesStage
 from latentext.dataset.states_view import StatesView
 from latentext.errors import DatasetError
 from latentext.spec import SplitSpec
@@ -64,7 +65,7 @@ def export_npy(
         DatasetError: a site was not captured, a split is or becomes empty, a state does not fit into float16, or
             `output` is there already.
     """
-    captured = dict.fromkeys(site for capture in dataset.captures.values() for site in capture.sites)
+    captured = dict.fromkeys(site for capture in _row_captures(dataset) for site in capture.sites)
     views = [dataset.states(site, "generated", "none") for site in sites or captured or ["final_norm"]]
     narrow = all(view.stored_dtype == "float16" for view in views)
     rows = split_rows(dataset, views, split, truncated)
@@ -157,10 +158,8 @@ class _TokenTexts:
 
 def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
     spec, views = rows.dataset.spec, rows.views
-    stages = rows.dataset.captures.values()
-    huggingface_index = {
-        site: index for stage in stages for site, index in zip(stage.sites, stage.huggingface_indices, strict=True)
-    }
+    captures = _row_captures(rows.dataset)
+    indices = {site: index for c in captures for site, index in zip(c.sites, c.huggingface_indices, strict=True)}
     counts, words = _counts_and_words(rows)
     cut = int(rows.censored.sum())
     return {
@@ -173,8 +172,8 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
         "total_samples": rows.texts,
         "total_tokens": sum(rows.counts.values()),
         "layers_extracted": [view.site for view in views],
-        "num_layers": next(iter(stages)).num_layers,
-        "extracted_layer_indices": [huggingface_index[view.site] for view in views],
+        "num_layers": captures[0].num_layers,
+        "extracted_layer_indices": [indices[view.site] for view in views],
         "hidden_dim_per_layer": views[0].width
         if len({view.width for view in views}) == 1
         else [v.width for v in views],
@@ -183,6 +182,11 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
         "split": rows.split.model_dump(),
         "truncated_texts": {"dropped": cut if truncated == "drop" else 0, "kept": cut if truncated == "keep" else 0},
     }
+
+
+def _row_captures(dataset: Dataset) -> list[StatesStage]:
+    """Captures that have a row for every generated token."""
+    return [c for c in dataset.captures.values() if c.positions == "generated" and not c.pooled]
 
 
 def _counts_and_words(rows: SplitRows) -> tuple[list[int], list[str]]:

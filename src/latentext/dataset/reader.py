@@ -52,9 +52,7 @@ def open(directory: str | Path) -> Dataset:
         ((13122, 128), (11, 128), 10)
     """
     root = Path(directory)
-    if not (root / layout.SPEC).is_file():
-        raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}")
-    dataset = Dataset(root, read_spec(root / layout.SPEC))
+    dataset = Dataset(root, read_spec(root))
     version = dataset.provenance.get("format_version")
     if isinstance(version, int) and version > layout.FORMAT_VERSION:
         what = f"written in format version {version}, this latentext reads up to {layout.FORMAT_VERSION}"

@@ -70,7 +70,7 @@ class StatesWriter:
         self._parts: list[tuple[PendingFile, int]] = []
 
     def add(self, text: StateRows) -> None:
-        """Take the states of one text; the tensors are copied, so the caller may reuse its buffers.
+        """Take the states of one text. Its tensors are kept, not copied, until the part is written: give them away.
 
         Raises:
             DatasetError: its columns and tensors do not have the same number of rows, its positions do not ascend, or
@@ -80,9 +80,7 @@ class StatesWriter:
         rows = len(text.position)
         if self._rows and (self._rows + rows) * self._row_bytes > self._part_bytes:
             self._write_part()
-        columns = {name: np.array(getattr(text, name), np.int32) for name in ("position", "token_id", "remaining")}
-        tensors = {name: text.tensors[name].clone() for name in self._widths}
-        self._texts.append(StateRows(text.index, text.sample, tensors=tensors, **columns))
+        self._texts.append(text)
         self._rows += rows
 
     def close(self) -> list[FileEntry]:
@@ -110,7 +108,7 @@ class StatesWriter:
         file.write(encode_header(self._rows, self._widths, DTYPE_NAME[self._dtype]))
         for name, kind in ROW_COLUMNS.items():
             for text in texts:
-                column = np.broadcast_to(getattr(text, name), text.position.shape)
+                column = np.broadcast_to(np.asarray(getattr(text, name)), len(text.position))
                 file.write(column.astype("<i8" if kind == "I64" else "<i4").tobytes())
         for name in self._widths:
             for text in texts:

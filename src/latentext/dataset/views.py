@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import atomic_file, write_bytes
+from latentext.dataset.atomic import atomic_file
 from latentext.dataset.card import render_card
+from latentext.dataset.documents import read_json
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
 from latentext.spec import Spec
@@ -31,18 +32,22 @@ def write_views(root: Path, spec: Spec, *, requests: int, licence: str | None = 
         requests: number of requests in the plan.
         licence: of the data, where its maker names one; it is never assumed.
     """
+    for name, content in derive_views(root, spec, requests=requests, licence=licence).items():
+        with atomic_file(root / name) as file:
+            for piece in content:
+                file.write(piece)
+    return read_json(root / layout.METADATA)
+
+
+def derive_views(root: Path, spec: Spec, *, requests: int, licence: str | None = None) -> dict[str, Iterable[bytes]]:
+    """The content of each view as the directory stands, in pieces; arguments as `write_views`."""
     metadata = derive_metadata(root, spec, requests=requests, licence=licence)
-    with atomic_file(root / layout.FAILURES) as file:
-        for line in failure_lines(root):
-            file.write(line)
-    write_bytes(root / layout.README, render_card(metadata, spec).encode())
-    write_bytes(root / layout.METADATA, encode_metadata(metadata))
-    return metadata
-
-
-def encode_metadata(metadata: dict[str, Any]) -> bytes:
-    """The bytes of metadata.json."""
-    return json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False)
+    return {
+        layout.FAILURES: failure_lines(root),
+        layout.README: [render_card(metadata, spec).encode()],
+        layout.METADATA: [text.encode(), b"\n"],
+    }
 
 
 def failure_lines(root: Path) -> Iterator[bytes]:
