@@ -224,7 +224,7 @@ def test_ids_begin_with_exactly_one_bos_where_the_tokenizer_adds_it(load, materi
     llama = load(LLAMA)
     rendered = ChatFormat().render(llama, [USER])
     # <|begin_of_text|> 128000, <|start_header_id|> 128006, system 9125, <|end_header_id|> 128007, three line breaks
-    # 1432, <|eot_id|> 128009, user 882, two line breaks 271, Hello 9906, ! 0, assistant 78191: entries of tokenizer.json.
+    # 1432, <|eot_id|> 128009, user 882, two line breaks 271, Hello 9906, ! 0, assistant 78191: see tokenizer.json.
     expected = [128000, 128006, 9125, 128007, 1432, 128009, 128006, 882, 128007, 271, 9906, 0, 128009]
     expected += [128006, 78191, 128007, 271]
     assert ChatFormat().encode(llama, rendered) == expected

@@ -43,6 +43,7 @@ def test_a_grid_of_a_million_million_points_costs_nothing() -> None:
         ({}, "prompts.grid: the grid is empty; "),
         ({"a": (1,), "b": ()}, "prompts.grid.b: no values; "),
         ({"a": RangeSpec(range=(5, 5))}, "prompts.grid.a: no values; "),
+        ({name: RangeSpec(range=(0, 10**7)) for name in "abc"}, "prompts.grid: 1e+21 points; "),
         ({"a": RangeSpec(range=(1, 5, 0))}, "prompts.grid.a: a range with step 0; "),
     ],
 )

@@ -7,6 +7,7 @@ A row that cannot be read is a value (`BadRow`), not an exception: it becomes th
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -64,6 +65,8 @@ class GridRows:
         for name, values in self._values.items():
             if not values:
                 raise SpecError("no values", where=f"prompts.grid.{name}", remedy="a range stops before its end")
+        if self._length > sys.maxsize:
+            raise SpecError(f"{self._length:.0e} points", where="prompts.grid", remedy="give fewer values")
 
     @property
     def columns(self) -> tuple[str, ...]:
