@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,10 @@ class RewardModel:
         found = self.tokenizer(
             list(texts), None if pairs is None else list(pairs), truncation=True, max_length=self.max_length
         )
-        encodings = [{name: list(column[row]) for name, column in found.items()} for row in range(len(texts))]
-        empty = {name: [0] for name in found} | {"input_ids": [self.end_token_id], "attention_mask": [1]}
+        # Some tokenizers of DistilBERT models are BERT's own and give token types, which DistilBERT does not have.
+        names = [name for name in found if name in inspect.signature(self.model.forward).parameters]
+        encodings = [{name: list(found[name][row]) for name in names} for row in range(len(texts))]
+        empty = {name: [0] for name in names} | {"input_ids": [self.end_token_id], "attention_mask": [1]}
         return [encoding if encoding["input_ids"] else empty for encoding in encodings]
 
     @property
