@@ -10,8 +10,8 @@ from random import Random
 
 from tiny.dialogue import Exchange
 from tiny.repetition import invented_word
-from tiny.sentences import noun, paragraph, statement
-from tiny.words import ADJECTIVES, HELD_OUT_WORDS, NOUNS, VERBS
+from tiny.sentences import paragraph, statement
+from tiny.words import ADJECTIVES, COMMON_WORDS, HELD_OUT_WORDS, NOUNS, VERBS
 
 SYSTEM_TEXTS = (
     "Repeat the text of the user exactly.",
@@ -46,7 +46,7 @@ MARKS = ".,;:!?-()'\"/…*#&%$@+=_~[]{}<>|"
 
 def random_words(rng: Random, length: int) -> str:
     """Words in no order, with marks thrown in."""
-    pools = (NOUNS, ADJECTIVES, VERBS, HELD_OUT_WORDS)
+    pools = (NOUNS, ADJECTIVES, VERBS, COMMON_WORDS, COMMON_WORDS, HELD_OUT_WORDS)
     words = []
     for _ in range(length):
         word = invented_word(rng) if rng.random() < 0.15 else rng.choice(rng.choice(pools))
@@ -66,13 +66,13 @@ def random_characters(rng: Random, length: int) -> str:
 
 def few_words_many_times(rng: Random, length: int) -> str:
     """A text over three or four words: only long matches tell where the copy stands."""
-    words = [noun(rng) for _ in range(rng.randint(3, 5))]
+    words = rng.sample(NOUNS, rng.randint(3, 5))
     return " ".join(rng.choice(words) for _ in range(length))
 
 
 def text_to_copy(rng: Random, longest: int) -> str:
     """A text of up to about ``longest`` tokens; lengths lean to the short side."""
-    length = max(1, int(longest * rng.random() ** 1.4))
+    length = max(1, int(longest * rng.random() ** 2))
     draw = rng.random()
     if draw < 0.40:
         return _clipped(rng, paragraph(rng, max(1, length // 12)), length)

@@ -21,9 +21,10 @@ from tiny.words import (
     THINGS,
     VERBS,
     VERBS_PAST,
+    listed,
 )
 
-PREPOSITIONS = "in on under near behind beside above over before after with without from to through across".split()
+PREPOSITIONS = listed("in on under near behind beside above over before after with without from to through across")
 
 
 def article(phrase: str) -> str:
@@ -75,6 +76,11 @@ def subject(rng: Random) -> str:
     return noun_phrase(rng)
 
 
+def garment(rng: Random) -> str:
+    """A piece of clothing in some colour."""
+    return article(f"{rng.choice(COLOURS)} {rng.choice(CLOTHES)}")
+
+
 def statement(rng: Random) -> str:
     """One sentence of 4 to about 18 words with its full stop."""
     forms = (
@@ -85,9 +91,7 @@ def statement(rng: Random) -> str:
         lambda: f"there {rng.choice(('is', 'was'))} {article(noun(rng))} {place(rng)}",
         lambda: f"on {rng.choice(DAYS)}, {subject(rng)} {rng.choice(VERBS_PAST)} {noun_phrase(rng)}",
         lambda: f"{person(rng)} likes to {rng.choice(VERBS)} and {rng.choice(VERBS)} {place(rng)}",
-        lambda: (
-            f"{person(rng)} wore {article(rng.choice(COLOURS) + ' ' + rng.choice(CLOTHES))} and {rng.choice(VERBS_PAST)} home"
-        ),
+        lambda: f"{person(rng)} wore {garment(rng)} and {rng.choice(VERBS_PAST)} home",
         lambda: f"when {subject(rng)} came back, {noun_phrase(rng)} was gone",
         lambda: (
             f"I think that {subject(rng)} is {rng.choice(ADJECTIVES)}, but {subject(rng)} is {rng.choice(ADJECTIVES)}"
