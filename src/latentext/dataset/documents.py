@@ -22,7 +22,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError("cannot be read as JSON", where=str(path), remedy="run the same command again") from error
     if not isinstance(value, dict):
         raise DatasetError("not a JSON object", where=str(path), remedy="run the same command again")

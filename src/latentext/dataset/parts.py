@@ -139,7 +139,7 @@ def open_part(path: Path) -> Part:
         header = json.loads(text)
         metadata = header.pop("__metadata__", {})
         tensors = {name: _stored(described, 8 + length) for name, described in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, f"its header cannot be read ({type(error).__name__})") from error
     _check_version(path, metadata)
     _check_tensors(path, tensors, begin=8 + length, end=size)

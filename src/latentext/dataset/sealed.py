@@ -53,7 +53,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise DatasetError(f"cannot read: {error.strerror or error}", where=str(path)) from error
     try:
         fields = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # Thousands of brackets overflow the parser's stack.
         raise DatasetError("truncated or damaged", where=str(path), remedy=REMEDY) from error
     if not isinstance(fields, dict):
         raise DatasetError("damaged: not a JSON object", where=str(path), remedy=REMEDY)
