@@ -67,14 +67,16 @@ def run(
 
 def make(spec: Spec, output: Path | None, *, retry_failed: bool = False, fresh: bool = False) -> int:
     """Run a spec with progress on the error stream and a summary on standard output; returns the exit code."""
-    from latentext.run.estimate import estimate
     from latentext.run.progress import progress_for
     from latentext.run.runner import make_dataset
 
     progress = progress_for(sys.stderr)
-    progress.note(_intention(estimate(spec)))
+
+    def say(plan: Estimate) -> None:
+        progress.note(_intention(plan))
+
     with continued_by(sys.argv[1:]):
-        summary = make_dataset(spec, output, retry_failed=retry_failed, fresh=fresh, progress=progress)
+        summary = make_dataset(spec, output, retry_failed=retry_failed, fresh=fresh, progress=progress, on_plan=say)
     print_summary(summary)
     return summary.exit_code
 
@@ -95,11 +97,13 @@ def continued_by(arguments: list[str]) -> Iterator[None]:
 
 def print_summary(summary: RunSummary) -> None:
     """Say what a run made and where, and what to do about requests that failed."""
+    from latentext.run.progress import in_words
+
     parts = [f"{count:,} {name}" for name, count in _counts(summary) if count or name == "accepted"]
-    typer.echo(f"{counted(summary.planned, 'request')}: {', '.join(parts)}")
+    typer.echo(f"{counted(summary.planned, 'text')}: {', '.join(parts)}")
     if summary.tokens:
         rate = f", {summary.tokens / summary.seconds:,.0f} tokens/s" if summary.seconds else ""
-        typer.echo(f"{counted(summary.tokens, 'token')} in {summary.seconds:,.1f} s{rate}")
+        typer.echo(f"{counted(summary.tokens, 'token')} in {in_words(summary.seconds)}{rate}")
     typer.echo(f"dataset: {summary.directory}")
     if summary.failed:
         typer.echo(f"reasons: {summary.directory / 'failures.jsonl'}; to ask again: --retry-failed")
@@ -126,7 +130,7 @@ def _print_plan(spec: Spec) -> int:
         ("new tokens, at most", f"{plan.max_new_tokens_total:,}"),
         ("records on disk, at most", size(plan.record_bytes)),
         ("states on disk, at most", size(plan.state_bytes)),
-        ("model in memory", size(plan.model_bytes)),
+        ("model in memory", "unknown" if plan.model_bytes is None else size(plan.model_bytes)),
         ("key-value cache, at most", size(plan.kv_cache_bytes)),
     ]
     if plan.cost is not None:

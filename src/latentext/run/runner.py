@@ -24,6 +24,7 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.plan import Shard
 from latentext.run.captures import covered, declare, declared_captures, inflight_capture, missing_capture
+from latentext.run.estimate import Estimate, bound
 from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.lease import holders
 from latentext.run.progress import NoProgress, Progress
@@ -71,6 +72,7 @@ def make_dataset(
     retry_failed: bool = False,
     fresh: bool = False,
     progress: Progress | None = None,
+    on_plan: Callable[[Estimate], None] | None = None,
     engine: TransformersEngine | None = None,
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
@@ -81,6 +83,7 @@ def make_dataset(
         retry_failed: open the shards that have failures again, and keep what they hold.
         fresh: move an existing directory aside first.
         progress: who is told; nobody by default.
+        on_plan: told what the run will make before it starts.
         engine: a loaded engine of the spec's model, to spare loading it again.
 
     Raises:
@@ -96,6 +99,8 @@ def make_dataset(
     if fresh and (aside := move_aside(root)):
         progress.note(f"the earlier dataset is now {aside}")
     workspace = prepare(spec, root, progress, engine)
+    if on_plan is not None:
+        on_plan(bound(spec, workspace.plan))
     return _run(workspace, spec.states, progress, retry_failed)
 
 

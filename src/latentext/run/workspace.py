@@ -6,7 +6,6 @@ finished dataset is recognised without loading the model, and a continued one is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,7 +131,7 @@ def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngi
             else lambda: open_engine(spec.model, batch_tokens=provenance.engine["batch_tokens"])
         )
     else:
-        threads = spec.model.threads or os.cpu_count() or 1
+        threads = spec.model.threads or torch.get_num_threads()
         torch.set_num_threads(threads)
         loaded = engine or open_engine(spec.model)
         provenance = Provenance(

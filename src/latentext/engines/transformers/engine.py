@@ -14,7 +14,7 @@ import torch
 
 from latentext.engines.engine import Capture, Generated, OutOfMemory
 from latentext.engines.transformers.decode import Decoder, Task, Text
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding
 from latentext.states.inflight import InflightCapture
@@ -22,6 +22,11 @@ from latentext.states.layout import reading
 
 MOST_BATCH_TOKENS = 262_144
 """Beyond this many tokens in flight no machine measured here became faster."""
+
+
+MOST_TEXTS_ON_CPU = 256
+MOST_TEXTS_ON_GPU = 512
+"""Texts in flight at most."""
 
 
 class TransformersEngine:
@@ -44,9 +49,9 @@ class TransformersEngine:
         self.forward_calls = 0
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
-        """Texts in flight: as many of the longest kind as the token budget holds, at most 256 (512 on a GPU)."""
+        """Texts in flight: as many of the longest kind as the token budget holds, up to a limit."""
         longest = max((len(r.prompt_token_ids) for r in requests), default=1)
-        most = 256 if self.loaded.device.type == "cpu" else 512
+        most = MOST_TEXTS_ON_CPU if self.loaded.device.type == "cpu" else MOST_TEXTS_ON_GPU
         return max(1, min(most, self.batch_tokens // (longest + decoding.max_new_tokens)))
 
     def generate(
@@ -156,8 +161,9 @@ def default_batch_tokens(loaded: LoadedModel) -> int:
         budget = (total - weights) // 2
     else:
         budget = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    per_token = kv_bytes_per_token(loaded.model.config.get_text_config(), loaded.dtype)
     # One captured state of every block at most doubles what a token holds for its keys and values in common models.
-    return int(max(1, min(MOST_BATCH_TOKENS, budget // (2 * loaded.kv_bytes_per_token))))
+    return int(max(1, min(MOST_BATCH_TOKENS, budget // (2 * per_token))))
 
 
 def state_dtype(wanted: str, model_dtype: torch.dtype) -> torch.dtype:

@@ -37,14 +37,6 @@ class LoadedModel:
     context_length: int
     vocab_size: int
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes of keys and values that one token of one text occupies, over all blocks."""
-        config = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return int(2 * self.layout.num_blocks * heads * width * self.dtype.itemsize)
-
 
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Load the model and tokenizer that a spec names.
@@ -153,3 +145,10 @@ def _context_length(config: Any) -> int:
         if isinstance(value := getattr(config, name, None), int):
             return value
     return 1 << 30
+
+
+def kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+    """Bytes of keys and values that one token of one text occupies, over all blocks."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * dtype.itemsize)

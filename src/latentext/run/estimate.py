@@ -1,0 +1,99 @@
+"""What a run will make, said before it starts: requests, tokens, bytes on disk, memory.
+
+Bounds, not guesses: every text is counted at its longest. The plan is made in a temporary folder, and of the model
+only its configuration is read, so a dry run of a 70B model takes seconds on a laptop.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
+from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
+from latentext.models.catalogue import describe_model
+from latentext.models.resolve import resolve_model
+from latentext.plan import Plan, make_plan
+from latentext.prompts.tokenizer import load_tokenizer
+from latentext.spec import Spec
+from latentext.states.sites import resolve_sites
+
+_RECORD_BYTES = 400
+_BYTES_PER_TOKEN = 12
+"""Of a record: text, ids and bookkeeping before compression, measured on English text."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Upper bounds of what a run makes and needs; bytes are bytes, `cost` is in US dollars (None: nothing to pay)."""
+
+    requests: int
+    prompt_tokens: int
+    max_new_tokens_total: int
+    record_bytes: int
+    state_bytes: int
+    model_bytes: int | None
+    kv_cache_bytes: int
+    cost: float | None = None
+
+
+def estimate(spec: Spec) -> Estimate:
+    """Plan a spec in a temporary folder and bound what it makes.
+
+    Raises:
+        SpecError: whatever would stop the run before its first token.
+    """
+    source = resolve_model(spec.model.name, spec.model.revision)
+    tokenizer = load_tokenizer(source.path_or_id, source.revision, spec.model.trust_remote_code)
+    with tempfile.TemporaryDirectory(prefix="latentext-plan-") as folder:
+        plan = make_plan(
+            spec, tokenizer=tokenizer, model_id="", directory=Path(folder), shard_size=spec.shard_size or 128
+        )
+    return bound(spec, plan)
+
+
+def bound(spec: Spec, plan: Plan) -> Estimate:
+    """Bound what a run of this plan makes; of the model only the configuration is read."""
+    source = resolve_model(spec.model.name, spec.model.revision)
+    config = AutoConfig.from_pretrained(
+        source.path_or_id, revision=source.revision, trust_remote_code=spec.model.trust_remote_code
+    ).get_text_config()
+    dtype = choose_dtype(spec.model, source, choose_device(spec.model.device))
+    texts, longest = plan.count * spec.decoding.n, spec.decoding.max_new_tokens
+    prompt_tokens = plan.prompt_tokens * spec.decoding.n
+    parameters = describe_model(spec.model.name).parameters
+    return Estimate(
+        requests=plan.count,
+        prompt_tokens=plan.prompt_tokens,
+        max_new_tokens_total=texts * longest,
+        record_bytes=texts * _RECORD_BYTES + (prompt_tokens + texts * longest) * _BYTES_PER_TOKEN,
+        state_bytes=_state_bytes(spec, config, dtype, texts, prompt_tokens),
+        model_bytes=None if parameters is None else parameters * dtype.itemsize,
+        kv_cache_bytes=min(MOST_TEXTS_ON_CPU, texts)
+        * (plan.longest_prompt + longest)
+        * kv_bytes_per_token(config, dtype),
+    )
+
+
+def _state_bytes(spec: Spec, config: Any, dtype: torch.dtype, texts: int, prompt_tokens: int) -> int:
+    if spec.states is None:
+        return 0
+    sites = len(resolve_sites(spec.states.sites, config.num_hidden_layers))
+    generated = texts * spec.decoding.max_new_tokens
+    rows = {
+        "generated": generated,
+        "prompt": prompt_tokens,
+        "all": prompt_tokens + generated,
+        "text": prompt_tokens + generated,
+        "first": texts,
+        "last": texts,
+    }[spec.states.positions]
+    tensors = sites
+    if spec.states.pool != ("none",):
+        rows, tensors = texts, sites * len(spec.states.pool)
+    return int(rows * tensors * config.hidden_size * state_dtype(spec.states.dtype, dtype).itemsize)

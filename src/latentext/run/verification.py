@@ -1,0 +1,176 @@
+"""Verification with the model: prompts encoded again, and a random sample of states computed again from the recorded
+ids.
+
+Checksums tell that files are what was written; this tells that what was written is right. A state shifted by a row,
+two sites exchanged, a BOS doubled or missing, the last block taken before instead of after the norm: each gives other
+numbers here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from latentext.dataset import layout
+from latentext.dataset.findings import Finding
+from latentext.dataset.reader import Dataset
+from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.records import read_records
+from latentext.dataset.restoring import requests_of, states_of
+from latentext.dataset.stages import StatesStage
+from latentext.dataset.verify import verify_files
+from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.models.resolve import model_identity, resolve_model
+from latentext.prompts.chat import ChatFormat, added_bos
+from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
+from latentext.request import StateRows
+from latentext.run.captures import states_spec
+from latentext.run.provenance import read_provenance
+from latentext.run.replaying import written_texts
+from latentext.spec import ModelSpec, Spec
+from latentext.spec_file import resolve_inputs
+from latentext.states.replay import WrittenText, replay
+
+_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+"""How far a recomputed state may be off, as a share of max(1, rms of the row), by the dtype of the model."""
+
+
+Chosen = dict[tuple[str, int], set[tuple[int, int]]]
+"""The texts to look at, as (index, sample), by their records stage and shard."""
+
+
+def verify(directory: str | Path, sample: int = 32) -> list[Finding]:
+    """Check a dataset: its files, its rows against its token ids, and `sample` texts against the model.
+
+    Args:
+        sample: texts whose prompts are encoded again and whose states are computed again; 0 needs no model.
+
+    Returns:
+        What is wrong, file by file; nothing when all is well.
+
+    Raises:
+        DatasetError: there is no dataset.
+    """
+    dataset = open_dataset(directory)
+    root = dataset.directory
+    spec = resolve_inputs(dataset.spec, root)
+    source = spec.model
+    if sample == 0:
+        return verify_files(root)
+    tokenizer = load_tokenizer(*_tokenizer_place(source))
+    findings = verify_files(root, bos_token_id=tokenizer.bos_token_id, bos_required=added_bos(tokenizer) is not None)
+    # What follows reads the files, so it makes sense of sound ones only, and of the model that wrote them.
+    if findings := findings or list(_identity(root, source, tokenizer)):
+        return findings
+    chosen = _choose(dataset, sample)
+    findings = list(_prompts(dataset, spec, tokenizer, chosen))
+    if dataset.captures and chosen:
+        findings += _states(dataset, source, chosen)
+    return findings
+
+
+def _tokenizer_place(model: ModelSpec) -> tuple[str, str | None, bool]:
+    source = resolve_model(model.name, model.revision)
+    return source.path_or_id, source.revision, model.trust_remote_code
+
+
+def _identity(root: Path, model: ModelSpec, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:
+    provenance = read_provenance(root)
+    if provenance is None:
+        yield Finding(layout.PROVENANCE, "missing")
+        return
+    if provenance.identity["model"] != model_identity(model):
+        yield Finding(layout.PROVENANCE, f"the model {model.name} has other weights now than when the texts were made")
+    if provenance.identity["tokenizer"] != tokenizer_fingerprint(tokenizer):
+        yield Finding(layout.PROVENANCE, f"the tokenizer of {model.name} is another now than when the texts were made")
+
+
+def _choose(dataset: Dataset, sample: int) -> Chosen:
+    """A random but repeatable sample of texts, by (records stage, shard)."""
+    places = [
+        (stage, number, index, s)
+        for stage in layout.list_stages(dataset.directory, "records")
+        for number in layout.list_shards(dataset.directory, stage)
+        for index, s in _texts_in(dataset.directory, stage, number)
+    ]
+    chosen = defaultdict(set)
+    for stage, number, index, s in random.Random(0).sample(places, min(sample, len(places))):
+        chosen[stage, number].add((index, s))
+    return dict(chosen)
+
+
+def _texts_in(root: Path, stage: str, shard_number: int) -> list[tuple[int, int]]:
+    table = read_records([root / stage / layout.table_name(shard_number)], ["index", "sample"])
+    return list(zip(table["index"].to_pylist(), table["sample"].to_pylist(), strict=True))
+
+
+def _prompts(dataset: Dataset, spec: Spec, tokenizer: PreTrainedTokenizerBase, chosen: Chosen) -> Iterator[Finding]:
+    """The recorded messages, rendered and encoded again, give the recorded ids: one BOS, the same template."""
+    chat = ChatFormat.from_spec(spec.prompts)
+    for (stage, number), texts in sorted(chosen.items()):
+        name = f"{stage}/{layout.table_name(number)}"
+        for request in requests_of(read_records([dataset.directory / name])):
+            if not any(index == request.index for index, _ in texts):
+                continue
+            expected = chat.encode(tokenizer, chat.render(tokenizer, request.messages))
+            if list(request.prompt_token_ids) != expected:
+                yield Finding(name, f"request {request.index}: its prompt ids are not those of its messages")
+
+
+def _states(dataset: Dataset, model: ModelSpec, chosen: Chosen) -> Iterator[Finding]:
+    provenance = read_provenance(dataset.directory)
+    assert provenance is not None
+    torch.set_num_threads(provenance.threads)
+    loaded = load_model(model)
+    for name, capture in dataset.captures.items():
+        stage = layout.states_folder(name)
+        for (records_stage, number), texts in sorted(chosen.items()):
+            samples = layout.samples_of(records_stage)
+            if capture.samples != (samples.start, samples.stop) or number not in layout.list_shards(
+                dataset.directory, stage
+            ):
+                continue
+            written = [
+                t for t in written_texts(dataset.directory, records_stage, number) if (t.index, t.sample) in texts
+            ]
+            yield from _compare(dataset.directory, stage, number, capture, written, loaded)
+
+
+def _compare(
+    root: Path, stage: str, number: int, capture: StatesStage, written: list[WrittenText], loaded: LoadedModel
+) -> Iterator[Finding]:
+    expected = {
+        (rows.index, rows.sample): rows
+        for rows in replay(
+            loaded.layout, written, states_spec(capture), capture.sites, dtype=getattr(torch, capture.dtype)
+        )
+    }
+    for rows in states_of(root, stage, number, tuple(capture.widths)):
+        if (again := expected.pop((rows.index, rows.sample), None)) is None:
+            continue
+        for tensor in capture.widths:
+            if (why := difference(rows, again, tensor, loaded.dtype)) is not None:
+                yield Finding(f"{stage}, shard {number}", f"request {rows.index}, sample {rows.sample}: {why}")
+    for index, sample in expected:
+        yield Finding(f"{stage}, shard {number}", f"request {index}, sample {sample} has no states")
+
+
+def difference(stored: StateRows, again: StateRows, tensor: str, model_dtype: torch.dtype) -> str | None:
+    """Why stored rows are not what the model gives, or None: |Δ| within rounding of max(1, rms of the row)."""
+    left, right = stored.tensors[tensor].float(), again.tensors[tensor].float()
+    if left.shape != right.shape:
+        return f"{tensor} has {len(left)} rows, expected {len(right)}"
+    scale = right.square().mean(-1).sqrt().clamp(min=1.0)
+    # States kept in a narrower type than the model's were rounded once more, relative to their own size.
+    narrowing = torch.finfo(stored.tensors[tensor].dtype).eps * right.abs().amax(-1)
+    excess = (left - right).abs().amax(-1) - _ROUNDING[model_dtype] * scale - narrowing
+    worst = int(excess.argmax())
+    if excess[worst] <= 0:
+        return None
+    off = float((left - right).abs().amax(-1)[worst])
+    return f"{tensor} at position {int(stored.position[worst])} is off by {off:.3g} when computed again"
