@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from latentext.align import Bank, diagnose, parse_targets, solve, solve_levels, tilt
+from latentext.align import Bank, describe_solution, diagnose, hold_out, parse_targets, solve, solve_levels, tilt
 from latentext.errors import SpecError
 
 Simulate = Callable[..., Bank]
@@ -105,3 +105,17 @@ def test_one_sample_a_prompt_is_refused_unless_pooled(published: Bank) -> None:
     with pytest.raises(SpecError, match="one sample a prompt"):
         solve(published, parse_targets("humor=+0.1sd"))
     assert solve(published, parse_targets("humor=+0.1sd"), pooled=True).lam[0] > 0
+
+
+def test_a_solution_is_described_with_its_gap_and_held_out_shifts(simulate: Simulate) -> None:
+    bank = simulate(80, 16, seed=1, names=("a", "b"))
+    solution = solve(bank, parse_targets("a=+0.3,b=-0.1"))
+    lines = describe_solution(solution, hold_out(bank, solution))
+    assert lines[0].split() == ["value", "λ", "base", "target", "level", "shift", "asked", "held", "out", "±", "se"]
+    assert [line.split()[0] for line in lines[1:3]] == ["a", "b"]
+    assert lines[2].split()[1] == "0.000"
+    assert lines[3].startswith("duality gap ")
+    assert "for 16 samples a prompt" in lines[3]
+    assert not any("-0.000" in line for line in lines)
+    pooled = describe_solution(solve(bank, parse_targets("a=+0.3"), pooled=True))
+    assert pooled[-1].startswith("warning: the pooled form misses its targets")

@@ -7,7 +7,8 @@ what came of it; `solve` finds λ for target levels (after `reach`), `hold_out` 
 
 from latentext.align.bank import Bank, bank_of_rows
 from latentext.align.best import best_of, best_of_n_divergence
-from latentext.align.diagnosis import Diagnosis, describe, diagnose, diagnose_weights
+from latentext.align.describing import describe, describe_solution
+from latentext.align.diagnosis import Diagnosis, diagnose, diagnose_weights
 from latentext.align.drawing import draw
 from latentext.align.frontier import FrontierPoint, sweep
 from latentext.align.held_out import HeldOut, hold_out
@@ -30,6 +31,7 @@ __all__ = [
     "best_of",
     "best_of_n_divergence",
     "describe",
+    "describe_solution",
     "diagnose",
     "diagnose_weights",
     "draw",

@@ -105,34 +105,6 @@ def diagnose_weights(
     )
 
 
-def describe(diagnosis: Diagnosis) -> list[str]:
-    """The diagnosis as lines of a plain table, for a terminal or a log."""
-    width = max(len(name) for name in (*diagnosis.names, "value"))
-    lines = [f"{'value':<{width}}  {'λ':>9}  {'base':>8}  {'level':>8}  {'± se':>7}  {'shift':>8}  {'± se':>7}"]
-    lines += [
-        # Adding 0.0 after rounding turns -0.000 into +0.000.
-        f"{name:<{width}}  {lam:9.3f}  {base:8.3f}  {level:8.3f}  {level_error:7.3f}  {round(shift, 3) + 0.0:+8.3f}  "
-        f"{shift_error:7.3f}"
-        for name, lam, base, level, level_error, shift, shift_error in zip(
-            diagnosis.names,
-            diagnosis.lam,
-            diagnosis.base_levels,
-            diagnosis.levels,
-            diagnosis.level_errors,
-            diagnosis.shifts,
-            diagnosis.shift_errors,
-            strict=True,
-        )
-    ]
-    over = "over all samples (pooled form)" if diagnosis.pooled else "mean over prompts"
-    lines.append(
-        f"effective sample size {diagnosis.effective_sample_size:.1f} ({over}); under {FEW_SAMPLES:.0f} in "
-        f"{diagnosis.share_few:.1%} of prompts; divergence {diagnosis.divergence:.3f} of at most "
-        f"{diagnosis.largest_divergence:.3f} nats"
-    )
-    return lines + [f"warning: {warning}" for warning in diagnosis.warnings]
-
-
 def _warnings(bank: Bank, weights: Weights, lam: Floats) -> list[str]:
     lines = []
     within = np.ptp(bank.rewards, axis=(0, 1) if weights.pooled else 1)

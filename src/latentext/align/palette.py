@@ -154,7 +154,7 @@ def _out_of_reach(bank: Bank, target: Floats, found: Reach) -> SpecError:
     if still and bank.samples > 1:
         return SpecError(
             f"all samples of a prompt have equal rewards {', '.join(still)}: no λ moves them",
-            remedy="leave these targets out",
+            remedy="leave these targets out; if the texts are equal too, the bank was sampled at temperature 0",
         )
     nearest = ", ".join(f"{name} {level:.3f}" for name, level in zip(bank.names, found.levels, strict=True))
     asked = ", ".join(f"{name} {level:.3f}" for name, level in zip(bank.names, target, strict=True))

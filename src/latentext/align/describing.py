@@ -1,0 +1,63 @@
+"""Diagnoses and solutions as lines of plain tables, for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from latentext.align.bank import Floats
+from latentext.align.diagnosis import FEW_SAMPLES, Diagnosis
+from latentext.align.held_out import HeldOut
+from latentext.align.palette import Solution
+
+
+def describe(diagnosis: Diagnosis) -> list[str]:
+    """A line a value, a line on how many samples count, and the warnings."""
+    numbers = {
+        "λ": diagnosis.lam,
+        "base": diagnosis.base_levels,
+        "level": diagnosis.levels,
+        "± se": diagnosis.level_errors,
+        "shift": diagnosis.shifts,
+        "± se ": diagnosis.shift_errors,
+    }
+    over = "over all samples (pooled form)" if diagnosis.pooled else "mean over prompts"
+    reliability = (
+        f"effective sample size {diagnosis.effective_sample_size:.1f} ({over}); under {FEW_SAMPLES:.0f} in "
+        f"{diagnosis.share_few:.1%} of prompts; divergence {diagnosis.divergence:.3f} of at most "
+        f"{diagnosis.largest_divergence:.3f} nats"
+    )
+    return [*_table(diagnosis.names, numbers), reliability, *(f"warning: {line}" for line in diagnosis.warnings)]
+
+
+def describe_solution(solution: Solution, held_out: HeldOut | None = None) -> list[str]:
+    """A line a value with λ, target and realised level, beside them the shifts on held-out prompts; the duality gap."""
+    numbers = {
+        "λ": solution.lam,
+        "base": solution.base_levels,
+        "target": solution.target,
+        "level": solution.levels,
+        "shift asked": solution.target - solution.base_levels,
+    }
+    if held_out is not None:
+        numbers |= {"held out": held_out.diagnosis.shifts, "± se": held_out.diagnosis.shift_errors}
+    room = "no limit in sight" if solution.fraction == float("inf") else f"at most {solution.fraction:.2f} of the way"
+    optimum = (
+        f"duality gap {abs(solution.duality_gap):.1e}; divergence {solution.divergence:.3f} nats; {room} is reachable; "
+        f"for {solution.samples} samples a prompt"
+    )
+    lines = [*_table(solution.names, numbers), optimum]
+    if solution.pooled:
+        lines.append("warning: the pooled form misses its targets when texts are drawn per prompt; see docs/align.md")
+    if held_out is not None:
+        lines += [f"warning: held out: {line}" for line in held_out.diagnosis.warnings]
+    return lines
+
+
+def _table(names: tuple[str, ...], numbers: dict[str, Floats]) -> Iterator[str]:
+    width = max(len(name) for name in (*names, "value"))
+    yield "  ".join([f"{'value':<{width}}", *(f"{title:>11}" for title in numbers)])
+    for row, name in enumerate(names):
+        # Adding 0.0 after rounding turns -0.000 into 0.000.
+        yield "  ".join(
+            [f"{name:<{width}}", *(f"{round(float(column[row]), 3) + 0.0:11.3f}" for column in numbers.values())]
+        )
