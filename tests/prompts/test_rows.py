@@ -43,8 +43,12 @@ def test_a_grid_of_a_million_million_points_costs_nothing() -> None:
         ({}, "prompts.grid: the grid is empty; "),
         ({"a": (1,), "b": ()}, "prompts.grid.b: no values; "),
         ({"a": RangeSpec(range=(5, 5))}, "prompts.grid.a: no values; "),
-        ({name: RangeSpec(range=(0, 10**7)) for name in "abc"}, "prompts.grid: 1e+21 points; "),
-        ({"a": RangeSpec(range=(1, 5, 0))}, "prompts.grid.a: a range with step 0; "),
+        (
+            {name: RangeSpec(range=(0, 10**7)) for name in "abc"},
+            "prompts.grid: 1e+21 points are more than can be numbered; ",
+        ),
+        ({"a": RangeSpec(range=(1, 5, 0))}, "prompts.grid.a: range [1, 5, 0] cannot be counted through; "),
+        ({"a": RangeSpec(range=(0, 10**30))}, "prompts.grid.a: range [0, 1000"),
     ],
 )
 def test_an_empty_grid_is_refused_by_name(grid, line: str) -> None:

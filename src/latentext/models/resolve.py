@@ -1,7 +1,7 @@
 """From the name of a model to its files, and from its files to an identity.
 
 A model is what its configuration and weights are, not where they lie: the identity is a hash of contents, so a copied
-folder, another path or a hub cache on another disk resume the same run. A remote model has nothing but its name.
+folder, another path or a hub cache on another disk resume the same run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from latentext.spec import ModelSpec
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).resolve().parent / "tiny"
-REMOTE_ENGINES = frozenset({"openai", "openai-batch"})
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _LOOKS_LIKE_A_PATH = re.compile(r"[.~/\\]|.*[/\\].*[/\\]|.*\\")
@@ -59,7 +58,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelSource:
     if name == TINY:
         return ModelSource(name, str(TINY_FOLDER), None, local=True)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise SpecError("the folder holds no config.json", where=f"model {name}", remedy="name a folder of a model")
         return ModelSource(name, str(folder), None, local=True)
@@ -69,9 +68,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelSource:
 
 
 def model_identity(model: ModelSpec) -> str:
-    """What stands for the model in request keys: the hash of its files, or the name where an engine is remote."""
-    if model.engine in REMOTE_ENGINES:
-        return model.name
+    """What stands for the model in request keys: the hash of its files."""
     return model_fingerprint(resolve_model(model.name, model.revision))
 
 

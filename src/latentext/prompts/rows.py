@@ -66,7 +66,8 @@ class GridRows:
             if not values:
                 raise SpecError("no values", where=f"prompts.grid.{name}", remedy="a range stops before its end")
         if self._length > sys.maxsize:
-            raise SpecError(f"{self._length:.0e} points", where="prompts.grid", remedy="give fewer values")
+            what = f"{self._length:.0e} points are more than can be numbered"
+            raise SpecError(what, where="prompts.grid", remedy="give fewer values")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,9 +96,12 @@ def _grid_values(name: str, values: GridValues) -> Sequence[Scalar]:
     if not isinstance(values, RangeSpec):
         return values
     try:
-        return range(*values.range)
-    except ValueError:
-        raise SpecError("a range with step 0", where=f"prompts.grid.{name}", remedy="give another step") from None
+        numbers = range(*values.range)
+        len(numbers)
+    except (ValueError, OverflowError):
+        what = f"range {list(values.range)} cannot be counted through"
+        raise SpecError(what, where=f"prompts.grid.{name}", remedy="check its ends and its step") from None
+    return numbers
 
 
 class ListRows:
