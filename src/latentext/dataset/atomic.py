@@ -28,7 +28,7 @@ from latentext.errors import DatasetError
 
 _BUFFER_BYTES = 1 << 20
 _ABANDONED_AFTER_SECONDS = 24 * 3600
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 
 
 class PendingFile:

@@ -30,10 +30,10 @@ KINDS = ("records", "scores", "states", "pairs")
 """The kinds of stages, in the order in which they can depend on each other."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
-_SAMPLES = re.compile(r"s(\d{4}|[1-9]\d{4,})-(\d{4}|[1-9]\d{4,})")
-_SHARD = r"(\d{5}|[1-9]\d{5,})"
+_SAMPLES = re.compile(r"s([0-9]{4}|[1-9][0-9]{4,})-([0-9]{4}|[1-9][0-9]{4,})")
+_SHARD = r"([0-9]{5}|[1-9][0-9]{5,})"
 _RECEIPT_FILE = re.compile(rf"{_SHARD}\.receipt\.json")
-_DATA_FILE = re.compile(rf"{_SHARD}(?:\.parquet|-(\d{{3}}|[1-9]\d{{3,}})\.safetensors)")
+_DATA_FILE = re.compile(rf"{_SHARD}(?:\.parquet|-([0-9]{{3}}|[1-9][0-9]{{3,}})\.safetensors)")
 
 
 def records_folder(samples: range) -> str:
