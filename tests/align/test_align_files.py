@@ -1,4 +1,4 @@
-"""Files as the seed's package names them, none of which is ever lost to another λ."""
+"""Files as MAP's package names them, none of which is ever lost to another λ."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _path(folder: Path, lam: float, *, full_names: bool = False) -> Path:
     return part_path(original, palette_stem(original, {"humor": lam}, all_values=False, full_names=full_names), 0, 1)
 
 
-def test_names_are_those_of_the_seeds_package(tmp_path: Path) -> None:
+def test_names_are_those_of_maps_package(tmp_path: Path) -> None:
     original = original_path("results", "opt1.3b", "Anthropic-harmless")
     assert original == Path("results/opt1.3b-Anthropic-harmless.json")
     palette = dict(zip("abcdef", (6.297, 0.834, 0.929, 0.013, 0.026, 0.032), strict=True))
@@ -39,7 +39,7 @@ def test_names_are_those_of_the_seeds_package(tmp_path: Path) -> None:
     assert merged_path(original, stem).parent == Path("results")
 
 
-def test_texts_are_written_in_the_seeds_form_with_their_exact_lambda_beside(tmp_path: Path) -> None:
+def test_texts_are_written_in_maps_form_with_their_exact_lambda_beside(tmp_path: Path) -> None:
     path = _path(tmp_path, 1 / 3)
     write_texts(path, ROWS, {"humor": 1 / 3})
     assert path.name.endswith("_lam=0.333_val=humor_0to1.json")

@@ -48,7 +48,7 @@ def _local(name: str, folder: Path) -> ClassifierReward:
     return reward.model_copy(update={"classifier": str(folder)})
 
 
-# Sources: the seed's package for humor, positive and the two of GPT-2; the model card for harmless.
+# Sources: MAP's package for humor, positive and the two of GPT-2; the model card for harmless.
 @pytest.mark.parametrize(
     ("name", "first", "second"),
     [

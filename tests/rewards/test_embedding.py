@@ -15,7 +15,7 @@ from latentext.rewards.entries import EmbeddingReward
 
 
 def _reference(folder: Path, first: str, second: str) -> float:
-    """As the seed's package: pooler outputs of prompt and stripped continuation, one text at a time."""
+    """As MAP's package: pooler outputs of prompt and stripped continuation, one text at a time."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     with torch.no_grad():
         first_vector, second_vector = (

@@ -34,9 +34,18 @@ def functions(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_seeds_values_are_known_by_name() -> None:
-    seed = ("humor", "positive", "gpt2-helpful", "gpt2-harmless", "harmless", "diversity", "coherence", "perplexity")
-    assert {reward.name for reward in parse_rewards(seed)} == set(seed)
+def test_maps_values_are_known_by_name() -> None:
+    published = (
+        "humor",
+        "positive",
+        "gpt2-helpful",
+        "gpt2-harmless",
+        "harmless",
+        "diversity",
+        "coherence",
+        "perplexity",
+    )
+    assert {reward.name for reward in parse_rewards(published)} == set(published)
     assert all(name == reward.name for name, reward in BUILT_IN.items())
 
 

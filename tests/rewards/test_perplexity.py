@@ -61,7 +61,7 @@ def test_the_continuations_likelihood_equals_transformers_loss(
 def test_the_full_texts_likelihood_equals_the_published_formula(
     stories: RewardModel, candidates: list[Candidate], token_budget: int
 ) -> None:
-    """As the seed's package: the loss of the re-encoded full text with all its tokens as labels."""
+    """As MAP's package: the loss of the re-encoded full text with all its tokens as labels."""
     scorer = PerplexityScorer(PerplexityReward(name="p", perplexity="full_text"), stories, token_budget)
     expected = []
     for candidate in candidates:

@@ -1,0 +1,24 @@
+"""The guide's Python examples run as printed, one after the other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from latentext.rewards import BUILT_IN
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "align.md"
+
+
+def test_the_examples_of_the_guide_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(GUIDE), "exec"), names)
+    assert names["chosen"].shape == (100, 1)
+
+
+def test_every_built_in_reward_is_in_the_guides_table() -> None:
+    listed = re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| `.*?\|", GUIDE.read_text(), flags=re.MULTILINE)))
+    assert set(BUILT_IN) <= set(listed)
