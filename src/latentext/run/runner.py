@@ -23,11 +23,18 @@ from latentext.dataset.views import write_views
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.plan import Shard
-from latentext.run.captures import covered, declare, declared_captures, inflight_capture, missing_capture
+from latentext.run.captures import (
+    all_states_specs,
+    covered,
+    declare,
+    declared_captures,
+    inflight_capture,
+    missing_capture,
+)
 from latentext.run.estimate import Estimate, bound
 from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.lease import holders
-from latentext.run.progress import NoProgress, Progress
+from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.replaying import Replay, replay_shard
 from latentext.run.workspace import Workspace, move_aside, prepare, workspace_of
 from latentext.spec import Spec, StatesSpec
@@ -121,6 +128,7 @@ def _run(
     workspace: Workspace, states: StatesSpec | None, progress: Progress, retry_failed: bool, *, generate: bool = True
 ) -> RunSummary:
     started, tokens = time.monotonic(), 0
+    progress = StatusFile(progress, workspace.root)
 
     def count(texts: int, new_tokens: int) -> None:
         nonlocal tokens
@@ -157,37 +165,36 @@ def _write_views(workspace: Workspace) -> dict[str, Any]:
 
 
 def _works(workspace: Workspace, states: StatesSpec | None, retry_failed: bool, generate: bool) -> Iterator[Work]:
-    """The stages, in an order in which each finds what it reads; decided one after the other, on what is then on
-    disk."""
+    """The stages in an order in which each finds what it reads; each is decided on what is on disk by then."""
     for samples in sample_ranges(workspace.root, workspace.spec.decoding.n):
-        captures = declared_captures(workspace.root, samples)
-        stage = layout.records_folder(samples)
-        if states is not None:
-            captures = _with_missing(workspace, states, samples, captures)
+        captures = _declare_missing(workspace, states, samples)
         if generate:
             yield _generation(workspace, samples, captures, retry_failed)
         for name, capture in captures.items():
             if capture.how == "replay":
-                yield _replay(workspace, stage, name, capture)
+                yield _replay(workspace, layout.records_folder(samples), name, capture)
 
 
-def _with_missing(
-    workspace: Workspace, states: StatesSpec, samples: range, captures: dict[str, StatesStage]
-) -> dict[str, StatesStage]:
-    """The captures of these samples, with what the wanted states lack declared."""
-    dtype = workspace.state_dtype(states.dtype)
-    if covered(states, captures, dtype):
-        return captures
-    missing = missing_capture(
-        states,
-        captures,
-        samples,
-        model_layout=workspace.engine.loaded.layout,
-        dtype=dtype,
-        texts_exist=(workspace.root / layout.records_folder(samples)).exists(),
-        settings=workspace.settings,
-    )
-    return captures if missing is None else {**captures, declare(workspace.root, missing): missing}
+def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: range) -> dict[str, StatesStage]:
+    """The captures of these samples: what the spec asks, and what earlier samples have, so that a dataset is even."""
+    captures = declared_captures(workspace.root, samples)
+    texts_exist = (workspace.root / layout.records_folder(samples)).exists()
+    for wanted in filter(None, [states, *all_states_specs(workspace.root)]):
+        dtype = workspace.state_dtype(wanted.dtype)
+        if covered(wanted, captures, dtype):
+            continue
+        missing = missing_capture(
+            wanted,
+            captures,
+            samples,
+            model_layout=workspace.engine.loaded.layout,
+            dtype=dtype,
+            replay_only=texts_exist or inflight_capture(captures) is not None,
+            settings=workspace.settings,
+        )
+        if missing is not None:
+            captures[declare(workspace.root, missing)] = missing
+    return captures
 
 
 def sample_ranges(root: Path, samples: int) -> list[range]:
