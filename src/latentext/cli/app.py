@@ -97,5 +97,7 @@ def _usage_line(error: typer.TyperException) -> str:
     """What is wrong with the arguments, in one line, and where the right ones are listed."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "latentext"
+    if error.format_message().startswith("Usage:"):  # A group of commands without a command: its help.
+        return error.format_message()
     message = " ".join(error.format_message().split()).rstrip(".")
     return f"{command}: {message[:1].lower()}{message[1:]} (see {command} --help)"

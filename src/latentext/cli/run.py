@@ -116,7 +116,7 @@ def _counts(summary: RunSummary) -> list[tuple[str, int]]:
 def _intention(plan: Estimate) -> str:
     """What a run is about to make, in one line."""
     disk = size(plan.record_bytes + plan.state_bytes)
-    line = f"{counted(plan.requests, 'request')}, at most {plan.max_new_tokens_total:,} new tokens and {disk} on disk"
+    line = f"{counted(plan.requests, 'request')}: at most {plan.max_new_tokens_total:,} new tokens and {disk} on disk"
     return f"{line}, at most {plan.cost:.2f} USD" if plan.cost else line
 
 
