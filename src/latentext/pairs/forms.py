@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_END = re.compile(r"""[\s,;:]*(?P<marks>[.!?…。！？]*)(?P<closing>["'”’)\]]*)\s*$""")
+_MARKS = ".!?…。！？"
+_END = re.compile(rf"""(?P<marks>[{_MARKS}]*)(?P<closing>["'”’)\]]*)(?P<after>[\s,;:{_MARKS}]*)$""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def with_terminal_mark(task: str) -> str:
     """The task with exactly one mark at its end, "." unless it has one, and no space around it.
 
     "make a cake", "make a cake." and "make a cake.." are the same task. A comma, colon or semicolon at the end is
-    dropped; of several marks the first stays; a mark inside a closing quote or bracket counts.
+    dropped; of several marks the first stays; a mark inside a closing quote or bracket counts. Without a letter or digit
+    there is no task, and the result is empty.
 
     Example:
         >>> [with_terminal_mark(task) for task in ("Make a cake", " Make a cake.. ", "Is it warm?", 'He said "go."')]
@@ -53,8 +55,15 @@ def with_terminal_mark(task: str) -> str:
     task = task.strip()
     if task[-1:].isalnum():
         return f"{task}."
-    end = _END.search(task)
-    body, mark, closing = (task[: end.start()], end["marks"][:1], end["closing"]) if end else (task, "", "")
-    if not body:
+    if not any(character.isalnum() for character in task):
         return ""
-    return f"{body}{mark}{closing}" if mark else f"{body}{closing}."
+    end = _END.search(task)
+    assert end is not None  # All of its parts may be empty.
+    body, closing = task[: end.start()], end["closing"]
+    if inside := _first_mark(end["marks"]):
+        return f"{body}{inside}{closing}"
+    return f"{body}{closing}{_first_mark(end['after']) or '.'}"
+
+
+def _first_mark(text: str) -> str:
+    return next((character for character in text if character in _MARKS), "")

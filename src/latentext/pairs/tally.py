@@ -43,6 +43,10 @@ class Tally:
         """How many pairs are valid under one tokenizer, or under all of them."""
         return self.pairs - sum(self.reasons.get(name, Counter()).values())
 
+    def failed(self, reason: Reason, name: str = ALL) -> int:
+        """How many pairs fail for this reason under one tokenizer, or (the first reason found) at all."""
+        return self.reasons.get(name, Counter())[reason]
+
     def reasons_found(self) -> list[Reason]:
         """The reasons that occur, in their fixed order."""
         found = {reason for counts in self.reasons.values() for reason in counts}

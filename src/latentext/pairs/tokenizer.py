@@ -38,7 +38,7 @@ class PairTokenizer:
     Example:
         >>> qwen = load_tokenizer("qwen=Qwen/Qwen2-7B")                                     # doctest: +SKIP
         >>> qwen.name, qwen.encode(["make a cake"])                                         # doctest: +SKIP
-        ('qwen', [[6927, 264, 19692]])
+        ('qwen', [[6927, 264, 19145]])
     """
 
     name: str
