@@ -69,7 +69,7 @@ def test_the_sides_are_safe_and_harmful_where_a_file_does_not_say(tmp_path: Path
         ({"templates": None}, "templates is missing"),
         ({"batch_size": None}, "batch_size is missing"),
         ({"examples": None, "description": None}, "description is missing; examples is missing"),
-        ({"templates": {"single_token": {"prefix": ""}, "multi_token": {"prefix": "", "suffix": ""}}}, "single_token.suf"),
+        ({"templates": {"single_token": {"prefix": ""}}}, "templates.single_token.suffix is missing; templates.multi_to"),
         ({"exmples": []}, "exmples is not a key of this file"),
         ({"examples": [{"safe": "a"}]}, "examples.0 has the keys ['safe'], not ['harmful', 'safe']"),
         ({"batch_size": 0}, "batch_size Input should be greater than or equal to 1"),
@@ -114,9 +114,7 @@ def test_a_users_folder_is_looked_at_first(tmp_path: Path) -> None:
         ({"words": None}, "words is missing"),
     ],
 )
-def test_a_wrong_bank_is_refused_by_what_does_not_fit(
-    change: dict[str, object], message: str, tmp_path: Path
-) -> None:
+def test_a_wrong_bank_is_refused_by_what_does_not_fit(change: dict[str, object], message: str, tmp_path: Path) -> None:
     bank = {
         "task_name": "refusal",
         "slots": {"a": {"meaning": "a thing", "frames": ["Buy a {}"]}},
