@@ -195,6 +195,8 @@ def test_a_model_that_is_a_folder_moves_with_the_spec_and_a_name_does_not(tmp_pa
     spec = load_spec({"model": "model", "prompts": {"list": ["a"]}})
     assert resolve_inputs(spec, tmp_path).model.name == str(tmp_path / "model")
     assert relative_inputs(resolve_inputs(spec, tmp_path), tmp_path / "out").model.name == "../model"
+    (tmp_path / "tiny").mkdir()  # The name of the packaged model is no path.
+    assert resolve_inputs(load_spec({"prompts": {"list": ["a"]}}), tmp_path).model.name == "tiny"
     named = load_spec({"model": "meta-llama/Llama-3.2-1B", "prompts": {"list": ["a"]}})
     assert relative_inputs(resolve_inputs(named, tmp_path), tmp_path).model.name == "meta-llama/Llama-3.2-1B"
 

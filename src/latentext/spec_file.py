@@ -16,6 +16,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from latentext.errors import SpecError
+from latentext.models.resolve import TINY
 from latentext.spec import Spec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
@@ -94,7 +95,8 @@ def _map_inputs(spec: Spec, move: Callable[[str], str]) -> Spec:
     if spec.prompts.file is not None:
         file = spec.prompts.file.model_copy(update={"path": move(spec.prompts.file.path)})
         spec = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={"file": file})})
-    if Path(moved := move(spec.model.name)).is_dir() or Path(spec.model.name).is_absolute():
+    is_path = Path(moved := move(spec.model.name)).is_dir() or Path(spec.model.name).is_absolute()
+    if is_path and spec.model.name != TINY:
         spec = spec.model_copy(update={"model": spec.model.model_copy(update={"name": moved})})
     return spec
 
@@ -157,10 +159,10 @@ def _long_form(names: Sequence[str], value: Any, where: str) -> dict[str, Any]:
 def _seen_from(folder: Path, names: Sequence[str], value: Any) -> Any:
     """A path given on the command line, as the spec file's folder sees it."""
     path = ".".join(names)
-    is_input = path in ("prompts.file", "prompts.file.path") or (path in ("model", "model.name"))
+    is_input = path in ("prompts.file", "prompts.file.path") or path in ("model", "model.name")
     if not is_input or not isinstance(value, str) or folder == Path():
         return value
-    if path.startswith("model") and not Path(value).is_dir():
+    if path.startswith("model") and (value == TINY or not Path(value).is_dir()):
         return value
     return os.path.relpath(Path(value).expanduser(), folder)
 

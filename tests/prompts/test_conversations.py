@@ -135,3 +135,15 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(tmp_path: Pa
             _chats(tmp_path, hub="stanfordnlp/imdb")
     else:
         pytest.skip("the extra `hub` is installed")
+
+
+def test_a_hub_dataset_gives_its_rows(tmp_path: Path, materials: Path) -> None:
+    pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    source = materials / "prompts" / "dailydialog-500.ndjson"
+    (tmp_path / "dialogues").mkdir()
+    (tmp_path / "dialogues" / "train.jsonl").write_bytes(source.read_bytes())
+    chats = _chats(tmp_path, hub=str(tmp_path / "dialogues"), columns={"prompt": "source"})
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").split("\n") if line]
+    assert _users(chats) == [row["source"] for row in rows]
+    with pytest.raises(SpecError, match=r"Unknown split"):
+        _chats(tmp_path, hub={"name": str(tmp_path / "dialogues"), "split": "absent"})

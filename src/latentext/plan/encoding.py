@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from latentext.errors import PromptError
 from latentext.plan.keys import NO_PROMPT, prompt_digest
-from latentext.prompts.chat import ChatFormat
+from latentext.prompts.chat import ChatFormat, join_texts
 from latentext.prompts.conversations import Conversations
 from latentext.prompts.rows import BadRow
 from latentext.request import Message
@@ -43,8 +43,8 @@ class PromptEncoder:
 
     def __init__(self, conversations: Conversations, form: ChatFormat, tokenizer: PreTrainedTokenizerBase | None):
         self._conversations, self._tokenizer = conversations, tokenizer
-        self._form = form if tokenizer is not None else ChatFormat(use_chat_template=False)
-        self._render = self._form.renderer(tokenizer) if tokenizer is not None else _texts
+        self._form = form
+        self._render = join_texts if tokenizer is None else form.renderer(tokenizer)
 
     def prompts(self, start: int, stop: int) -> Iterator[Prompt | BadRow]:
         """The prompts of requests `start` … `stop` - 1; only some are held at a time."""
@@ -77,7 +77,3 @@ class PromptEncoder:
 def digest_of(prompt: Prompt | BadRow) -> int:
     """The digest of a prompt, `NO_PROMPT` for a row that gave none."""
     return NO_PROMPT if isinstance(prompt, BadRow) else prompt_digest(prompt.identity)
-
-
-def _texts(messages: Sequence[Message]) -> str:
-    return "\n\n".join(message["content"] for message in messages)

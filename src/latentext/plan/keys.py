@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,11 @@ def prompt_digest(prompt: Sequence[int] | Sequence[Message]) -> int:
     Two prompts that share a digest by chance are counted as equal. Their keys differ all the same, since a key hashes
     the prompt itself.
     """
-    digest = hashlib.sha256(canonical_json(_prompt_identity(prompt))).digest()
+    if prompt and isinstance(prompt[0], Mapping):
+        data = canonical_json(_prompt_identity(prompt))
+    else:  # Made for every request of a plan: packing is ten times as fast as JSON.
+        data = struct.pack(f"<{len(prompt)}I", *prompt)
+    digest = hashlib.sha256(data).digest()
     return int.from_bytes(digest[:8], "little") or NO_PROMPT + 1
 
 

@@ -118,13 +118,25 @@ def make_plan(
     wanted = len(conversations) if limit is None else min(limit, len(conversations))
     note = _open_note(directory) or PlanNote(source, shard_size)
     report = on_progress or (lambda done, total: None)
+    if note.planned > len(conversations):
+        raise _changed(f"{note.planned} requests were planned, and now there are {len(conversations)}")
     if note.source != source:
-        _check_prefix(encoder, note, directory, wanted, limit, report)
+        _check_prefix(encoder, directory, min(wanted, note.count), report)
     if max(wanted, note.planned) > note.count or note.source != source:
         note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), report)
     shards = Shards(note.segments, note.shard_size, wanted)
     count = shards[-1].stop if shards else 0
-    return Plan(count, note.planned, shards, note.prompt_tokens, note.longest_prompt, directory, encoder, model_id, spec.decoding)
+    return Plan(
+        count,
+        note.planned,
+        shards,
+        note.prompt_tokens,
+        note.longest_prompt,
+        directory,
+        encoder,
+        model_id,
+        spec.decoding,
+    )
 
 
 def _open_note(directory: Path) -> PlanNote | None:
@@ -152,16 +164,11 @@ def _source_fingerprint(
     return hashlib.sha256(canonical_json(identity)).hexdigest()
 
 
-def _check_prefix(
-    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, limit: int | None, report: Progress
-) -> None:
-    """See that changed input still begins with the requests that were planned."""
-    if wanted < note.planned and wanted != limit:
-        raise _changed(f"{note.planned} requests were planned, and now there are {wanted}")
-    checked = min(wanted, note.count)
-    for start, prompts in _chunks(encoder, 0, checked):
+def _check_prefix(encoder: PromptEncoder, directory: Path, count: int, report: Progress) -> None:
+    """See that changed input still begins with the `count` requests that were planned first."""
+    for start, prompts in _chunks(encoder, 0, count):
         _compare(prompts, _read_digests(directory, start, start + len(prompts)), start)
-        report(start + len(prompts), checked)
+        report(start + len(prompts), count)
 
 
 def _extend(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, report: Progress) -> PlanNote:

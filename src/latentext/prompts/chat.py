@@ -73,7 +73,7 @@ class ChatFormat:
     def renderer(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Message]], str]:
         """`render` for many conversations: what the tokenizer has to say is asked once."""
         if not self.use_chat_template:
-            return _join
+            return join_texts
         return _Template.of(tokenizer, self).render
 
     def encode(self, tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -90,7 +90,8 @@ class ChatFormat:
         return [ids if bos is None else _with_one_bos(ids, bos) for ids in encoded["input_ids"]]
 
 
-def _join(messages: Sequence[Message]) -> str:
+def join_texts(messages: Sequence[Message]) -> str:
+    """The messages without roles: their texts, with blank lines between."""
     return "\n\n".join(message["content"] for message in messages)
 
 
@@ -200,7 +201,7 @@ def _seat_system_text(template: _Template, messages: Sequence[Message]) -> Seque
 
     Templates without a system role either raise or leave the text out; both are found by trying.
     """
-    if messages[0]["role"] != "system":
+    if not messages or messages[0]["role"] != "system":
         return messages
     layout = _layout(template, tuple(message["role"] for message in messages))
     if not layout.problem or (layout.shown and layout.shown[0]):

@@ -127,7 +127,7 @@ class _IndexedRows:
         return len(self._records)
 
     def __del__(self) -> None:
-        self._file.close()
+        self._file.close()  # Rows live as long as a plan does, which nobody closes.
 
     def _text(self, index: int) -> str | BadRow:
         try:
