@@ -31,7 +31,7 @@ def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     assert names(tmp_path) == ["data.bin"]
 
 
-@pytest.mark.parametrize("pieces", [[b""], [b"a" * 10], [b"x" * 2**20, b"y"], [b"a", b"b" * (3 * 2**20), b"c"] * 2])
+@pytest.mark.parametrize("pieces", [[b""], [b"a" * 10], [b"x" * 2**22, b"y"], [b"a", b"b" * (5 * 2**20), b"c"] * 2])
 def test_size_and_hash_are_those_of_the_bytes_on_the_disk(tmp_path: Path, pieces: list[bytes]) -> None:
     path = tmp_path / "data.bin"
     with atomic_file(path) as file:
@@ -114,8 +114,8 @@ from latentext.dataset.atomic import PendingFile, atomic_file, atomic_folder
 folder = Path(sys.argv[1])
 with atomic_folder(folder / "export") as export, atomic_file(folder / "data.bin") as file:
     inner = PendingFile(export / "inner.bin")
-    inner.write(b"x" * 2**21)
-    file.write(b"x" * 2**21)
+    inner.write(b"x" * 2**23)
+    file.write(b"x" * 2**23)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -20,13 +20,14 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from latentext.dataset import filesystem
 from latentext.errors import DatasetError
 
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 4 << 20
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
 
@@ -36,6 +37,9 @@ class PendingFile:
 
     It has as much of Python's file interface as pyarrow needs to write into it. Use `atomic_file` unless several
     files must appear together, as the parts of one shard's states do.
+
+    Large files are hashed by a second thread while the disk takes the same bytes: one after the other would halve the
+    speed of a fast disk.
 
     Attributes:
         path: where the file will stand.
@@ -48,11 +52,12 @@ class PendingFile:
         self._temporary = path.with_name(temporary_name(path.name))
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
+        self._hasher: ThreadPoolExecutor | None = None
         self._descriptor: int | None = filesystem.create(self._temporary)
 
     @property
     def sha256(self) -> str:
-        """Hash of the bytes written so far, in hexadecimal."""
+        """Hash of the file, in hexadecimal, once it is finished."""
         return self._hash.hexdigest()
 
     @property
@@ -74,12 +79,11 @@ class PendingFile:
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Take all of `data`; small pieces are gathered before they go to the disk."""
         view = memoryview(data).cast("B")
-        self._hash.update(view)
         self.size += len(view)
         if len(self._buffer) + len(view) > _BUFFER_BYTES:
             self.flush()
         if len(view) > _BUFFER_BYTES:
-            filesystem.write(self._open_descriptor(), view, self.path)
+            self._hash_and_write(view)
         else:
             self._buffer += view
         return len(view)
@@ -87,8 +91,23 @@ class PendingFile:
     def flush(self) -> None:
         """Hand what is gathered to the operating system."""
         if self._buffer:
-            filesystem.write(self._open_descriptor(), self._buffer, self.path)
+            with memoryview(self._buffer) as view:
+                self._hash_and_write(view)
             self._buffer.clear()
+
+    def _hash_and_write(self, view: memoryview) -> None:
+        if self._descriptor is None:
+            raise ValueError(f"{self.path.name} is already finished")
+        if len(view) < _BUFFER_BYTES // 2:  # Not worth a thread; most files are small.
+            self._hash.update(view)
+            filesystem.write(self._descriptor, view, self.path)
+            return
+        self._hasher = self._hasher or ThreadPoolExecutor(1, thread_name_prefix="latentext-sha256")
+        hashed = self._hasher.submit(self._hash.update, view)
+        try:
+            filesystem.write(self._descriptor, view, self.path)
+        finally:
+            hashed.result()  # The caller may change the bytes as soon as we return.
 
     def finish(self) -> None:
         """Bring all bytes to the disk and close; the file keeps its temporary name until `commit`."""
@@ -97,6 +116,7 @@ class PendingFile:
         self.flush()
         filesystem.sync(self._descriptor, self.path)
         descriptor, self._descriptor = self._descriptor, None
+        self._stop_hasher()
         filesystem.close(descriptor, self.path)
 
     def commit(self) -> None:
@@ -108,14 +128,14 @@ class PendingFile:
     def discard(self) -> None:
         """Remove the temporary file; a file that stood under the final name is left as it was."""
         descriptor, self._descriptor = self._descriptor, None
+        self._stop_hasher()
         if descriptor is not None:
             os.close(descriptor)
         filesystem.remove(self._temporary)
 
-    def _open_descriptor(self) -> int:
-        if self._descriptor is None:
-            raise ValueError(f"{self.path.name} is already finished")
-        return self._descriptor
+    def _stop_hasher(self) -> None:
+        if self._hasher is not None:
+            self._hasher.shutdown()
 
 
 @contextmanager

@@ -155,7 +155,9 @@ def widen(array: npt.NDArray[Any], kind: str) -> npt.NDArray[Any]:
     """
     if kind != "BF16":
         return array
-    return (array.astype(np.uint32) << 16).view(np.float32)
+    bits = array.astype(np.uint32)
+    bits <<= 16  # In place: the same shift into new memory takes more than twice the time.
+    return bits.view(np.float32)
 
 
 def _stored(described: Mapping[str, Any], data_begin: int) -> StoredTensor:

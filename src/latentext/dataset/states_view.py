@@ -189,10 +189,17 @@ class StatesView:
                 return pieces[0].copy() if copy else pieces[0]
             return np.concatenate(pieces) if pieces else self._empty(0)
         shard_of = np.searchsorted(self._ends, selection, side="right")
+        numbers = np.flatnonzero(np.bincount(shard_of))
+        if len(numbers) == 1:
+            return self._read_shard(self.shard_parts[numbers[0]], selection - self._begins[numbers[0]])
         states = self._empty(len(selection))
-        for number in np.unique(shard_of):
+        for number in numbers:
             here = np.flatnonzero(shard_of == number)
-            states[here] = self._read_shard(self.shard_parts[number], selection[here] - self._begins[number])
+            rows = selection[here] - self._begins[number]
+            if here[-1] - here[0] + 1 == len(here):  # One run, as in ascending numbers: no copy on the way.
+                self._read_shard(self.shard_parts[number], rows, into=states[here[0] : here[-1] + 1])
+            else:
+                states[here] = self._read_shard(self.shard_parts[number], rows)
         return states
 
     def _pieces(self, selection: slice) -> Iterator[tuple[ShardParts, tuple[int, int]]]:
@@ -204,13 +211,17 @@ class StatesView:
             if bounds[0] < bounds[1]:
                 yield shard, (int(bounds[0]), int(bounds[1]))
 
-    def _read_shard(self, shard: ShardParts, rows: slice | npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def _read_shard(
+        self, shard: ShardParts, rows: slice | npt.NDArray[np.int64], into: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
         if len(shard.parts) == 1:
-            return self._map(shard.parts[0])[rows]
+            states = self._map(shard.parts[0])
+            # Row numbers were checked; `clip` spares the copy that numpy makes to be able to raise.
+            return states[rows] if isinstance(rows, slice) else np.take(states, rows, 0, out=into, mode="clip")
         wanted = self._order(shard)[rows]
         ends = np.cumsum([count for _, count in shard.parts])
         part_of = np.searchsorted(ends, wanted, side="right")
-        states = self._empty(len(wanted))
+        states = self._empty(len(wanted)) if into is None else into
         for number in np.unique(part_of):
             here = part_of == number
             begin = ends[number] - shard.parts[number][1]
