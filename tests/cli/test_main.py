@@ -74,3 +74,37 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     program = f"{sys.executable} -m latentext models --help | head -n 1"
     run = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(("environment", "expected"), [({}, "from-file"), ({"HF_TOKEN": "from-shell"}, "from-shell")])
+def test_keys_come_from_dot_env_unless_the_environment_has_them(
+    environment: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("HF_TOKEN=from-file\n")
+    (tmp_path / "below").mkdir()
+    program = (
+        "import os; from latentext.cli.app import exit_code; exit_code(['status', 'no']); print(os.environ['HF_TOKEN'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path / "below",
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == f"{expected}\n"
+    assert expected not in run.stderr
+
+
+def test_an_unexpected_error_keeps_its_traceback() -> None:
+    """A fault of ours must be reportable: nothing between the error and the screen shortens it."""
+    program = (
+        "import latentext.run.status as module\n"
+        "def fault(directory): raise ZeroDivisionError('ours')\n"
+        "module.status = fault\n"
+        "from latentext.cli.app import main; main(['status', 'x'])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr
+    assert run.stderr.endswith("ZeroDivisionError: ours\n")
