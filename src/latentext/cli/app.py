@@ -16,7 +16,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import latentext
-from latentext.cli import capture, demo, export, models, run, show, status, verify
+from latentext.cli import capture, demo, export, models, pairs, run, show, status, verify
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
@@ -41,6 +41,7 @@ app.command("export")(export.export)
 app.command("show")(show.show)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
+app.add_typer(pairs.app)
 
 
 LogLevel = Literal["debug", "info", "warning", "error"]
