@@ -42,14 +42,14 @@ def missing_capture(
     *,
     model_layout: ModelLayout,
     dtype: torch.dtype,
-    texts_exist: bool,
+    replay_only: bool,
     settings: Mapping[str, Any],
 ) -> StatesStage | None:
     """The capture that has to be added so that all wanted states are kept, or None.
 
     Args:
         dtype: in which the states would be stored.
-        texts_exist: whether texts of these samples were written already.
+        replay_only: the texts of these samples exist, or another capture reads them in flight.
         settings: what else decides the numbers (attention, model dtype).
 
     Raises:
@@ -59,7 +59,7 @@ def missing_capture(
     if not missing:
         return None
     _check_readable(missing, model_layout)
-    replay_only = texts_exist or wanted.positions == "text"
+    replay_only = replay_only or wanted.positions == "text"
     if wanted.how == "inflight" and replay_only:
         raise SpecError("the texts exist, so states cannot be read in flight", where="states.how", remedy="use replay")
     tensors = [s if wanted.pool == ("none",) else f"{s}:{p}" for s in missing for p in wanted.pool]
@@ -99,6 +99,13 @@ def declare(root: Path, capture: StatesStage) -> str:
     stage = layout.states_folder(f"{what}-{rows}-{digest}")
     write_stage(root, stage, capture)
     return stage
+
+
+def all_states_specs(root: Path) -> list[StatesSpec]:
+    """What the captures in a directory hold, whichever samples they are of; how they were made is left open."""
+    stages = layout.list_stages(root, "states")
+    declared = [read_stage(root, s, StatesStage) for s in stages if (root / s / layout.STAGE).exists()]
+    return [states_spec(capture).model_copy(update={"how": "auto"}) for capture in declared]
 
 
 def states_spec(capture: StatesStage) -> StatesSpec:
