@@ -8,7 +8,7 @@ the same decision on disk.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,13 +26,8 @@ from latentext.states.sites import index_of, resolve_sites
 
 def declared_captures(root: Path, samples: range) -> dict[str, StatesStage]:
     """The captures of these samples that exist or were begun, by stage folder."""
-    found = {}
-    for stage in layout.list_stages(root, "states"):
-        if (root / stage / layout.STAGE).exists():
-            capture = read_stage(root, stage, StatesStage)
-            if capture.samples == (samples.start, samples.stop):
-                found[stage] = capture
-    return found
+    wanted = (samples.start, samples.stop)
+    return {stage: capture for stage, capture in _declared(root).items() if capture.samples == wanted}
 
 
 def missing_capture(
@@ -103,9 +98,7 @@ def declare(root: Path, capture: StatesStage) -> str:
 
 def all_states_specs(root: Path) -> list[StatesSpec]:
     """What the captures in a directory hold, whichever samples they are of; how they were made is left open."""
-    stages = layout.list_stages(root, "states")
-    declared = [read_stage(root, s, StatesStage) for s in stages if (root / s / layout.STAGE).exists()]
-    return [states_spec(capture).model_copy(update={"how": "auto"}) for capture in declared]
+    return [states_spec(capture).model_copy(update={"how": "auto"}) for capture in _declared(root).values()]
 
 
 def states_spec(capture: StatesStage) -> StatesSpec:
@@ -121,11 +114,12 @@ def states_spec(capture: StatesStage) -> StatesSpec:
 
 def inflight_capture(captures: Mapping[str, StatesStage]) -> tuple[str, StatesStage] | None:
     """The capture that is made while the texts are written; at most one per range of samples."""
-    return next(_inflight(captures), None)
+    return next(((stage, capture) for stage, capture in captures.items() if capture.how == "inflight"), None)
 
 
-def _inflight(captures: Mapping[str, StatesStage]) -> Iterator[tuple[str, StatesStage]]:
-    return ((stage, capture) for stage, capture in captures.items() if capture.how == "inflight")
+def _declared(root: Path) -> dict[str, StatesStage]:
+    stages = map(layout.states_folder, layout.list_captures(root))
+    return {stage: read_stage(root, stage, StatesStage) for stage in stages}
 
 
 def _same_rows(capture: StatesStage, wanted: StatesSpec, dtype: str) -> bool:

@@ -7,7 +7,8 @@ which gives the same bytes; states in flight are never left to a later replay, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,13 +57,15 @@ class Generation:
 
 @dataclass
 class _Written:
-    """What a pass over a shard has given so far."""
+    """What a pass over a shard has given so far; `texts` and `tokens` are what `Advance` was told of it."""
 
-    completions: list[Completion] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    completions: list[Completion]
+    failures: list[Failure]
+    slots: int
+    halvings: int
     states: list[FileEntry] = field(default_factory=list)
-    halvings: int = 0
-    slots: int = 0
+    texts: int = 0
+    tokens: int = 0
 
 
 def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Advance, *, keep: bool = False) -> Receipt:
@@ -74,6 +77,7 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
     requests, bad_rows = stage.plan.requests(shard)
     failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.samples]
     kept, kept_states = _kept(stage, shard) if keep else ([], [])
+    advance(len(failures) + len(kept), 0)
     written = _write(stage, shard, engine, requests, kept, kept_states, advance)
     written.failures += failures
     records = write_records(stage.root / stage.stage / layout.table_name(shard.number), requests, written.completions)
@@ -116,11 +120,11 @@ def _write(
     """Generate with the engine's batch, halved as often as memory asks."""
     slots, halvings = engine.slots_for(requests, stage.spec.decoding), 0
     while True:
-        written = _Written(list(kept), halvings=halvings, slots=slots)
+        written = _Written(list(kept), [], slots, halvings)
         try:
             _write_once(stage, shard, engine, requests, kept_states, written, advance)
         except OutOfMemory:
-            advance(-len(written.completions), -sum(len(c.token_ids) for c in written.completions))
+            advance(-written.texts, -written.tokens)
             slots, halvings = slots // 2, halvings + 1
             continue
         return written
@@ -138,27 +142,42 @@ def _write_once(
     writer = _states_writer(stage, shard)
     prompts = {r.index: r for r in requests}
     have = {(c.index, c.sample) for c in written.completions}
+    capture = Capture(states_spec(stage.capture), stage.capture.sites) if stage.capture else None
     try:
         for rows in kept_states:
             writer.add(rows)
         for samples, group in _wanted(requests, stage.samples, have):
-            capture = Capture(states_spec(stage.capture), stage.capture.sites) if stage.capture else None
-            for result in engine.generate(
+            results = engine.generate(
                 group, samples, stage.spec.decoding, stage.spec.seed, capture=capture, slots=written.slots
-            ):
-                if isinstance(result, Failure):
-                    written.failures.append(result)
-                    advance(1, 0)
-                    continue
-                written.completions.append(result.completion)
-                if stage.capture is not None:
-                    writer.add(_asserted(result, prompts[result.completion.index], stage.capture))
-                advance(1, len(result.completion.token_ids))
+            )
+            # Closed at once when something fails: an engine in the middle of a batch has hooks in the model.
+            with closing(results):
+                for result in results:
+                    tokens = _take(result, written, writer, prompts, stage.capture)
+                    written.texts, written.tokens = written.texts + 1, written.tokens + tokens
+                    advance(1, tokens)
         if stage.capture is not None:
             written.states = writer.close()
     except BaseException:
         writer.abort()
         raise
+
+
+def _take(
+    result: Generated | Failure,
+    written: _Written,
+    writer: StatesWriter,
+    prompts: Mapping[int, Request],
+    capture: StatesStage | None,
+) -> int:
+    """Keep what the engine gave for one text; returns how many tokens were generated."""
+    if isinstance(result, Failure):
+        written.failures.append(result)
+        return 0
+    written.completions.append(result.completion)
+    if capture is not None:
+        writer.add(_asserted(result, prompts[result.completion.index], capture))
+    return len(result.completion.token_ids)
 
 
 def _wanted(

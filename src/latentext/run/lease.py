@@ -17,13 +17,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from latentext.dataset import filesystem
+from latentext.errors import LatentextError
 
 FOLDER = ".leases"
 EXPIRY_SECONDS = 120.0
 _TOUCH_SECONDS = 15.0
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Leases:
     def take(self, name: str) -> Iterator[bool]:
         """Hold the lease of this name inside the ``with`` block; gives False if another live process has it."""
         path = self._folder / f"{name.replace('/', '--')}.json"
+        filesystem.make_folder(self._folder)
         if not _acquire(path):
             yield False
             return
@@ -65,7 +70,20 @@ class Leases:
         finally:
             with self._lock:
                 self._held.discard(path)
-            path.unlink(missing_ok=True)
+            filesystem.remove(path)
+
+    @contextmanager
+    def wait_for(self, name: str) -> Iterator[None]:
+        """Hold the lease of this name inside the ``with`` block, as soon as no other live process has it.
+
+        For work that takes moments; nobody is told of the waiting.
+        """
+        while True:
+            with self.take(name) as held:
+                if held:
+                    yield
+                    return
+            time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
         """Stop the background thread."""
@@ -82,7 +100,8 @@ class Leases:
         while not self._closed.wait(_TOUCH_SECONDS):
             with self._lock:
                 for path in self._held:
-                    if path.exists():
+                    # Gone only if someone removed it by hand; the work goes on all the same.
+                    with suppress(FileNotFoundError):
                         os.utime(path)
 
 
@@ -96,20 +115,14 @@ def holders(root: Path) -> dict[str, Holder]:
 
 
 def _acquire(path: Path) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
     me = Holder(socket.gethostname(), os.getpid(), _process_start(os.getpid()), time.time())
-    for _ in range(2):
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            if not _abandoned(path):
-                return False
-            path.unlink(missing_ok=True)
-            continue
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(me), file)
+    content = json.dumps(asdict(me)).encode()
+    if filesystem.create_with(path, content):
         return True
-    return False
+    if not _abandoned(path):
+        return False
+    filesystem.remove(path)
+    return filesystem.create_with(path, content)
 
 
 def _abandoned(path: Path) -> bool:
@@ -134,8 +147,10 @@ def _read(path: Path) -> Holder | None:
 def _process_start(process: int) -> str:
     """When a process began, as an opaque word; empty when there is no such process."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *facts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        # A killed process keeps its entry until its parent asks for it, which some parents never do.
+        return "" if state in ("Z", "X") else facts[18]
+    except (OSError, ValueError, IndexError):
         pass
     try:
         os.kill(process, 0)
@@ -150,7 +165,10 @@ def _process_start(process: int) -> str:
 def _file_system_now(folder: Path) -> float:
     """The present by the clock that stamps files there: two machines' own clocks may differ by minutes."""
     probe = folder / f".now-{os.getpid()}-{threading.get_ident()}"
-    probe.touch()
-    now = probe.stat().st_mtime
-    probe.unlink(missing_ok=True)
+    try:
+        filesystem.create_with(probe, b"")
+        now = probe.stat().st_mtime
+        filesystem.remove(probe)
+    except LatentextError:  # Someone only reads here, or the disk is full: our own clock has to do.
+        return time.time()
     return now

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from latentext.errors import DatasetError, SpecError
 from latentext.spec import Frozen, Spec
 
 IDENTITY_VERSION = 1
+REMEDY = "change them back, choose another --output, or start again with --fresh"
+"""What to do when a spec is not the one that a directory was made with."""
+
+_REMEDY_DAMAGED = "restore it from a copy, or start again with --fresh"
 _PACKAGES = ("latentext", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
@@ -72,15 +77,17 @@ def read_provenance(root: Path) -> Provenance | None:
     """What an earlier run wrote, or None.
 
     Raises:
-        DatasetError: the file is damaged, or of a newer format.
+        DatasetError: the file is damaged, of a newer format, or missing beside data.
     """
     path = root / layout.PROVENANCE
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
+        if layout.list_stages(root):  # What made them is not known, so nothing may be added.
+            raise DatasetError("missing", where=str(path), remedy=_REMEDY_DAMAGED) from None
         return None
     except (OSError, ValueError) as error:
-        raise DatasetError("cannot be read", where=str(path), remedy="start again with --fresh") from error
+        raise DatasetError("cannot be read", where=str(path), remedy=_REMEDY_DAMAGED) from error
     found = content.get("format_version") if isinstance(content, dict) else None
     if isinstance(found, int) and found > layout.FORMAT_VERSION:
         what = f"written in format version {found}, this latentext writes {layout.FORMAT_VERSION}"
@@ -88,23 +95,29 @@ def read_provenance(root: Path) -> Provenance | None:
     try:
         return Provenance.model_validate(content)
     except ValidationError as error:
-        raise DatasetError("is not a provenance", where=str(path), remedy="start again with --fresh") from error
+        raise DatasetError("damaged", where=str(path), remedy=_REMEDY_DAMAGED) from error
 
 
-def refuse_changes(root: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise if a run with identity `now` would continue a directory that was made with another.
+def refuse_changes(root: Path, before: Provenance, identity: Mapping[str, Any], spec: Spec) -> None:
+    """Raise if a run of `spec`, whose identity is `identity`, would continue a directory that was made otherwise.
+
+    What a spec leaves open (shard size, threads, batch budget) is taken over; what it says must be what was recorded.
 
     Raises:
         SpecError: naming every field that differs, before and now.
     """
-    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    was, now = dict(before.identity), dict(identity)
+    for name, recorded, wanted in (
+        ("shard_size", before.shard_size, spec.shard_size),
+        ("model.threads", before.threads, spec.model.threads),
+        ("model.batch_tokens", before.engine.get("batch_tokens"), spec.model.batch_tokens),
+    ):
+        if wanted is not None:
+            was[name], now[name] = recorded, wanted
+    differing = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     if differing:
-        changes = ", ".join(f"{n} was {_short(before.get(n))} and is {_short(now.get(n))}" for n in differing)
-        raise SpecError(
-            f"this directory was made with other settings: {changes}",
-            where=str(root),
-            remedy="change them back, choose another --output, or start again with --fresh",
-        )
+        changes = ", ".join(f"{n} was {_short(was.get(n))} and is {_short(now.get(n))}" for n in differing)
+        raise SpecError(f"this directory was made with other settings: {changes}", where=str(root), remedy=REMEDY)
 
 
 def _short(value: Any) -> str:
