@@ -69,7 +69,9 @@ def test_listings_pass_over_what_is_not_ours(tmp_path: Path) -> None:
         "states/a",
         "states/b",
     ]
-    assert layout.list_captures(tmp_path) == ["a", "b"]
+    assert layout.list_captures(tmp_path) == []
+    (tmp_path / "states/b/stage.json").write_text("")
+    assert layout.list_captures(tmp_path) == ["b"]
     folder = tmp_path / "states/a"
     for name in ("00010.receipt.json", "00002.receipt.json", "100000.receipt.json", "copy.receipt.json"):
         (folder / name).write_text("")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from latentext.dataset.reader import Dataset
@@ -47,6 +47,7 @@ def test_groups_stay_whole_in_exact_numbers_whatever_the_order(
 
 @settings(max_examples=100, deadline=None)
 @given(count=st.integers(1, 10_000), share=shares)
+@example(count=9, share=(0.0, 0.5))
 def test_a_sequential_cut_keeps_the_order_and_all_rows(count: int, share: tuple[float, float]) -> None:
     split = SplitSpec(by="rows-sequential", val=share[0], test=share[1])
     try:

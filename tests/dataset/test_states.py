@@ -238,7 +238,7 @@ def test_a_part_of_a_newer_format_is_refused_by_its_version(part: Path) -> None:
 def test_a_flipped_bit_in_a_header_never_crashes_the_reader(part: Path) -> None:
     whole = part.read_bytes()
     generator = random.Random(0)
-    for _ in range(2000):
+    for _ in range(600):
         damaged = bytearray(whole)
         damaged[generator.randrange(len(encode_header(5, WIDTHS, "float32")))] ^= 1 << generator.randrange(8)
         part.write_bytes(damaged)

@@ -91,3 +91,12 @@ def test_text_of_the_users_cannot_break_the_card(make_dataset: Maker) -> None:
     card = (data.directory / layout.README).read_text()
     assert card.startswith("# a \\| b # c\n")
     assert "<script" not in card
+
+
+def test_the_place_of_a_local_model_stays_at_home(make_dataset: Maker) -> None:
+    data = make_dataset(2)
+    model = data.spec.model.model_copy(update={"name": "/home/ada/models/stories"})
+    write_views(data.directory, data.spec.model_copy(update={"model": model}), requests=2)
+    for name in VIEWS:
+        assert "/home" not in (data.directory / name).read_text()
+    assert open_dataset(data.directory).metadata["model_name"] == "stories"

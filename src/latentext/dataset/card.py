@@ -32,7 +32,7 @@ def _facts(metadata: Mapping[str, Any], spec: Spec) -> str:
     endings = ", ".join(f"{reason}: {count:,}" for reason, count in metadata["finish_reasons"].items())
     failures = ", ".join(f"{reason}: {count:,}" for reason, count in metadata["failure_reasons"].items())
     rows = {
-        "model": f"`{_plain(spec.model.name)}`",
+        "model": f"`{_plain(metadata['model_name'])}`",
         "prompts": _prompts(spec.prompts),
         "decoding": "greedy" if decoding.temperature == 0 else f"sampled at temperature {decoding.temperature:g}",
         "samples a prompt": str(decoding.n),

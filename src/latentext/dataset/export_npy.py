@@ -28,6 +28,7 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.states_view import StatesView
+from latentext.dataset.views import model_label
 from latentext.errors import DatasetError
 from latentext.spec import SplitSpec
 
@@ -165,7 +166,7 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
     return {
         "dataset_id": spec.name,
         "description": spec.description,
-        "model_name": spec.model.name,
+        "model_name": model_label(spec.model.name),
         "prompt_template": spec.prompts.template or (list(spec.prompts.templates) if spec.prompts.templates else None),
         "counts_range": [min(counts), max(counts)] if counts else None,
         "words": words,

@@ -109,7 +109,7 @@ def split_rows(
     if empty:
         left_out = int(censored.sum()) if truncated == "drop" else 0
         what = f"no rows for {' and '.join(empty)}: {len(censored)} texts, {left_out} of them left out because cut"
-        raise DatasetError(what, remedy="make more texts, allow more new tokens, or choose another split")
+        raise DatasetError(what, remedy="allow more new tokens, keep texts that were cut, or choose another split")
     return SplitRows(dataset, views, split, split_of_record, censored, counts, texts)
 
 

@@ -75,7 +75,7 @@ def sequential(rows: int, split: SplitSpec) -> dict[str, npt.NDArray[np.int64]]:
         {'train': 22, 'val': 3}
     """
     train = int(rows * round(1 - split.val - split.test, 12))
-    test = round(rows * split.test)
+    test = round(rows * split.test) if split.val > 0 else rows - train
     sizes = {"train": train, "val": rows - train - test, "test": test}
     _refuse_empty(sizes, split, f"{rows} rows")
     ends = np.cumsum(list(sizes.values()))

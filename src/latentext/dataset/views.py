@@ -83,7 +83,7 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "format_version": layout.FORMAT_VERSION,
         "dataset_id": spec.name,
         "description": spec.description,
-        "model_name": spec.model.name,
+        "model_name": model_label(spec.model.name),
         "licence": licence,
         "counts": {
             "requests": requests,
@@ -105,6 +105,17 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
             name: sha256_of(root / name) for name in (layout.SPEC, layout.PROVENANCE) if (root / name).is_file()
         },
     }
+
+
+def model_label(name: str) -> str:
+    """What a model is called in files that travel: its name, or of a local folder the last part of its path.
+
+    Example:
+        >>> model_label("/home/ada/models/stories"), model_label("Qwen/Qwen2-0.5B")
+        ('stories', 'Qwen/Qwen2-0.5B')
+    """
+    is_path = name.startswith(("/", ".", "~")) or Path(name).is_absolute()
+    return Path(name).name if is_path else name
 
 
 @dataclass
