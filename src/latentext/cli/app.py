@@ -64,12 +64,21 @@ def before_every_command(
 
 
 def _configure(log_level: LogLevel) -> None:
-    """Read `.env`, then set the log level of this package and of the libraries that look it up when imported."""
+    """Read `.env`, then set the log level: of this package here, of the libraries where they look when imported.
+
+    They warn of every retry and every unused setting, beside which a one-line error is not found; their warnings are
+    shown from ``--log-level info`` on.
+    """
     from dotenv import find_dotenv, load_dotenv
 
     load_dotenv(find_dotenv(usecwd=True))
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", level=log_level.upper())
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", log_level)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("latentext")
+    logger.handlers = [handler]
+    logger.setLevel(log_level.upper())
+    for variable in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
+        os.environ.setdefault(variable, "error" if log_level == "warning" else log_level)
     if not sys.stderr.isatty():  # Bars of Hugging Face redraw a line, which fills a log file.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 

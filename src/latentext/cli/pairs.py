@@ -6,7 +6,6 @@ Only thin commands: what does the work is imported inside them, so that ``latent
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -155,7 +154,6 @@ def split(
 
 
 def _log(level: LogLevel) -> None:
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("latentext").setLevel(level)
 
 
