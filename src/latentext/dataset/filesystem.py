@@ -26,6 +26,23 @@ def create(path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
 
+def create_with(path: Path, data: bytes) -> bool:
+    """Make a small file with this content; False, and nothing changed, if one of that name is there already."""
+    with _in_our_words(path):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            return False
+    try:
+        write(descriptor, data, path)
+    except BaseException:
+        remove(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def write(descriptor: int, data: memoryview | bytes | bytearray, path: Path) -> None:
     """Write all of `data`; `path` is only for the error message."""
     remaining = memoryview(data).cast("B")

@@ -129,8 +129,12 @@ def list_stages(root: Path, kind: str | None = None) -> list[str]:
 
 
 def list_captures(root: Path) -> list[str]:
-    """Names of the captures present in a directory."""
-    return [stage.removeprefix("states/") for stage in list_stages(root, "states")]
+    """Names of the captures that are declared in a directory.
+
+    A folder without ``stage.json`` is what a run left that was killed before it declared anything.
+    """
+    declared = [stage for stage in list_stages(root, "states") if (root / stage / STAGE).exists()]
+    return [stage.removeprefix("states/") for stage in declared]
 
 
 def list_shards(root: Path, stage: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class Engine(Protocol):
         *,
         capture: Capture | None = None,
         slots: int | None = None,
-    ) -> Iterator[Generated | Failure]:
+    ) -> Generator[Generated | Failure, None, None]:
         """Write the given samples of every request; `slots` bounds the batch (None: the engine's own choice)."""
         ...
 

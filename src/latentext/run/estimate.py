@@ -17,7 +17,7 @@ from transformers import AutoConfig
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.models.catalogue import describe_model
-from latentext.models.resolve import resolve_model
+from latentext.models.resolve import ModelSource, resolve_model
 from latentext.plan import Plan, make_plan
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import Spec
@@ -60,9 +60,7 @@ def estimate(spec: Spec) -> Estimate:
 def bound(spec: Spec, plan: Plan) -> Estimate:
     """Bound what a run of this plan makes; of the model only the configuration is read."""
     source = resolve_model(spec.model.name, spec.model.revision)
-    config = AutoConfig.from_pretrained(
-        source.path_or_id, revision=source.revision, trust_remote_code=spec.model.trust_remote_code
-    ).get_text_config()
+    config = model_config(source, spec.model.trust_remote_code)
     dtype = choose_dtype(spec.model, source, choose_device(spec.model.device))
     texts, longest = plan.count * spec.decoding.n, spec.decoding.max_new_tokens
     prompt_tokens = plan.prompt_tokens * spec.decoding.n
@@ -78,6 +76,14 @@ def bound(spec: Spec, plan: Plan) -> Estimate:
         * (plan.longest_prompt + longest)
         * kv_bytes_per_token(config, dtype),
     )
+
+
+def model_config(source: ModelSource, trust_remote_code: bool) -> Any:
+    """The configuration of the model's text part, without its weights."""
+    config = AutoConfig.from_pretrained(
+        source.path_or_id, revision=source.revision, trust_remote_code=trust_remote_code
+    )
+    return config.get_text_config()
 
 
 def _state_bytes(spec: Spec, config: Any, dtype: torch.dtype, texts: int, prompt_tokens: int) -> int:

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -19,6 +20,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from latentext.dataset.atomic import atomic_file
+from latentext.errors import LatentextError
 
 Clock = Callable[[], float]
 """Seconds from any fixed point, such as `time.monotonic`."""
@@ -251,7 +253,8 @@ class StatusFile:
             "seconds_left": None if tally.seconds_left is None else round(tally.seconds_left, 1),
             "note": self._note,
         }
-        with atomic_file(self._path) as file:
+        # A file that nobody depends on must not stop a run, nor hide what did: a full disk is met by the data too.
+        with suppress(LatentextError), atomic_file(self._path) as file:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
 
 

@@ -34,6 +34,10 @@ class Replay:
         receipt = committed(self.root, self.stage, shard.number)
         return receipt if receipt is not None and (receipt.start, receipt.stop) == (shard.start, shard.stop) else None
 
+    def ready(self, shard: Shard) -> bool:
+        """Whether the texts are committed."""
+        return committed(self.root, self.records_stage, shard.number) is not None
+
 
 def written_texts(root: Path, records_stage: str, shard_number: int) -> list[WrittenText]:
     """The texts of a shard as replay wants them."""

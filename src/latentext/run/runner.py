@@ -14,15 +14,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import torch
+
 from latentext.dataset import layout
+from latentext.dataset.documents import read_spec
 from latentext.dataset.receipts import Receipt
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.views import write_views
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.plan import Shard
+from latentext.plan.note import PlanNote
 from latentext.run.captures import (
     all_states_specs,
     covered,
@@ -36,7 +41,7 @@ from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.lease import holders
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.replaying import Replay, replay_shard
-from latentext.run.workspace import Workspace, move_aside, prepare, workspace_of
+from latentext.run.workspace import PLAN, Workspace, move_aside, prepare, workspace_of
 from latentext.spec import Spec, StatesSpec
 
 _POLL_SECONDS = 1.0
@@ -70,6 +75,8 @@ class Work:
     texts_per_request: int
     done: Callable[[Shard], Receipt | None]
     compute: Callable[[Shard, Advance], Receipt]
+    ready: Callable[[Shard], bool] = lambda shard: True
+    """Whether what a shard is computed from is there; if not, the shard is left to a later run."""
 
 
 def make_dataset(
@@ -103,12 +110,13 @@ def make_dataset(
     """
     root = Path(output or spec.output or Path("data") / spec.name)
     progress = progress or NoProgress()
-    if fresh and (aside := move_aside(root)):
-        progress.note(f"the earlier dataset is now {aside}")
-    workspace = prepare(spec, root, progress, engine)
-    if on_plan is not None:
-        on_plan(bound(spec, workspace.plan))
-    return _run(workspace, spec.states, progress, retry_failed)
+    with _as_a_guest():
+        if fresh and (aside := move_aside(root)):
+            progress.note(f"the earlier dataset is now {aside}")
+        workspace = prepare(spec, root, progress, engine)
+        if on_plan is not None:
+            on_plan(bound(spec, workspace.plan))
+        return _run(workspace, spec.states, progress, retry_failed)
 
 
 def capture_states(directory: str | Path, states: StatesSpec, *, progress: Progress | None = None) -> RunSummary:
@@ -118,10 +126,12 @@ def capture_states(directory: str | Path, states: StatesSpec, *, progress: Progr
         SpecError: a site that the model does not have.
     """
     progress = progress or NoProgress()
-    workspace = workspace_of(Path(directory), progress)
-    if not layout.list_stages(workspace.root, "records"):
-        raise SpecError("has no texts yet", where=str(directory), remedy="run its spec first")
-    return _run(workspace, states, progress, retry_failed=False, generate=False)
+    with _as_a_guest():
+        workspace = workspace_of(Path(directory), progress)
+        if not layout.list_stages(workspace.root, "records"):
+            workspace.leases.close()
+            raise SpecError("has no texts yet", where=str(directory), remedy="run its spec first")
+        return _run(workspace, states, progress, retry_failed=False, generate=False)
 
 
 def _run(
@@ -136,9 +146,9 @@ def _run(
         progress.advance(texts, new_tokens)
 
     try:
-        with _terminated_as_interrupted():
-            for work in _works(workspace, states, retry_failed, generate):
-                _run_stage(workspace, work, progress, count)
+        for work in _works(workspace, states, retry_failed, generate):
+            _run_stage(workspace, work, progress, count)
+        counts = _write_views(workspace)["counts"]
     except BaseException:
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
         with suppress(LatentextError):
@@ -147,7 +157,6 @@ def _run(
     finally:
         progress.finish()
         workspace.leases.close()
-    counts = _write_views(workspace)["counts"]
     return RunSummary(
         directory=workspace.root,
         **{name: counts[name] for name in ("planned", "accepted", "rejected", "failed", "pending")},
@@ -157,16 +166,19 @@ def _run(
 
 
 def _write_views(workspace: Workspace) -> dict[str, Any]:
-    """Derive the views for all that was ever planned here: a lower limit or n than before removes nothing."""
-    ranges = sample_ranges(workspace.root, workspace.spec.decoding.n)
-    decoding = workspace.spec.decoding.model_copy(update={"n": ranges[-1].stop})
-    spec = workspace.spec.model_copy(update={"decoding": decoding})
-    return write_views(workspace.root, spec, requests=workspace.plan.planned)
+    """Derive the views for all that was ever planned here: a lower limit or n than before removes nothing.
+
+    One run at a time, each from what is on disk: of runs that share a directory, the last has the last word.
+    """
+    with workspace.leases.wait_for("views"):
+        note = PlanNote.read(workspace.root / PLAN)
+        requests = workspace.plan.planned if note is None else note.planned
+        return write_views(workspace.root, read_spec(workspace.root), requests=requests)
 
 
 def _works(workspace: Workspace, states: StatesSpec | None, retry_failed: bool, generate: bool) -> Iterator[Work]:
     """The stages in an order in which each finds what it reads; each is decided on what is on disk by then."""
-    for samples in sample_ranges(workspace.root, workspace.spec.decoding.n):
+    for samples in sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0):
         captures = _declare_missing(workspace, states, samples)
         if generate:
             yield _generation(workspace, samples, captures, retry_failed)
@@ -238,12 +250,13 @@ def _replay(workspace: Workspace, records_stage: str, name: str, capture: States
         texts,
         stage.done,
         lambda shard, advance: replay_shard(stage, shard, workspace.engine.loaded.layout, advance),
+        stage.ready,
     )
 
 
 def _run_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
     """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
-    waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None]
+    waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None and work.ready(shard)]
     total = workspace.plan.count * work.texts_per_request
     if not waiting:
         return
@@ -267,25 +280,29 @@ def _compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Ad
         if not held:
             return False
         # Between our look at the receipts and our lease another run may have finished this shard.
-        if (receipt := work.done(shard)) is None:
+        if work.done(shard) is None:
             work.compute(shard, advance)
         else:
-            advance(receipt.rows, 0)
+            advance(len(shard) * work.texts_per_request, 0)
         return True
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM (a scheduler's way to stop a job) end a run as Ctrl-C does: cleanly, resumable."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _as_a_guest() -> Iterator[None]:
+    """Run in a process that may have other work: its number of threads and its handling of SIGTERM are given back.
 
-    def interrupt(_signal: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    Meanwhile SIGTERM (a scheduler's way to stop a job) ends the run as Ctrl-C does: cleanly, resumable.
+    """
+    threads = torch.get_num_threads()
+    in_main_thread = threading.current_thread() is threading.main_thread()  # Only there can signals be handled.
+    before = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        torch.set_num_threads(threads)
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

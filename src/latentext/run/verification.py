@@ -126,7 +126,8 @@ def _states(dataset: Dataset, model: ModelSpec, chosen: Chosen) -> Iterator[Find
     provenance = read_provenance(dataset.directory)
     assert provenance is not None
     torch.set_num_threads(provenance.threads)
-    loaded = load_model(model)
+    # In the dtype that the states were made in, which `auto` need not mean on this machine.
+    loaded = load_model(model.model_copy(update={"dtype": provenance.identity["model.dtype"]}))
     for name, capture in dataset.captures.items():
         stage = layout.states_folder(name)
         for (records_stage, number), texts in sorted(chosen.items()):

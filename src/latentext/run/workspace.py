@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import sweep, write_bytes
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.documents import read_spec
 from latentext.engines.opening import open_engine
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype
-from latentext.errors import DatasetError
+from latentext.errors import DatasetError, SpecError
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.plan import Plan, make_plan
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
+from latentext.run.estimate import model_config
 from latentext.run.lease import FOLDER as LEASES
 from latentext.run.lease import Leases, holders
 from latentext.run.progress import Progress
 from latentext.run.provenance import (
+    REMEDY,
     Provenance,
     make_identity,
     package_versions,
@@ -36,7 +39,8 @@ from latentext.run.provenance import (
     write_provenance,
 )
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec, relative_inputs, resolve_inputs
+from latentext.spec_file import dump_spec, relative_inputs
+from latentext.states.sites import resolve_sites
 
 PLAN = "plan"
 _OURS = {PLAN, LEASES, layout.SPEC, layout.PROVENANCE, "status.json"}
@@ -56,8 +60,10 @@ class Workspace:
 
     @cached_property
     def engine(self) -> TransformersEngine:
-        """The engine; the model is loaded on first use."""
-        return self._open_engine()
+        """The engine, with the batch budget of the first run; the model is loaded on first use."""
+        engine = self._open_engine()
+        engine.batch_tokens = self.provenance.engine["batch_tokens"]
+        return engine
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -67,23 +73,18 @@ class Workspace:
 
 
 def move_aside(root: Path) -> Path | None:
-    """Rename an existing directory to the first free ``NAME.old-K``; returns the new name.
+    """Rename an existing dataset directory to the first free ``NAME.old-K``; returns the new name.
 
     Raises:
-        DatasetError: another run is at work in it.
+        DatasetError: another run is at work in it, or it is no dataset and not ours to move.
     """
     if not root.exists():
         return None
-    refuse_if_held(root)
-    number = 1
-    while (aside := root.with_name(f"{root.name}.old-{number}")).exists():
-        number += 1
-    filesystem.replace(root, aside)
-    return aside
-
-
-def refuse_if_held(root: Path) -> None:
-    """Raise if a live run holds a lease in the directory."""
+    _refuse_foreign(root)
+    if root.name in ("", ".."):
+        raise DatasetError(
+            "the working directory cannot be moved aside", where=str(root), remedy="work from outside it, and name it"
+        )
     for name, holder in holders(root).items():
         raise DatasetError(
             f"another run is at work here: {name} is held by {holder}",
@@ -91,6 +92,11 @@ def refuse_if_held(root: Path) -> None:
             remedy="wait for it, or stop it",
             heading="Another run holds the directory",
         )
+    number = 1
+    while (aside := root.with_name(f"{root.name}.old-{number}")).exists():
+        number += 1
+    filesystem.replace(root, aside)
+    return aside
 
 
 def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngine | None = None) -> Workspace:
@@ -101,80 +107,111 @@ def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngi
         engine: one that is in memory already; it must be of the model that the spec names.
 
     Raises:
-        SpecError: the directory was made with other settings.
+        SpecError: the directory was made with other settings, or the spec asks for what the model does not have.
         DatasetError: it is not a dataset directory, or it is damaged.
     """
     _refuse_foreign(root)
-    before = read_provenance(root)
-    device = engine.loaded.device if engine else choose_device(spec.model.device)
     source = resolve_model(spec.model.name, spec.model.revision)
+    device = engine.loaded.device if engine else choose_device(spec.model.device)
     dtype = engine.loaded.dtype if engine else choose_dtype(spec.model, source, device)
     tokenizer = (
         engine.tokenizer if engine else load_tokenizer(source.path_or_id, source.revision, spec.model.trust_remote_code)
     )
-    model_id = model_identity(spec.model)
     identity = make_identity(
         spec,
-        model=model_id,
+        model=model_identity(spec.model),
         tokenizer=tokenizer_fingerprint(tokenizer),
         dtype=str(dtype).removeprefix("torch."),
         device=device.type,
     )
-    if before is not None:
-        refuse_changes(root, before.identity, identity)
+    if spec.states is not None:
+        resolve_sites(spec.states.sites, model_config(source, spec.model.trust_remote_code).num_hidden_layers)
+    if (before := read_provenance(root)) is not None:
+        refuse_changes(root, before, identity, spec)
         _note_other_versions(before, progress)
-        provenance = before
-        torch.set_num_threads(provenance.threads)
-        opener = (
-            (lambda: engine)
-            if engine
-            else lambda: open_engine(spec.model, batch_tokens=provenance.engine["batch_tokens"])
-        )
     else:
-        threads = spec.model.threads or torch.get_num_threads()
-        torch.set_num_threads(threads)
-        loaded = engine or open_engine(spec.model)
-        provenance = Provenance(
-            identity=identity,
-            engine={"batch_tokens": loaded.batch_tokens, "attention": loaded.loaded.attention},
-            shard_size=spec.shard_size or (128 if device.type == "cpu" else 512),
-            threads=threads,
-            versions=package_versions(),
-        )
-        opener = lambda: loaded  # noqa: E731 - the other branch's counterpart
+        engine = engine or open_engine(spec.model)
+        before = _first_provenance(spec, identity, engine)
     filesystem.make_folder(root)
     leases = Leases(root)
-    with leases.take("plan") as held:
-        if not held:
-            refuse_if_held(root)
-        sweep(root)
-        plan = make_plan(
-            spec,
-            tokenizer=tokenizer,
-            model_id=model_id,
-            directory=root / PLAN,
-            shard_size=provenance.shard_size,
-        )
-        if before is None:
+    try:
+        # Of runs that start together, the first settles what holds for all.
+        with leases.wait_for("plan"):
+            provenance = read_provenance(root) or before
+            refuse_changes(root, provenance, identity, spec)
+            sweep(root)
+            plan = _plan(spec, root, tokenizer, identity["model"], provenance.shard_size)
             write_provenance(root, provenance)
-        _write_spec(root, spec, provenance)
-    return Workspace(root, spec, plan, provenance, leases, lambda wanted: state_dtype(wanted, dtype), opener)
+            _write_spec(root, spec, provenance)
+    except BaseException:
+        leases.close()
+        raise
+    torch.set_num_threads(provenance.threads)
+    loaded = engine
+    return Workspace(
+        root=root,
+        spec=spec,
+        plan=plan,
+        provenance=provenance,
+        leases=leases,
+        state_dtype=lambda wanted: state_dtype(wanted, dtype),
+        _open_engine=lambda: loaded or open_engine(spec.model),
+    )
 
 
 def workspace_of(root: Path, progress: Progress) -> Workspace:
     """Open a directory that a run made, with its own spec."""
-    dataset = open_dataset(root)
+    return prepare(read_spec(root), root, progress)
 
-    return prepare(resolve_inputs(dataset.spec, root), root, progress)
+
+def _first_provenance(spec: Spec, identity: dict[str, Any], engine: TransformersEngine) -> Provenance:
+    """What the first run of a directory settles for all that follow."""
+    return Provenance(
+        identity=identity,
+        engine={"batch_tokens": engine.batch_tokens, "attention": engine.loaded.attention},
+        shard_size=spec.shard_size or (128 if engine.loaded.device.type == "cpu" else 512),
+        threads=spec.model.threads or torch.get_num_threads(),
+        versions=package_versions(),
+    )
+
+
+def _plan(spec: Spec, root: Path, tokenizer: PreTrainedTokenizerBase, model_id: str, shard_size: int) -> Plan:
+    """Make, open or extend the plan; if it is refused because the wording changed, say which fields did."""
+    try:
+        return make_plan(spec, tokenizer=tokenizer, model_id=model_id, directory=root / PLAN, shard_size=shard_size)
+    except SpecError as error:
+        if error.where != "prompts" or not (root / layout.SPEC).exists():
+            raise
+        before, now = (s.prompts.model_dump(mode="json", exclude={"limit"}) for s in (read_spec(root), spec))
+        if not (changed := [f"prompts.{name}" for name in now if now[name] != before[name]]):
+            raise
+        what = f"this directory was made with another {' and '.join(changed)}: {error.what}"
+        raise SpecError(what, where=str(root), remedy=REMEDY) from error
 
 
 def _write_spec(root: Path, spec: Spec, provenance: Provenance) -> None:
     """Write the resolved spec, its paths relative to the directory so that both can be moved together."""
-    resolved = spec.model_copy(update={"shard_size": provenance.shard_size, "output": None})
+    resolved = _grown(root, spec).model_copy(update={"shard_size": provenance.shard_size, "output": None})
     text = dump_spec(relative_inputs(resolved, root.resolve())).encode()
     path = root / layout.SPEC
     if not path.exists() or path.read_bytes() != text:
         write_bytes(path, text)
+
+
+def _grown(root: Path, spec: Spec) -> Spec:
+    """The spec with all that was ever planned here: fewer samples or a lower limit than before remove nothing."""
+    try:
+        before = read_spec(root)
+    except DatasetError:  # There is none yet, or it is damaged: then this one takes its place.
+        return spec
+    limits = [s.prompts.limit for s in (before, spec) if s.prompts.limit is not None]
+    limit = max(limits) if len(limits) == 2 else None
+    return spec.model_copy(
+        update={
+            "prompts": spec.prompts.model_copy(update={"limit": limit}),
+            "decoding": spec.decoding.model_copy(update={"n": max(before.decoding.n, spec.decoding.n)}),
+        }
+    )
 
 
 def _refuse_foreign(root: Path) -> None:

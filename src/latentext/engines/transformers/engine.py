@@ -7,7 +7,7 @@ fixed when a run starts and recorded, so that a shard computed again is batched 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -63,7 +63,7 @@ class TransformersEngine:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
-    ) -> Iterator[Generated | Failure]:
+    ) -> Generator[Generated | Failure, None, None]:
         """Write all samples of all requests; prompts that leave no room in the context become failures.
 
         Raises:
