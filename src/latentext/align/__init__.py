@@ -14,6 +14,7 @@ from latentext.align.frontier import FrontierPoint, sweep
 from latentext.align.held_out import HeldOut, hold_out
 from latentext.align.palette import Solution, solve, solve_levels
 from latentext.align.reachability import Reach, reach
+from latentext.align.reading import read_bank
 from latentext.align.smoothing import pareto_smooth
 from latentext.align.targets import Target, parse_target, parse_targets, target_levels
 from latentext.align.weights import Weights, tilt
@@ -40,6 +41,7 @@ __all__ = [
     "parse_target",
     "parse_targets",
     "reach",
+    "read_bank",
     "solve",
     "solve_levels",
     "sweep",

@@ -1,0 +1,56 @@
+"""From a dataset directory to a bank: the stored scores of several rewards, joined text by text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from latentext.align.bank import Bank, Floats, bank_of_rows
+from latentext.dataset.reader import Dataset
+from latentext.errors import SpecError
+
+_PLACES_PER_PROMPT = 1 << 32
+
+
+def read_bank(dataset: Dataset, rewards: Sequence[str]) -> tuple[Bank, tuple[int, ...]]:
+    """Read the bank of a dataset.
+
+    Args:
+        rewards: names of rewards, or of folders under ``scores/`` where a reward was scored in several ways. A reward's
+            first column is its score.
+
+    Returns:
+        The bank, its prompts in the order of the plan, under the keys of their requests; and the indices of the prompts
+        that are left out because one of their samples lacks a score.
+
+    Raises:
+        SpecError: no reward is named, no text has all the scores, or one of them is not finite.
+        DatasetError: there are no such scores, or a file is damaged.
+    """
+    if not rewards:
+        raise SpecError(
+            "a bank needs at least one reward", remedy=f"scored are: {', '.join(dataset.rewards) or 'none'}"
+        )
+    places, values = zip(*(_places_and_values(dataset.scores(name)) for name in rewards), strict=True)
+    common = reduce(np.intersect1d, places)
+    if not len(common):
+        raise SpecError(f"no text has scores of {' and '.join(rewards)}", where=str(dataset.directory))
+    scores = {
+        name: column[np.searchsorted(place, common)]
+        for name, place, column in zip(rewards, places, values, strict=True)
+    }
+    records = dataset.records(["index", "key"])
+    keys = dict(zip(records["index"].to_pylist(), records["key"].to_pylist(), strict=True))
+    return bank_of_rows(common // _PLACES_PER_PROMPT, common % _PLACES_PER_PROMPT, scores, keys)
+
+
+def _places_and_values(table: pa.Table) -> tuple[NDArray[np.int64], Floats]:
+    """Where each score belongs, as one sortable number, and the scores; texts without a score are left out."""
+    scored = table.filter(pc.is_valid(table.column(2)))
+    index, sample = scored["index"].to_numpy(), scored["sample"].to_numpy()
+    return index.astype(np.int64) * _PLACES_PER_PROMPT + sample, scored.column(2).to_numpy()
