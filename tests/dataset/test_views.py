@@ -100,3 +100,13 @@ def test_the_place_of_a_local_model_stays_at_home(make_dataset: Maker) -> None:
     for name in VIEWS:
         assert "/home" not in (data.directory / name).read_text()
     assert open_dataset(data.directory).metadata["model_name"] == "stories"
+
+
+def test_folders_of_a_run_that_was_killed_before_it_declared_anything_are_passed_over(make_dataset: Maker) -> None:
+    data = make_dataset(4)
+    for stage in ("states/begun", "scores/begun-01234567"):
+        (data.directory / stage).mkdir(parents=True)
+    metadata = write_views(data.directory, data.spec, requests=4)
+    assert (list(metadata["states"]), list(metadata["scores"])) == (["first-0"], [])
+    again = open_dataset(data.directory)
+    assert (list(again.captures), again.rewards) == (["first-0"], {})

@@ -26,7 +26,7 @@ from latentext.dataset.receipts import Distrust, Receipt, check_shard
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import read_scores, score_sets
 from latentext.dataset.splits import split_records
-from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
+from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
 from latentext.dataset.states_view import ShardParts, StatesView
 from latentext.errors import DatasetError
 from latentext.spec import Pool, Positions, Spec, SplitSpec
@@ -92,17 +92,13 @@ class Dataset:
     @cached_property
     def captures(self) -> dict[str, StatesStage]:
         """What was captured, by name: sites, positions, pool, dtype of each."""
-        names = layout.list_captures(self.directory)
-        return {
-            name: read_stage(self.directory, layout.states_folder(name), StatesStage)
-            for name in names
-            if (self.directory / layout.states_folder(name) / layout.STAGE).exists()
-        }
+        stages = declared_stages(self.directory, "states")
+        return {stage.split("/", 1)[1]: read_stage(self.directory, stage, StatesStage) for stage in stages}
 
     @cached_property
     def rewards(self) -> dict[str, ScoresStage]:
         """What was scored, by the name of its folder under ``scores/``."""
-        stages = layout.list_stages(self.directory, "scores")
+        stages = declared_stages(self.directory, "scores")
         return {stage.split("/", 1)[1]: read_stage(self.directory, stage, ScoresStage) for stage in stages}
 
     @cached_property

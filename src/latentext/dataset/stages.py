@@ -109,3 +109,8 @@ def read_stage(root: Path, stage: str, model: type[Stage]) -> Stage:
         return model.model_validate({name: value for name, value in fields.items() if name != "sha256"})
     except ValidationError as error:
         raise DatasetError(f"does not declare {model.__name__}: {error.errors()[0]['msg']}", where=str(path)) from error
+
+
+def declared_stages(root: Path, kind: str) -> list[str]:
+    """Stages of a kind that say what they are; a folder that does not was left by a run that was killed before."""
+    return [stage for stage in layout.list_stages(root, kind) if (root / stage / layout.STAGE).exists()]

@@ -19,7 +19,7 @@ from latentext.dataset.atomic import atomic_file
 from latentext.dataset.card import render_card
 from latentext.dataset.documents import read_json
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
-from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
+from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
 from latentext.spec import Spec
 
 
@@ -98,8 +98,8 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
             if name.startswith(prefix)
         },
         "failure_reasons": dict(sorted(records.reasons.items())),
-        "states": {name: _states(root, name) for name in layout.list_captures(root)},
-        "scores": {stage.split("/")[1]: _scores(root, stage) for stage in layout.list_stages(root, "scores")},
+        "states": {stage.split("/")[1]: _states(root, stage) for stage in declared_stages(root, "states")},
+        "scores": {stage.split("/")[1]: _scores(root, stage) for stage in declared_stages(root, "scores")},
         "pairs": {stage.split("/")[1]: _rows(root, stage).facts for stage in layout.list_stages(root, "pairs")},
         "sha256": {
             name: sha256_of(root / name) for name in (layout.SPEC, layout.PROVENANCE) if (root / name).is_file()
@@ -148,8 +148,7 @@ def _rows(root: Path, stage: str) -> _Totals:
     return totals
 
 
-def _states(root: Path, capture: str) -> dict[str, Any]:
-    stage = layout.states_folder(capture)
+def _states(root: Path, stage: str) -> dict[str, Any]:
     declared = read_stage(root, stage, StatesStage)
     named = declared.model_dump(
         mode="json", include={"samples", "sites", "positions", "pool", "dtype", "how", "widths"}
