@@ -69,7 +69,7 @@ def test_the_sides_are_safe_and_harmful_where_a_file_does_not_say(tmp_path: Path
         ({"templates": None}, "templates is missing"),
         ({"batch_size": None}, "batch_size is missing"),
         ({"examples": None, "description": None}, "description is missing; examples is missing"),
-        ({"templates": {"single_token": {"prefix": ""}}}, "templates.single_token.suffix is missing; templates.multi_to"),
+        ({"templates": {"single_token": {"prefix": ""}}}, "templates.single_token.suffix is missing"),
         ({"exmples": []}, "exmples is not a key of this file"),
         ({"examples": [{"safe": "a"}]}, "examples.0 has the keys ['safe'], not ['harmful', 'safe']"),
         ({"batch_size": 0}, "batch_size Input should be greater than or equal to 1"),

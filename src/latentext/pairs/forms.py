@@ -45,8 +45,8 @@ def with_terminal_mark(task: str) -> str:
     """The task with exactly one mark at its end, "." unless it has one, and no space around it.
 
     "make a cake", "make a cake." and "make a cake.." are the same task. A comma, colon or semicolon at the end is
-    dropped; of several marks the first stays; a mark inside a closing quote or bracket counts. Without a letter or digit
-    there is no task, and the result is empty.
+    dropped; of several marks the first stays; a mark inside a closing quote or bracket counts. Without a letter or
+    digit there is no task, and the result is empty.
 
     Example:
         >>> [with_terminal_mark(task) for task in ("Make a cake", " Make a cake.. ", "Is it warm?", 'He said "go."')]

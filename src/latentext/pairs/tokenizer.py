@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from latentext.errors import SpecError
 from latentext.models.resolve import TINY, TINY_FOLDER
@@ -46,9 +46,13 @@ class PairTokenizer:
     folder: Path
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, no special tokens added, on all cores."""
+        """Token ids of each text, no special tokens added."""
+        return [encoding.ids for encoding in self.encodings(texts)]
+
+    def encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """The same before the ids are fetched into Python: all of this runs outside of it, on all cores."""
         # The fast form does not track character offsets, which nothing here needs.
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+        return self.backend.encode_batch_fast(texts, add_special_tokens=False)
 
     def token_text(self, token_id: int) -> str:
         """What the token stands for inside a text, its leading space included.

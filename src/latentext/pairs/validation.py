@@ -20,10 +20,12 @@ from itertools import chain, compress, islice
 from operator import ne
 from typing import Any, TypeVar
 
+from tokenizers import Encoding
+
 from latentext.pairs.forms import BARE, Form
 from latentext.pairs.tokenizer import PairTokenizer
 
-_CHUNK_PAIRS = 1024
+_CHUNK_PAIRS = 512
 _logger = logging.getLogger(__name__)
 
 TwinTexts = Mapping[str, tuple[Any, Any]]
@@ -142,7 +144,7 @@ def validate_texts(
     """Check texts that are already in their forms, as a written dataset holds them; else as `validate_pairs`."""
     examiners = [_Examiner(tokenizer, (chats or {}).get(tokenizer.name)) for tokenizer in tokenizers]
 
-    def encode(chunk: list[_Judged]) -> list[list[_TwinIds]]:
+    def encode(chunk: list[_Judged]) -> list[_Encoded]:
         sound = [texts for texts, reason in chunk if reason is None]
         return [examiner.encode(sound) for examiner in examiners]
 
@@ -156,10 +158,18 @@ def validate_texts(
             yield result
 
 
-_TwinIds = Mapping[str, tuple[list[int], list[int]]]
 _Judged = tuple[TwinTexts, Reason | None]
 _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A chunk of pairs with the encoding of every distinct text in it."""
+
+    chunk: Sequence[TwinTexts]
+    texts: Sequence[str]
+    encodings: Sequence[Encoding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +184,18 @@ class _Examiner:
         # The same few words differ in pair after pair, and decoding one costs as much as comparing two texts.
         object.__setattr__(self, "token_text", cache(self.tokenizer.token_text))
 
-    def encode(self, chunk: Sequence[TwinTexts]) -> list[_TwinIds]:
-        """The ids of each pair in each form (and once more inside the chat template)."""
+    def encode(self, chunk: Sequence[TwinTexts]) -> _Encoded:
+        """Encode each pair in each form (and once more inside the chat template)."""
         if self.render:
             chunk = [{**texts, **_in_chat(texts, self.render)} for texts in chunk]
         distinct = list(dict.fromkeys(text for texts in chunk for twin in texts.values() for text in twin))
-        ids = dict(zip(distinct, self.tokenizer.encode(distinct), strict=True))
-        return [{form: (ids[first], ids[second]) for form, (first, second) in texts.items()} for texts in chunk]
+        return _Encoded(chunk, distinct, self.tokenizer.encodings(distinct))
 
-    def compare(self, chunk: Sequence[_TwinIds]) -> Iterator[list[FormCheck]]:
+    def compare(self, encoded: _Encoded) -> Iterator[list[FormCheck]]:
         """The checks of each pair, form by form."""
-        for twin_ids in chunk:
-            yield [self._compare(form, first, second) for form, (first, second) in twin_ids.items()]
+        ids = {text: encoding.ids for text, encoding in zip(encoded.texts, encoded.encodings, strict=True)}
+        for texts in encoded.chunk:
+            yield [self._compare(form, ids[first], ids[second]) for form, (first, second) in texts.items()]
 
     def _compare(self, form: str, first: list[int], second: list[int]) -> FormCheck:
         lengths = (len(first), len(second))
