@@ -60,5 +60,5 @@ def test_training_prompts_that_cannot_reach_the_target_are_said() -> None:
     held_out = np.random.default_rng(0).permutation(10)[0]
     rewards[held_out, 1] = 10.0  # Only a held-out prompt can move.
     bank = Bank(rewards, ("a",))
-    with pytest.raises(SpecError, match="on a part of the prompts: all samples of a prompt have equal rewards a"):
+    with pytest.raises(SpecError, match="on a part of the prompts: all samples of each prompt have equal rewards a"):
         hold_out(bank, solve(bank, parse_targets("a=+0.1")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_a_target_out_of_reach_is_refused_with_how_far_it_goes(simulate: Simulat
 def test_rewards_equal_within_every_prompt_are_named(simulate: Simulate) -> None:
     rewards = simulate(10, 4, seed=0, names=("humor", "flat")).rewards.copy()
     rewards[:, :, 1] = np.arange(10.0)[:, None]
-    with pytest.raises(SpecError, match="all samples of a prompt have equal rewards flat: no λ moves them"):
+    with pytest.raises(SpecError, match="all samples of each prompt have equal rewards flat: no λ moves them"):
         solve(Bank(rewards, ("humor", "flat")), parse_targets("humor=+0.1sd,flat=+0.1sd"))
 
 
@@ -119,3 +120,13 @@ def test_a_solution_is_described_with_its_gap_and_held_out_shifts(simulate: Simu
     assert not any("-0.000" in line for line in lines)
     pooled = describe_solution(solve(bank, parse_targets("a=+0.3"), pooled=True))
     assert pooled[-1].startswith("warning: the pooled form misses its targets")
+
+
+def test_without_scipy_only_the_search_for_lambda_is_refused(
+    simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    bank = simulate(10, 4, seed=0)
+    assert diagnose(bank, 0.5).levels[0] > bank.base_levels[0]
+    with pytest.raises(SpecError, match=r"looking for λ needs scipy; pip install 'latentext\[align\]'"):
+        solve(bank, parse_targets("humor=+0.1"))

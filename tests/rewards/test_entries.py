@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,10 @@ def test_an_entry_that_does_not_fit_is_refused_in_one_line(entry: Any, message: 
 def test_two_rewards_of_one_name_are_refused() -> None:
     with pytest.raises(SpecError, match="two rewards are named 'length'"):
         parse_rewards(["length", {"name": "length", "words": ["a"]}])
+
+
+def test_sentiment_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
+    monkeypatch.delitem(sys.modules, "latentext.rewards.sentiment", raising=False)
+    with pytest.raises(SpecError, match=r"pip install 'latentext\[rewards\]'"):
+        load_scorer(parse_reward("sentiment"))

@@ -20,12 +20,12 @@ def describe(diagnosis: Diagnosis) -> list[str]:
         "shift": diagnosis.shifts,
         "± se ": diagnosis.shift_errors,
     }
-    over = "over all samples (pooled form)" if diagnosis.pooled else "mean over prompts"
-    reliability = (
-        f"effective sample size {diagnosis.effective_sample_size:.1f} ({over}); under {FEW_SAMPLES:.0f} in "
-        f"{diagnosis.share_few:.1%} of prompts; divergence {diagnosis.divergence:.3f} of at most "
-        f"{diagnosis.largest_divergence:.3f} nats"
-    )
+    sizes = f"effective sample size {diagnosis.effective_sample_size:.1f}"
+    if diagnosis.pooled:
+        sizes += " over all samples (pooled form)"
+    else:
+        sizes += f" (mean over prompts), under {FEW_SAMPLES:.0f} in {diagnosis.share_few:.1%} of them"
+    reliability = f"{sizes}; divergence {diagnosis.divergence:.3f} of at most {diagnosis.largest_divergence:.3f} nats"
     return [*_table(diagnosis.names, numbers), reliability, *(f"warning: {line}" for line in diagnosis.warnings)]
 
 

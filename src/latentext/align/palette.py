@@ -91,7 +91,7 @@ def solve_levels(bank: Bank, target: Floats, *, pooled: bool = False) -> Solutio
     rows = bank.pooled() if pooled else bank
     found = reach(rows, target)
     if found.fraction < 1.0:
-        raise _out_of_reach(bank, target, found)
+        raise _out_of_reach(rows, target, found)
     lam, levels, divergence = _maximise_dual(rows, target)
     return Solution(
         names=bank.names,
@@ -153,13 +153,12 @@ def _out_of_reach(bank: Bank, target: Floats, found: Reach) -> SpecError:
     ]
     if still and bank.samples > 1:
         return SpecError(
-            f"all samples of a prompt have equal rewards {', '.join(still)}: no λ moves them",
+            f"all samples of each prompt have equal rewards {', '.join(still)}: no λ moves them",
             remedy="leave these targets out; if the texts are equal too, the bank was sampled at temperature 0",
         )
     nearest = ", ".join(f"{name} {level:.3f}" for name, level in zip(bank.names, found.levels, strict=True))
     asked = ", ".join(f"{name} {level:.3f}" for name, level in zip(bank.names, target, strict=True))
     return SpecError(
-        f"no weights over {bank.samples} samples a prompt reach {asked}: at most {found.fraction:.1%} of the way from "
-        "the base levels",
+        f"no weights over {bank.samples} samples reach {asked}: at most {found.fraction:.1%} of the way from the base",
         remedy=f"ask for less than {nearest}, or add samples",
     )

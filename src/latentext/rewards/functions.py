@@ -90,7 +90,9 @@ def _load_module(name: str, path: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise SpecError(f"cannot import {name}: {error}", where=f"reward {path}") from error
+        ours = name.startswith("latentext.")
+        remedy = "pip install 'latentext[rewards]'" if ours else "check the name, and that its folder is on PYTHONPATH"
+        raise SpecError(f"cannot import {name}: {error}", where=f"reward {path}", remedy=remedy) from error
 
 
 def _load_file(path: Path) -> ModuleType:
