@@ -207,3 +207,15 @@ def test_reading_specs_imports_nothing_heavy() -> None:
         "print([m for m in ('torch', 'transformers', 'pyarrow', 'numpy', 'matplotlib', 'pandas') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_wrong_value_in_a_short_tuple_is_named() -> None:
+    with pytest.raises(SpecError, match=r"prompts\.grid\.count\.range"):
+        load_spec({"prompts": {"template": "{count}", "grid": {"count": {"range": [0, "<"]}}}})
+
+
+def test_a_control_character_in_a_spec_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("name: a\x07b\n")
+    with pytest.raises(SpecError, match=r"spec\.yaml"):
+        load_spec(path)

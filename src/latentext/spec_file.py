@@ -213,7 +213,9 @@ def _field_path(location: Sequence[str | int], fields: Any) -> list[str]:
 
 
 def _holds(value: Any, part: str | int) -> bool:
-    return part in value if isinstance(value, Mapping) else isinstance(value, list | tuple) and isinstance(part, int)
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
 
 
 def _model_at(names: Sequence[str]) -> type[BaseModel] | None:

@@ -42,7 +42,10 @@ def parse_yaml(text: str) -> Any:
         >>> parse_yaml("word: [yes, no]\\nrate: 1e-4")
         {'word': ['yes', 'no'], 'rate': 0.0001}
     """
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)  # A control character is refused here already.
+    except yaml.YAMLError as error:
+        raise YamlError(" ".join(str(error).split())) from None
     try:
         node = loader.get_single_node()
         if node is None:
