@@ -36,7 +36,7 @@ class ModelSpec(Frozen):
     """
 
     name: str = "tiny"
-    engine: Literal["transformers", "vllm", "openai", "openai-batch"] = "transformers"
+    engine: Literal["transformers"] = "transformers"
     revision: str | None = None
     dtype: Literal["auto"] | DType = "auto"
     device: str = "auto"
@@ -45,7 +45,6 @@ class ModelSpec(Frozen):
     trust_remote_code: bool = False
     threads: int | None = Field(default=None, ge=1)
     batch_tokens: int | None = Field(default=None, ge=1)
-    base_url: str | None = None
 
 
 class FileSource(Frozen):
