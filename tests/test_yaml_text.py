@@ -80,3 +80,8 @@ def test_a_file_of_aliases_that_unfolds_to_a_billion_values_is_refused() -> None
     with pytest.raises(YamlError, match="more than 200,000 values"):
         parse_yaml(bomb)
     assert parse_yaml("a: &a [1]\nb: *a") == {"a": [1], "b": [1]}
+
+
+def test_unusual_line_breaks_survive() -> None:
+    value = {"\x85": "a\u2028b"}
+    assert parse_yaml(dump_yaml(value)) == value

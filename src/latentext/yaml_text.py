@@ -82,6 +82,18 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_UNUSUAL_BREAK = re.compile("[\x85\u2028\u2029]")
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    # Line breaks that PyYAML writes as they are and reads back folded survive only as escapes.
+    style = '"' if _UNUSUAL_BREAK.search(text) else None
+    return dumper.represent_scalar(_TAG + "str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 for _name, _pattern, _first_characters in _SCALARS:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _first_characters)
