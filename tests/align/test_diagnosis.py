@@ -78,6 +78,10 @@ def test_lambda_zero_realises_the_base_levels_without_a_warning(simulate: Simula
     assert (found.divergence, found.warnings) == (pytest.approx(0.0, abs=1e-12), ())
 
 
+def test_the_smallest_bank_earns_no_warning_at_lambda_zero(simulate: Simulate) -> None:
+    assert diagnose(simulate(30, 2, seed=3), 0.0).warnings == ()
+
+
 def test_a_lambda_under_which_one_sample_takes_all_is_said(simulate: Simulate) -> None:
     warnings = diagnose(simulate(30, 8, seed=3), 1e4).warnings
     assert warnings == ("λ is so large that one sample takes all in all: this is best-of-8, not a distribution",)

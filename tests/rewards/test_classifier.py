@@ -119,6 +119,12 @@ def test_an_empty_text_has_a_score(architecture: str, request: pytest.FixtureReq
     assert np.isfinite(load_scorer(reward, device="cpu")([Candidate("Why?", "  \n")])).all()
 
 
+def test_a_model_without_a_trained_head_is_refused(simcse: Path) -> None:
+    """Transformers would fill the head with random numbers, and the scores would look like any others."""
+    with pytest.raises(SpecError, match=r"no weights for classifier\.bias, classifier\.weight: it was not trained as"):
+        load_scorer(ClassifierReward(name="r", classifier=str(simcse)), device="cpu")
+
+
 def test_a_model_that_cannot_be_loaded_is_named_with_its_reward(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no such folder"):
         load_scorer(ClassifierReward(name="r", classifier=str(tmp_path / "absent")), device="cpu")

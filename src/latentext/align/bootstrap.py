@@ -35,14 +35,17 @@ def bootstrap_errors(
     if prompts == 1:
         unknown = np.full(tilted_sums.shape[1], np.nan)
         return unknown, unknown
+    values = tilted_sums.shape[1]
+    table = np.column_stack([tilted_sums, base_sums, mass])
     rng = np.random.default_rng(seed)
     levels, shifts = [], []
     at_once = max(1, _COUNTS_AT_ONCE // prompts)
     for start in range(0, replicates, at_once):
         number = min(at_once, replicates - start)
         chosen = rng.integers(0, prompts, size=(number, prompts)) + prompts * np.arange(number)[:, None]
-        counts = np.bincount(chosen.ravel(), minlength=number * prompts).reshape(number, prompts).astype(np.float64)
-        level = (counts @ tilted_sums) / (counts @ mass)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=number * prompts).reshape(number, prompts)
+        sums = counts.astype(np.float64) @ table
+        level = sums[:, :values] / sums[:, -1:]
         levels.append(level)
-        shifts.append(level - (counts @ base_sums) / prompts)
+        shifts.append(level - sums[:, values:-1] / prompts)
     return np.concatenate(levels).std(axis=0, ddof=1), np.concatenate(shifts).std(axis=0, ddof=1)

@@ -121,7 +121,7 @@ def _warnings(bank: Bank, weights: Weights, lam: Floats) -> list[str]:
     if single > _TOLERATED_SHARE * count:
         where = "in all" if single == count else f"in {single} of {count} prompts"
         lines.append(f"λ is so large that one sample takes all {where}: this is best-of-{samples}, not a distribution")
-    elif few > _TOLERATED_SHARE:
+    elif lam.any() and few > _TOLERATED_SHARE:
         lines.append(
             f"{samples} samples a prompt are too few for this λ: {few:.0%} of the prompts rest on fewer than "
             f"{FEW_SAMPLES:.0f} (KL cannot exceed log N = {math.log(samples):.2f}); add samples or weaken λ"

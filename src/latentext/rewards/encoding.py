@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from latentext.errors import SpecError
 from latentext.models.resolve import hub_error, hub_token, model_fingerprint, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.spec import DType
@@ -65,19 +66,27 @@ def load_reward_model(
     """Load a model by one of transformers' Auto classes, with its tokenizer.
 
     Raises:
-        SpecError: the model is unknown, unreadable, of another architecture, or out of reach of the network.
+        SpecError: the model is unknown, unreadable, not trained for this use, or out of reach of the network.
         CredentialsError: the model is gated.
     """
     source = resolve_model(name, revision)
     try:
-        model = auto_class.from_pretrained(
+        model, loading = auto_class.from_pretrained(
             source.path_or_id,
             revision=source.revision,
             dtype=_DTYPES[dtype],
             token=None if source.local else hub_token(),
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, ImportError) as error:  # What missing, foreign or broken files raise.
         raise hub_error(error, name, kind=f"reward {reward_name}: model") from error
+    untrained = sorted(loading["missing_keys"])
+    if untrained:  # Transformers fills them with random numbers, which would pass for scores.
+        raise SpecError(
+            f"has no weights for {', '.join(untrained[:3])}: it was not trained as a {type(model).__name__}",
+            where=f"reward {reward_name}: model {name}",
+            remedy="name a model that was trained for this use",
+        )
     return reward_model_from(model.to(device), load_tokenizer(source))
 
 

@@ -64,22 +64,19 @@ def score(
         >>> {name: values.round(1).tolist() for name, values in score(texts, parse_rewards(["length"])).items()}
         {'length': [1.0, 3.0]}
     """
+    keys = [candidate.key for candidate in candidates]
+    known: Cache = {} if cache is None else cache
     found: dict[str, NDArray[np.float64]] = {}
     for reward in rewards:
-        name = None if cache is None else score_name(reward.name, reward_settings(reward, generator_identity))
-        distinct = {candidate.key: candidate for candidate in candidates}
-        known = (
-            {key: cache[name, key] for key in distinct if (name, key) in cache} if cache is not None and name else {}
-        )
-        missing = [key for key in distinct if key not in known]
+        # Hashing a model's weights takes a while: without a cache nobody asks for the reward's identity.
+        name = reward.name if cache is None else score_name(reward.name, reward_settings(reward, generator_identity))
+        missing = {key: text for key, text in zip(keys, candidates, strict=True) if (name, key) not in known}
         if missing:
             scorer = load_scorer(reward, generator=generator, device=device, token_budget=token_budget)
-            values = scorer([distinct[key] for key in missing])
+            scores = scorer(list(missing.values())).tolist()
             del scorer  # The next reward's model must not load beside this one.
-            known.update(zip(missing, values.tolist(), strict=True))
-            if cache is not None and name:
-                cache.update({(name, key): known[key] for key in missing})
-        found[reward.name] = np.array([known[candidate.key] for candidate in candidates], dtype=np.float64)
+            known.update({(name, key): value for key, value in zip(missing, scores, strict=True)})
+        found[reward.name] = np.array([known[name, key] for key in keys], dtype=np.float64)
     return found
 
 
