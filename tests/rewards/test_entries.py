@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,12 @@ def test_sentiment_without_its_library_says_what_to_install(monkeypatch: pytest.
     monkeypatch.delitem(sys.modules, "latentext.rewards.sentiment", raising=False)
     with pytest.raises(SpecError, match=r"pip install 'latentext\[rewards\]'"):
         load_scorer(parse_reward("sentiment"))
+
+
+def test_reading_a_specs_rewards_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from latentext.rewards import parse_rewards, reward; parse_rewards(['humor', 'length']);"
+        "print(*{'torch', 'transformers', 'pyarrow', 'numpy'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "\n"
