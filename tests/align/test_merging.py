@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from latentext.align import Bank, draw, tilt
 from latentext.align.files import read_palette, write_texts
 from latentext.align.merging import find_parts, merge
 from latentext.errors import LatentextError
 
+Simulate = Callable[..., Bank]
 STEM = "tiny-Imdb_lam=0.500_val=humor"
 
 
@@ -32,6 +35,23 @@ def test_merged_parts_are_the_bytes_of_one_run(tmp_path: Path) -> None:
     assert (tmp_path / "merged.json").read_bytes() == whole.read_bytes()
     assert read_palette(tmp_path / "merged.json") == {"humor": 0.5}
     assert all(part.exists() for part in parts)
+
+
+def test_texts_sampled_in_shards_and_merged_are_the_bytes_of_one_run(simulate: Simulate, tmp_path: Path) -> None:
+    bank, palette = simulate(30, 8, seed=2), {"humor": 0.7}
+
+    def sample(folder: Path, start: int, end: int) -> Path:
+        shard = bank.take(range(start, end))
+        chosen = draw(shard, tilt(shard, list(palette.values())), seed=5)[:, 0]
+        rows = [{"prompt": key, "generated": f"{key} text {j}"} for key, j in zip(shard.keys, chosen, strict=True)]
+        path = folder / f"{STEM}_{start}to{end}.json"
+        write_texts(path, rows, palette)
+        return path
+
+    whole = sample(tmp_path / "whole", 0, 30)
+    parts = [sample(tmp_path, start, end) for start, end in ((20, 30), (0, 3), (3, 20))]
+    merge(parts, tmp_path / "merged.json", prompts=30)
+    assert (tmp_path / "merged.json").read_bytes() == whole.read_bytes()
 
 
 def test_parts_are_found_in_order_of_their_numbers_and_of_their_run_only(tmp_path: Path) -> None:
