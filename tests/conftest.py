@@ -15,6 +15,7 @@ settings.load_profile("repeatable")
 
 # Hugging Face reads these when it is imported, so a fixture would come too late.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 # Idle threads must not spin: several test processes share few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
