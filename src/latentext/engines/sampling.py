@@ -56,9 +56,11 @@ def draw(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
         int64 [batch].
     """
     cumulative = probabilities.cumsum(-1)
-    # The total is 1 only up to rounding: scaling the uniform keeps the last token reachable and never overshoots.
-    threshold = uniforms.unsqueeze(-1) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1).clamp_(max=probabilities.shape[-1] - 1)
+    # The total is 1 only up to rounding, so the uniform is scaled to it; kept below it, since the product may round up
+    # to the total, which no cumulative probability exceeds.
+    total = cumulative[:, -1:]
+    threshold = torch.minimum(uniforms.unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
 
 
 def _top_k_mask(scores: torch.Tensor, k: int) -> torch.Tensor:

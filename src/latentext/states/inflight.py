@@ -45,7 +45,7 @@ class InflightCapture:
         self._buffers: dict[str, torch.Tensor] = {}
         self._pools: dict[str, SlotPool] = {}
         self._latest: dict[str, torch.Tensor] = {}
-        self._targets = torch.empty(0, dtype=torch.long)
+        self._targets: torch.Tensor | None = None
         self._row_numbers = torch.empty(0, dtype=torch.long)
         self._prefill: tuple[list[int], list[int]] | None = None
 
@@ -64,6 +64,8 @@ class InflightCapture:
 
     def sink(self, site: str, hidden: torch.Tensor) -> None:
         """Called by the hooks with [batch, tokens, width]."""
+        if self._targets is None:
+            return  # A pass of somebody else, who runs the model between two of the texts handed out.
         if self.pooled:
             # Pooling by entropy needs the logits of this very pass, which do not exist yet: wait for `after_logits`.
             source = hidden[:, -1] if self._prefill is None else hidden[self._prefill[0], -1]
@@ -71,7 +73,7 @@ class InflightCapture:
             return
         buffer = self._buffer(site, hidden)
         if self._prefill is not None:
-            self._store_prompts(buffer, hidden, *self._prefill)
+            self._store_prompts(buffer, hidden, self._targets, *self._prefill)
         elif self.states.positions in {"generated", "all"}:
             buffer[self._targets.to(hidden.device), self._row_numbers.to(hidden.device)] = hidden[:, -1]
         elif self.states.positions == "last":
@@ -79,6 +81,7 @@ class InflightCapture:
 
     def after_logits(self, entropies: torch.Tensor | None) -> None:
         """Finish the pass: poolings take in the states read, with the entropies [batch] of their predictions."""
+        assert self._targets is not None
         for site, states in self._latest.items():
             if site not in self._pools:
                 self._pools[site] = SlotPool(self.states.pool, self._slots, states.shape[-1], states.device)
@@ -88,6 +91,7 @@ class InflightCapture:
             else:
                 self._pools[site].add(slots, states, entropies)
         self._latest.clear()
+        self._targets = None
 
     def take(self, slot: int, request: Request, sample: int, token_ids: Sequence[int]) -> StateRows:
         """Copy the rows of a finished text to the host; its slot may be used again."""
@@ -112,13 +116,18 @@ class InflightCapture:
         return self._buffers[site]
 
     def _store_prompts(
-        self, buffer: torch.Tensor, hidden: torch.Tensor, source_rows: list[int], prompt_lengths: list[int]
+        self,
+        buffer: torch.Tensor,
+        hidden: torch.Tensor,
+        slots: torch.Tensor,
+        source_rows: list[int],
+        prompt_lengths: list[int],
     ) -> None:
         if self.states.positions in {"generated", "first", "last"}:
-            buffer[self._targets.to(hidden.device), 0] = hidden[source_rows, -1]
+            buffer[slots.to(hidden.device), 0] = hidden[source_rows, -1]
             return
         skip_last = self.states.positions == "prompt"
-        for slot, row, length in zip(self._targets.tolist(), source_rows, prompt_lengths, strict=True):
+        for slot, row, length in zip(slots.tolist(), source_rows, prompt_lengths, strict=True):
             rows = hidden[row, hidden.shape[1] - length :]
             kept = length - 1 if skip_last else length
             buffer[slot, :kept] = rows[:kept]

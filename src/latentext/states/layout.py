@@ -1,6 +1,6 @@
 """Where a model keeps its blocks, found by structure instead of by module names, and checked against the model itself.
 
-The blocks are the one ``ModuleList`` of ``num_hidden_layers`` modules inside the base model. This holds for Llama,
+The blocks are the one ``ModuleList`` of ``num_hidden_layers`` modules in the model. This holds for Llama,
 Mistral, Qwen, Gemma, GPT-2, OPT, GPT-NeoX, Phi, Mixtral and most others. Whether hooks there see what
 ``output_hidden_states`` reports is checked on a few tokens when the model is loaded; a model that fails is read
 through that output instead.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from latentext.errors import EngineError
 from latentext.states.sites import all_sites, block_of, index_of
 
 Sink = Callable[[str, torch.Tensor], None]
@@ -28,7 +29,11 @@ class SitesReached(Exception):  # noqa: N818 - a signal, not an error
 
 @dataclass(frozen=True)
 class ModelLayout:
-    """The base model, its blocks (None: read through ``output_hidden_states``), and the width of each kind of site."""
+    """Where to hook, and the width of each kind of site.
+
+    `base` is the module that takes token ids and gives the final states. Without `blocks` it is asked for
+    ``output_hidden_states``.
+    """
 
     base: nn.Module
     blocks: nn.ModuleList | None
@@ -41,31 +46,60 @@ class ModelLayout:
 
 
 def find_layout(model: nn.Module, vocabulary: int) -> ModelLayout:
-    """Find the blocks of a causal language model and check the hooks against ``output_hidden_states``."""
-    base = model.base_model
-    assert isinstance(base, nn.Module)
+    """Find the blocks of a causal language model and check the hooks against ``output_hidden_states``.
+
+    Raises:
+        EngineError: the model does not report hidden states at all.
+    """
     num_blocks = int(model.config.get_text_config().num_hidden_layers)  # type: ignore[union-attr, operator]
-    lists = [m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == num_blocks]
-    token_ids = torch.arange(1, 6, device=next(model.parameters()).device).remainder(vocabulary).unsqueeze(0)
-    with torch.inference_mode():
-        expected = base(input_ids=token_ids, output_hidden_states=True, use_cache=False).hidden_states
     names = all_sites(num_blocks)
-    widths = {
-        "embed": expected[0].shape[-1],
-        "resid_post": expected[-2].shape[-1],
-        "final_norm": expected[-1].shape[-1],
-    }
-    blocks = lists[0] if len(lists) == 1 else None
-    layout = ModelLayout(base, blocks, num_blocks, widths)
-    if blocks is not None and len(expected) == num_blocks + 1:
-        seen: dict[str, torch.Tensor] = {}
-        with torch.inference_mode(), reading(layout, names, lambda site, h: seen.update({site: h.clone()})):
-            base(input_ids=token_ids, use_cache=False)
-        if all(torch.equal(seen[name], expected[k]) for k, name in enumerate(names) if name in seen) and len(
-            seen
-        ) == len(names):
-            return layout
-    return ModelLayout(base, None, num_blocks, widths)
+    for base, blocks in _candidates(model, num_blocks):
+        layout = ModelLayout(base, blocks, num_blocks, {})
+        seen, expected = _probe(model, layout, names, vocabulary)
+        if seen.keys() != set(names) or len(expected) != len(names):
+            continue
+        if all(torch.equal(seen[name], states) for name, states in zip(names, expected, strict=True)):
+            width = {"embed": expected[0], "resid_post": expected[-2], "final_norm": expected[-1]}
+            return replace(layout, widths={kind: states.shape[-1] for kind, states in width.items()})
+    raise EngineError(
+        f"{type(model).__name__} does not report the hidden states of its {num_blocks} blocks",
+        remedy="use a decoder-only language model",
+    )
+
+
+def _candidates(model: nn.Module, num_blocks: int) -> list[tuple[nn.Module, nn.ModuleList | None]]:
+    """Where states may be read, the best first: hooks on blocks, then the output of the base model or of the whole.
+
+    The final states leave the base model, except where the language model calls only a part of it (OPT's decoder).
+    """
+    whole = model.base_model
+    assert isinstance(whole, nn.Module)
+    owned = [
+        (owner, child)
+        for owner in whole.modules()
+        for child in owner.children()
+        if isinstance(child, nn.ModuleList) and len(child) == num_blocks
+    ]
+    hooked: list[tuple[nn.Module, nn.ModuleList | None]] = []
+    if len(owned) == 1:
+        owner, blocks = owned[0]
+        hooked = [(whole, blocks), (owner, blocks)]
+    return [*hooked, (whole, None), (model, None)]
+
+
+def _probe(
+    model: nn.Module, layout: ModelLayout, names: tuple[str, ...], vocabulary: int
+) -> tuple[dict[str, torch.Tensor], tuple[torch.Tensor, ...]]:
+    """What the hooks see and what the model reports, in one pass, so that equal means equal to the last bit."""
+    token_ids = torch.arange(1, 6, device=next(model.parameters()).device).remainder(vocabulary).unsqueeze(0)
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(site: str, hidden: torch.Tensor) -> None:
+        seen[site] = hidden.clone()
+
+    with torch.inference_mode(), reading(layout, names, keep):
+        output = model(input_ids=token_ids, output_hidden_states=True, use_cache=False)
+    return seen, tuple(getattr(output, "hidden_states", None) or ())
 
 
 @contextmanager
@@ -90,7 +124,8 @@ def _hooks_on_blocks(
 ) -> list[Any]:
     deepest = max(sites, key=lambda s: _depth(s, layout.num_blocks))
 
-    def read(site: str, hidden: torch.Tensor) -> None:
+    def read(site: str, passed: Any) -> None:
+        hidden = passed if isinstance(passed, torch.Tensor) else passed[0]
         sink(site, hidden)
         if stop and site == deepest:
             raise SitesReached
@@ -100,17 +135,15 @@ def _hooks_on_blocks(
         if site == "embed":
             handles.append(
                 blocks[0].register_forward_pre_hook(
-                    lambda _m, args, kwargs, s=site: read(s, args[0] if args else kwargs["hidden_states"]),
+                    lambda _m, args, kwargs, s=site: read(s, args or kwargs["hidden_states"]),
                     with_kwargs=True,
                 )
             )
         elif site == "final_norm":
-            handles.append(
-                layout.base.register_forward_hook(lambda _m, _a, out, s=site: read(s, out.last_hidden_state))
-            )
+            handles.append(layout.base.register_forward_hook(lambda _m, _a, out, s=site: read(s, out)))
         else:
             block = blocks[block_of(site) or 0]
-            handles.append(block.register_forward_hook(lambda _m, _a, out, s=site: read(s, _first_tensor(out))))
+            handles.append(block.register_forward_hook(lambda _m, _a, out, s=site: read(s, out)))
     return handles
 
 
@@ -119,8 +152,9 @@ def _hooks_on_output(layout: ModelLayout, sites: tuple[str, ...], sink: Sink) ->
         return args, {**kwargs, "output_hidden_states": True, "return_dict": True}
 
     def read(_module: nn.Module, _args: Any, output: Any) -> None:
-        for site in sites:
-            sink(site, output.hidden_states[index_of(site, layout.num_blocks)])
+        if (states := getattr(output, "hidden_states", None)) is not None:
+            for site in sites:
+                sink(site, states[index_of(site, layout.num_blocks)])
 
     return [
         layout.base.register_forward_pre_hook(ask, with_kwargs=True),
@@ -131,9 +165,3 @@ def _hooks_on_output(layout: ModelLayout, sites: tuple[str, ...], sink: Sink) ->
 def _depth(site: str, num_blocks: int) -> int:
     block = block_of(site)
     return block + 1 if block is not None else (0 if site == "embed" else num_blocks + 1)
-
-
-def _first_tensor(output: Any) -> torch.Tensor:
-    tensor = output[0] if isinstance(output, tuple) else output
-    assert isinstance(tensor, torch.Tensor)
-    return tensor

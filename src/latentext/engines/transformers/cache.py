@@ -15,11 +15,21 @@ column. Both return views, never copies.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import (
+    Cache,
+    CacheLayerMixin,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionCacheLayerMixin,
+)
+
+from latentext.errors import EngineError
 
 
 @dataclass
@@ -87,6 +97,11 @@ class SlabCache(Cache):  # type: ignore[misc]
         for storage in self._storages():
             storage[target, :, start:end] = storage[source, :, start:end]
 
+    def clear_row(self, row: int) -> None:
+        """Forget a row that took a NaN: a later text there would multiply it by a zero attention weight and keep it."""
+        for storage in self._storages():
+            storage[row] = 0.0
+
     def shift_to_front(self, start: int, end: int) -> None:
         """Move columns [start, end) of all rows to the front, when the right edge is reached."""
         for storage in self._storages():
@@ -94,3 +109,23 @@ class SlabCache(Cache):  # type: ignore[misc]
 
     def _storages(self) -> list[torch.Tensor]:
         return [s for layer in self.layers if layer.is_initialized for s in (layer.keys, layer.values)]
+
+
+def check_cacheable(model: Any) -> None:
+    """Refuse a model that remembers by more than keys and values: this cache would drop the rest without a word.
+
+    Raises:
+        EngineError: the model keeps a recurrent or convolutional state, or a cache of its own kind.
+    """
+    own_layers = DynamicCache(config=model.config).layers
+    fits = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in own_layers if _remembers(layer))
+    if model._is_stateful or not fits or "past_key_values" not in inspect.signature(model.forward).parameters:
+        raise EngineError(
+            f"{type(model).__name__} keeps more than keys and values of its tokens, which this engine cannot batch",
+            remedy="use a model of attention blocks only",
+        )
+
+
+def _remembers(layer: Any) -> bool:
+    """Whether a layer of transformers' own cache holds anything; blocks that share another's keys hold nothing."""
+    return isinstance(layer, (CacheLayerMixin, LinearAttentionCacheLayerMixin))

@@ -22,6 +22,7 @@ import torch
 
 from latentext.engines.penalties import TokenHistory
 from latentext.engines.sampling import draw, filtered_probabilities, uniform
+from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.request import Request
@@ -33,6 +34,10 @@ PREFILL_TOKENS = 16_384
 
 SHIFT_ROOM = 64
 """Columns beyond the widest text, so that the window is moved back to the front only every so many steps."""
+
+NONFINITE = "nonfinite-logits"
+NO_TOKEN_LEFT = "no-token-left"
+"""Why a text could not go on: NaN or infinite logits; penalties and bans that left no token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Text:
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
     finish_reason: str = ""
+    problem: str = ""
 
 
 class Decoder:
@@ -89,6 +95,7 @@ class Decoder:
         self.texts: list[Text] = []
         self.end = 0
         self.forward_calls = 0
+        self.stop_strings = StopStrings(loaded.tokenizer, decoding)
         self._eos = torch.tensor(sorted(loaded.eos_token_ids), dtype=torch.long, device=device)
         self._takes = set(inspect.signature(loaded.model.forward).parameters)
         self._needs_entropy = decoding.entropy or (capture is not None and "entropy_mean" in capture.states.pool)
@@ -195,7 +202,7 @@ class Decoder:
         entropies = _entropy(logprobs) if self._needs_entropy and logprobs is not None else None
         if self.capture:
             self.capture.after_logits(entropies)
-        tokens, broken = self._choose(texts, slots, logits)
+        tokens, problems = self._choose(texts, slots, logits)
         self.next_token[here] = tokens
         self.history.append(slots, tokens)
         chosen = tokens.tolist()
@@ -205,40 +212,46 @@ class Decoder:
         if entropies is not None and self.decoding.entropy:
             for text, value in zip(texts, entropies.tolist(), strict=True):
                 text.entropies.append(value)
-        for text, token, bad in zip(texts, chosen, broken, strict=True):
+        for text, token, problem in zip(texts, chosen, problems, strict=True):
             text.token_ids.append(token)
-            text.finish_reason = "nonfinite" if bad else self._finish_reason(text, token)
+            text.problem = problem
+            text.finish_reason = "failed" if problem else self._finish_reason(text, token)
         return self._remove_finished()
 
-    def _choose(self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, list[bool]]:
+    def _choose(self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+        """The next token of each text [batch], and why the text cannot go on ("" where it can)."""
         best, tokens = logits.max(-1)
-        # NaN and +inf both show in the maximum; such a text cannot go on and must not reach the sampler.
-        broken = (~torch.isfinite(best)).tolist()
-        raw, logits = logits, self.history.penalise(logits, slots)
-        if any(len(t.token_ids) < self.decoding.min_new_tokens for t in texts):
-            early = torch.tensor([len(t.token_ids) < self.decoding.min_new_tokens for t in texts], device=logits.device)
-            logits = logits.clone()
-            logits[:, self._eos] = logits[:, self._eos].masked_fill(early[:, None], -torch.inf)
-        if self.decoding.temperature == 0.0:
-            return (tokens if logits is raw else logits.max(-1).indices), broken
-        if any(broken):
-            logits = torch.nan_to_num(logits)
-        uniforms = [uniform(self.seed, t.task.request.key, t.task.sample, len(t.token_ids)) for t in texts]
-        probabilities = filtered_probabilities(logits, self.decoding)
-        return draw(probabilities, torch.tensor(uniforms, dtype=torch.float64, device=logits.device)), broken
+        # NaN and +inf both show in the maximum; such a text must not reach the sampler.
+        broken = ~torch.isfinite(best)
+        allowed = self._forbid_early_end(texts, self.history.penalise(logits, slots))
+        if allowed is not logits:
+            best, tokens = allowed.max(-1)
+        usable = torch.isfinite(best) & ~broken
+        flags = usable.tolist()
+        if self.decoding.temperature > 0.0:
+            if not all(flags):
+                allowed = allowed.masked_fill(~usable[:, None], 0.0)
+            uniforms = [uniform(self.seed, t.task.request.key, t.task.sample, len(t.token_ids)) for t in texts]
+            probabilities = filtered_probabilities(allowed, self.decoding)
+            tokens = draw(probabilities, torch.tensor(uniforms, dtype=torch.float64, device=logits.device))
+        if all(flags):
+            return tokens, [""] * len(texts)
+        reasons = [NONFINITE if bad else NO_TOKEN_LEFT for bad in broken.tolist()]
+        return tokens, ["" if ok else reason for ok, reason in zip(flags, reasons, strict=True)]
+
+    def _forbid_early_end(self, texts: list[Text], logits: torch.Tensor) -> torch.Tensor:
+        early = [len(t.token_ids) < self.decoding.min_new_tokens for t in texts]
+        if not any(early):
+            return logits
+        logits = logits.clone()
+        rows = torch.tensor(early, device=logits.device)
+        logits[:, self._eos] = logits[:, self._eos].masked_fill(rows[:, None], -torch.inf)
+        return logits
 
     def _finish_reason(self, text: Text, token: int) -> str:
-        if token in self.loaded.eos_token_ids:
-            return "stop"
-        if self.decoding.stop and len(text.token_ids) >= self.decoding.min_new_tokens and self._ends_in_stop(text):
+        if token in self.loaded.eos_token_ids or self.stop_strings.reached(text.token_ids):
             return "stop"
         return "length" if len(text.token_ids) >= text.task.max_new_tokens else ""
-
-    def _ends_in_stop(self, text: Text) -> bool:
-        # A stop string of k characters spans at most k tokens that have text; special tokens in between have none.
-        tail = text.token_ids[-(max(len(s) for s in self.decoding.stop) + 8) :]
-        written = self.loaded.tokenizer.decode(tail, skip_special_tokens=True)
-        return any(s in written for s in self.decoding.stop)
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
@@ -246,6 +259,9 @@ class Decoder:
         finished = [t for t in self.texts if t.finish_reason]
         if not finished:
             return []
+        for row, text in enumerate(self.texts):
+            if text.problem:
+                self.cache.clear_row(row)
         kept = len(self.texts) - len(finished)
         holes = [r for r in range(kept) if self.texts[r].finish_reason]
         movers = [r for r in range(kept, len(self.texts)) if not self.texts[r].finish_reason]
@@ -277,9 +293,11 @@ class Decoder:
         return 0
 
     def _right_aligned(self, prompts: list[Sequence[int]], longest: int) -> tuple[torch.Tensor, torch.Tensor]:
-        token_ids = torch.full((len(prompts), longest), self.loaded.pad_token_id)
+        token_ids = torch.empty(len(prompts), longest, dtype=torch.long)
         attention_mask = torch.zeros(len(prompts), longest, dtype=torch.long)
         for row, prompt in enumerate(prompts):
+            # Padded with a token of its own: a pad token may lie beyond the embeddings, or be a NaN there.
+            token_ids[row] = prompt[0]
             token_ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             attention_mask[row, longest - len(prompt) :] = 1
         return token_ids.to(self.loaded.device), attention_mask.to(self.loaded.device)

@@ -13,7 +13,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from latentext.engines.engine import Capture, Generated, OutOfMemory
-from latentext.engines.transformers.decode import Decoder, Task, Text
+from latentext.engines.stopping import StopStrings
+from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
 from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding
@@ -27,6 +28,11 @@ MOST_BATCH_TOKENS = 262_144
 MOST_TEXTS_ON_CPU = 256
 MOST_TEXTS_ON_GPU = 512
 """Texts in flight at most."""
+
+_PROBLEMS = {
+    NONFINITE: "logits are not finite",
+    NO_TOKEN_LEFT: "no_repeat_ngram_size and min_new_tokens leave no token to choose",
+}
 
 
 class TransformersEngine:
@@ -108,36 +114,29 @@ class TransformersEngine:
         with memory_errors(), hooks:
             decoder = Decoder(self.loaded, decoding, seed, slots=slots, columns=longest + most_new, capture=reader)
             for text in decoder.run(tasks):
-                yield self._finished(text, decoding, reader)
+                yield self._finished(text, decoding, decoder.stop_strings, reader)
             self.forward_calls += decoder.forward_calls
 
-    def _finished(self, text: Text, decoding: Decoding, reader: InflightCapture | None) -> Generated | Failure:
+    def _finished(
+        self, text: Text, decoding: Decoding, stop_strings: StopStrings, reader: InflightCapture | None
+    ) -> Generated | Failure:
         request, sample = text.task.request, text.task.sample
-        if text.finish_reason == "nonfinite":
-            step = len(text.token_ids) - 1
-            return Failure(
-                request.index, sample, "nonfinite-logits", f"logits are not finite at generated token {step}"
-            )
+        if text.problem:
+            what = f"{_PROBLEMS[text.problem]} at generated token {len(text.token_ids) - 1}"
+            return Failure(request.index, sample, text.problem, what)
         states = reader.take(text.slot, request, sample, text.token_ids) if reader else None
         if states is not None and (bad := [k for k, v in states.tensors.items() if not torch.isfinite(v).all()]):
             return Failure(request.index, sample, "nonfinite-states", f"states are not finite at {bad[0]}")
         completion = Completion(
             index=request.index,
             sample=sample,
-            text=self._decode(text, decoding),
+            text=stop_strings.text(text.token_ids),
             token_ids=text.token_ids,
             finish_reason=text.finish_reason,
             logprobs=text.logprobs if decoding.logprobs else None,
             entropies=text.entropies if decoding.entropy else None,
         )
         return Generated(completion, states)
-
-    def _decode(self, text: Text, decoding: Decoding) -> str:
-        written: str = self.tokenizer.decode(
-            text.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        cuts = [at for s in decoding.stop if (at := written.find(s)) >= 0]
-        return written[: min(cuts)] if cuts else written
 
     def _unfit(self, request: Request) -> tuple[str, str] | None:
         length, context = len(request.prompt_token_ids), self.loaded.context_length

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from latentext.engines.transformers.cache import check_cacheable
 from latentext.errors import EngineError, SpecError
 from latentext.models.resolve import ModelSource, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
@@ -80,6 +81,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
 def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
     """Wrap a model and tokenizer that are in memory already (a notebook's, or a test's random weights)."""
     model.eval()
+    check_cacheable(model)
     config = model.config.get_text_config()
     eos = _eos_token_ids(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)

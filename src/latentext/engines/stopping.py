@@ -1,0 +1,48 @@
+"""Stop strings: when a text has written one, and what is left of the text then.
+
+Whether a text ends and where it is cut are one question asked once, so that no text is cut without having ended. A stop
+string counts when the token that completes it is the `min_new_tokens`-th or a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from latentext.spec import Decoding
+
+
+class StopStrings:
+    """The stop strings of a decoding, looked for in texts of one tokenizer."""
+
+    def __init__(self, tokenizer: Any, decoding: Decoding):
+        self._tokenizer, self._stop = tokenizer, decoding.stop
+        self._first_end = max(1, decoding.min_new_tokens)
+        self._silent = frozenset(tokenizer.all_special_ids)
+        # A character takes at most as many tokens as it has bytes; the first ones of a tail may decode otherwise than
+        # inside the text (a lost leading space, half a character), hence the margin.
+        self._tail = max((len(s.encode()) for s in decoding.stop), default=0) + 8
+
+    def reached(self, token_ids: Sequence[int]) -> bool:
+        """Whether the text that these generated tokens spell has come to a stop string."""
+        if not self._stop or len(token_ids) < self._first_end:
+            return False
+        spelt = (token for token in reversed(token_ids) if token not in self._silent)
+        tail = self._decode(list(islice(spelt, self._tail))[::-1])
+        return any(s in tail for s in self._stop) and self._find(token_ids, self._decode(token_ids)) is not None
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The text without special tokens, cut before the first stop string."""
+        written = self._decode(token_ids)
+        return written[: self._find(token_ids, written)]
+
+    def _find(self, token_ids: Sequence[int], written: str) -> int | None:
+        # A cut-off character shows as a replacement mark, which the next token may turn into something shorter.
+        before = len(self._decode(token_ids[: self._first_end - 1]).rstrip("\ufffd"))
+        found = (written.find(s, max(0, before - len(s) + 1)) for s in self._stop)
+        return min((at for at in found if at >= 0), default=None)
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        written: str = self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return written
