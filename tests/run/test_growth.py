@@ -53,8 +53,8 @@ def test_the_same_spec_again_writes_nothing(spec: Spec, copied: Copied, engine: 
 
 def test_more_samples_are_added_with_every_capture(spec: Spec, copied: Copied, engine: TransformersEngine) -> None:
     root = copied()
-    capture_states(root, StatesSpec(sites=("embed",)))
-    capture_states(root, StatesSpec(sites=("final_norm",), pool=("mean", "last")))
+    capture_states(root, StatesSpec(sites=("embed",)), engine=engine)
+    capture_states(root, StatesSpec(sites=("final_norm",), pool=("mean", "last")), engine=engine)
     before = commits(root)
     sampled = changed(spec, decoding__n=3)
     assert make_dataset(sampled, root, engine=engine).accepted == 24
@@ -134,7 +134,7 @@ def test_states_in_another_dtype_are_a_capture_of_their_own(
     spec: Spec, copied: Copied, engine: TransformersEngine
 ) -> None:
     root = copied()
-    capture_states(root, StatesSpec(sites=("final_norm",), dtype="float16"))
+    capture_states(root, StatesSpec(sites=("final_norm",), dtype="float16"), engine=engine)
     assert {c.dtype for c in latentext.open(root).captures.values()} == {"float32", "float16"}
     assert verify(root) == []
 
@@ -146,7 +146,7 @@ def test_a_capture_of_an_unfinished_dataset_covers_what_is_there_and_the_run_the
     whole = contents(root)
     for path in (root / "records" / "s0000-0000").glob("0000[13]*"):
         path.unlink()
-    summary = capture_states(root, StatesSpec(sites=("embed",)))
+    summary = capture_states(root, StatesSpec(sites=("embed",)), engine=engine)
     assert (summary.accepted, summary.pending) == (4, 4)
     assert len(list(root.glob("states/embed-*/*.receipt.json"))) == 2
     assert make_dataset(spec, root, engine=engine).accepted == 8

@@ -85,6 +85,12 @@ class Leases:
                     return
             time.sleep(_POLL_SECONDS)
 
+    def sweep(self) -> None:
+        """Remove the leases of dead holders."""
+        for path in self._folder.glob("*.json"):
+            if _abandoned(path):
+                filesystem.remove(path)
+
     def close(self) -> None:
         """Stop the background thread."""
         self._closed.set()

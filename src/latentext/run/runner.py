@@ -1,8 +1,6 @@
 """Runs: the stages of a spec over the shards of its plan, in this process.
 
-What is done is what is on disk: a shard whose receipts stand is passed over, any other is computed whole. Runs of the
-same spec can share a directory; each takes the shards that no other holds, and waits at the end for those that are
-held.
+What is done is what is on disk: a shard whose receipts stand is passed over, any other is computed whole.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +36,13 @@ from latentext.run.captures import (
 )
 from latentext.run.estimate import Estimate, bound
 from latentext.run.generating import Advance, Generation, generate_shard
-from latentext.run.lease import holders
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.replaying import Replay, replay_shard
+from latentext.run.scoring import check_work, identified, refuse_missing, reward_works
+from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import PLAN, Workspace, move_aside, prepare, workspace_of
 from latentext.spec import Spec, StatesSpec
-
-_POLL_SECONDS = 1.0
+from latentext.spec_file import resolve_inputs
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,6 @@ class RunSummary:
     def exit_code(self) -> int:
         """0 when every text was written, 4 when some requests failed."""
         return EXIT_WITH_FAILURES if self.failed else EXIT_DONE
-
-
-@dataclass(frozen=True)
-class Work:
-    """One stage as the runner sees it: what to say, which shards are done, how to compute one."""
-
-    name: str
-    description: str
-    texts_per_request: int
-    done: Callable[[Shard], Receipt | None]
-    compute: Callable[[Shard, Advance], Receipt]
-    ready: Callable[[Shard], bool] = lambda shard: True
-    """Whether what a shard is computed from is there; if not, the shard is left to a later run."""
 
 
 def make_dataset(
@@ -111,32 +96,65 @@ def make_dataset(
     root = Path(output or spec.output or Path("data") / spec.name)
     progress = progress or NoProgress()
     with _as_a_guest():
+        refuse_missing(spec.rewards)
         if fresh and (aside := move_aside(root)):
             progress.note(f"the earlier dataset is now {aside}")
         workspace = prepare(spec, root, progress, engine)
         if on_plan is not None:
             on_plan(bound(spec, workspace.plan))
-        return _run(workspace, spec.states, progress, retry_failed)
+        return _run(workspace, _works(workspace, retry_failed), progress)
 
 
-def capture_states(directory: str | Path, states: StatesSpec, *, progress: Progress | None = None) -> RunSummary:
-    """Add states to the texts of a dataset, without generating anything again.
+def capture_states(
+    directory: str | Path,
+    states: StatesSpec,
+    *,
+    progress: Progress | None = None,
+    engine: TransformersEngine | None = None,
+) -> RunSummary:
+    """Add states to the texts of a dataset, without generating anything again; arguments as `make_dataset`.
 
     Raises:
         SpecError: a site that the model does not have.
     """
     progress = progress or NoProgress()
     with _as_a_guest():
-        workspace = workspace_of(Path(directory), progress)
+        workspace = workspace_of(Path(directory), progress, engine)
         if not layout.list_stages(workspace.root, "records"):
             workspace.leases.close()
             raise SpecError("has no texts yet", where=str(directory), remedy="run its spec first")
-        return _run(workspace, states, progress, retry_failed=False, generate=False)
+        return _run(workspace, _text_works(workspace, states, generate=False), progress)
 
 
-def _run(
-    workspace: Workspace, states: StatesSpec | None, progress: Progress, retry_failed: bool, *, generate: bool = True
+def score_texts(
+    directory: str | Path,
+    rewards: Sequence[str | Mapping[str, Any]] = (),
+    *,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    engine: TransformersEngine | None = None,
 ) -> RunSummary:
+    """Score the texts of a dataset by these rewards and those that it has, and by its check; nothing is generated.
+
+    The rewards become part of the dataset's spec, so texts that are added later are scored too.
+
+    Args:
+        rewards: entries as in a spec's `rewards`; relative paths are taken from the working directory.
+        retry_failed: score again where a text got no number.
+
+    Raises:
+        SpecError: an unknown reward, or one whose model or function is missing.
+    """
+    progress = progress or NoProgress()
+    with _as_a_guest():
+        spec = read_spec(Path(directory))
+        added = resolve_inputs(spec.model_copy(update={"rewards": tuple(rewards)}), Path())
+        refuse_missing(added.rewards)
+        workspace = prepare(added, Path(directory), progress, engine)
+        return _run(workspace, _works(workspace, retry_failed, generate=False), progress)
+
+
+def _run(workspace: Workspace, works: Iterator[Work], progress: Progress) -> RunSummary:
     started, tokens = time.monotonic(), 0
     progress = StatusFile(progress, workspace.root)
 
@@ -146,8 +164,8 @@ def _run(
         progress.advance(texts, new_tokens)
 
     try:
-        for work in _works(workspace, states, retry_failed, generate):
-            _run_stage(workspace, work, progress, count)
+        for work in works:
+            finish_stage(workspace, work, progress, count)
         counts = _write_views(workspace)["counts"]
     except BaseException:
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
@@ -176,8 +194,23 @@ def _write_views(workspace: Workspace) -> dict[str, Any]:
         return write_views(workspace.root, read_spec(workspace.root), requests=requests)
 
 
-def _works(workspace: Workspace, states: StatesSpec | None, retry_failed: bool, generate: bool) -> Iterator[Work]:
+def _works(workspace: Workspace, retry_failed: bool, *, generate: bool = True) -> Iterator[Work]:
     """The stages in an order in which each finds what it reads; each is decided on what is on disk by then."""
+    spec = read_spec(workspace.root)  # It also has the rewards of earlier runs.
+    rewards = identified(workspace, spec.rewards)
+    if generate:
+        yield from _text_works(workspace, workspace.spec.states, retry_failed)
+    ranges = sample_ranges(workspace.root, 0)
+    if spec.check is not None:
+        yield from (check_work(workspace, spec.check, samples, retry_failed) for samples in ranges)
+    for reward in rewards:
+        yield from reward_works(workspace, reward, ranges, retry_failed)
+
+
+def _text_works(
+    workspace: Workspace, states: StatesSpec | None, retry_failed: bool = False, *, generate: bool = True
+) -> Iterator[Work]:
+    """Texts with the states that are read in flight, and states that are replayed."""
     for samples in sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0):
         captures = _declare_missing(workspace, states, samples)
         if generate:
@@ -252,39 +285,6 @@ def _replay(workspace: Workspace, records_stage: str, name: str, capture: States
         lambda shard, advance: replay_shard(stage, shard, workspace.engine.loaded.layout, advance),
         stage.ready,
     )
-
-
-def _run_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
-    """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
-    waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None and work.ready(shard)]
-    total = workspace.plan.count * work.texts_per_request
-    if not waiting:
-        return
-    left = sum(len(shard) for shard in waiting) * work.texts_per_request
-    progress.start(total, total - left, work.description)
-    said = False
-    while waiting:
-        held = [shard for shard in waiting if not _compute_if_free(workspace, work, shard, advance)]
-        if held == waiting:
-            if not said:
-                who = next(iter(holders(workspace.root).values()), "another run")
-                progress.note(f"waiting for {len(held)} shards of {work.name} that {who} works on")
-                said = True
-            time.sleep(_POLL_SECONDS)
-        waiting = held
-
-
-def _compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Advance) -> bool:
-    """Whether the shard is done now: computed here, or found committed by another run."""
-    with workspace.leases.take(f"{work.name}/{shard.number:05d}") as held:
-        if not held:
-            return False
-        # Between our look at the receipts and our lease another run may have finished this shard.
-        if work.done(shard) is None:
-            work.compute(shard, advance)
-        else:
-            advance(len(shard) * work.texts_per_request, 0)
-        return True
 
 
 @contextmanager

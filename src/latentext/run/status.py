@@ -8,7 +8,7 @@ from pathlib import Path
 
 from latentext.dataset import layout
 from latentext.dataset.reader import open as open_dataset
-from latentext.dataset.stages import StatesStage, read_stage
+from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
 from latentext.plan.note import PlanNote
 from latentext.run.lease import Holder, holders
 from latentext.run.workspace import PLAN
@@ -74,4 +74,6 @@ def _describe(root: Path, stage: str) -> str:
     if stage.startswith("records/"):
         samples = layout.samples_of(stage)
         return "texts" if len(samples) == 1 else f"texts, samples {samples.start} … {samples.stop - 1}"
+    if stage.startswith("scores/"):
+        return f"scores: {read_stage(root, stage, ScoresStage).reward}"
     return stage

@@ -140,6 +140,7 @@ def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngi
             provenance = read_provenance(root) or before
             refuse_changes(root, provenance, identity, spec)
             sweep(root)
+            leases.sweep()
             plan = _plan(spec, root, tokenizer, identity["model"], provenance.shard_size)
             write_provenance(root, provenance)
             _write_spec(root, spec, provenance)
@@ -159,9 +160,9 @@ def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngi
     )
 
 
-def workspace_of(root: Path, progress: Progress) -> Workspace:
+def workspace_of(root: Path, progress: Progress, engine: TransformersEngine | None = None) -> Workspace:
     """Open a directory that a run made, with its own spec."""
-    return prepare(read_spec(root), root, progress)
+    return prepare(read_spec(root), root, progress, engine)
 
 
 def _first_provenance(spec: Spec, identity: dict[str, Any], engine: TransformersEngine) -> Provenance:
@@ -199,7 +200,7 @@ def _write_spec(root: Path, spec: Spec, provenance: Provenance) -> None:
 
 
 def _grown(root: Path, spec: Spec) -> Spec:
-    """The spec with all that was ever planned here: fewer samples or a lower limit than before remove nothing."""
+    """The spec with all that was ever planned here: less than before of anything that may grow removes nothing."""
     try:
         before = read_spec(root)
     except DatasetError:  # There is none yet, or it is damaged: then this one takes its place.
@@ -210,6 +211,8 @@ def _grown(root: Path, spec: Spec) -> Spec:
         update={
             "prompts": spec.prompts.model_copy(update={"limit": limit}),
             "decoding": spec.decoding.model_copy(update={"n": max(before.decoding.n, spec.decoding.n)}),
+            "rewards": (*before.rewards, *(entry for entry in spec.rewards if entry not in before.rewards)),
+            "check": spec.check or before.check,
         }
     )
 

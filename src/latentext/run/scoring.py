@@ -1,0 +1,202 @@
+"""The stage that gives numbers to texts that exist: rewards, and the check of a spec.
+
+Both judge records alone, so they can be added at any time and touch nothing that is there. A reward's model is loaded
+when the first shard needs it and is gone before the next reward's. A number that is not finite is recorded as that
+text's failure: silently it would spoil every mean, and as an error it would cost all the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from latentext.dataset import filesystem, layout
+from latentext.dataset.checks import REPETITION, check_settings
+from latentext.dataset.receipts import Receipt, committed, read_receipt, write_receipt
+from latentext.dataset.records import read_records
+from latentext.dataset.scores import write_scores
+from latentext.dataset.stages import ScoresStage, write_stage
+from latentext.plan import Shard
+from latentext.request import Failure
+from latentext.rewards import Reward, candidates_of, load_scorer, parse_rewards, reward_settings, score_name
+from latentext.rewards.encoding import RewardModel, reward_model_from
+from latentext.rewards.entries import PerplexityReward
+from latentext.rewards.repetition import COLUMNS, measure_repetitions, tally_repetitions
+from latentext.rewards.scoring import Scorer
+from latentext.run.generating import Advance
+from latentext.run.work import Work
+from latentext.run.workspace import Workspace
+from latentext.spec import CheckSpec
+
+Record = Mapping[str, Any]
+Measured = Mapping[str, float] | str
+"""The numbers of one text by column, or in words why it has none."""
+Measure = Callable[[Sequence[Record]], Sequence[Measured]]
+IdentifiedReward = tuple[Reward, dict[str, Any]]
+Tally = Callable[[Sequence[Record], Sequence[Measured]], Mapping[str, int]]
+
+SCORE = "score"
+"""The column of a reward's one number."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The stage: which records it reads, what it declares, and how it measures."""
+
+    root: Path
+    records_stage: str
+    stage: str
+    declared: ScoresStage
+    measure: Measure
+    tally: Tally
+
+    def done(self, shard: Shard) -> Receipt | None:
+        """The receipt of the scores, if they are committed and made from the present records."""
+        receipt = committed(self.root, self.stage, shard.number)
+        return receipt if receipt is not None and (receipt.start, receipt.stop) == (shard.start, shard.stop) else None
+
+    def ready(self, shard: Shard) -> bool:
+        """Whether the texts are committed."""
+        return committed(self.root, self.records_stage, shard.number) is not None
+
+
+def score_shard(stage: Scoring, shard: Shard, advance: Advance) -> Receipt:
+    """Measure the texts of one shard, and commit the numbers."""
+    upstream = read_receipt(stage.root / stage.records_stage / layout.receipt_name(shard.number))
+    records = read_records([stage.root / stage.records_stage / layout.table_name(shard.number)]).to_pylist()
+    measured = [_finite(found) for found in stage.measure(records)]
+    failures = [
+        Failure(record["index"], record["sample"], "no-score", f"{stage.declared.reward}: {found}")
+        for record, found in zip(records, measured, strict=True)
+        if isinstance(found, str)
+    ]
+    file = write_scores(
+        stage.root / stage.stage / layout.table_name(shard.number),
+        [record["index"] for record in records],
+        [record["sample"] for record in records],
+        {c: [None if isinstance(m, str) else m[c] for m in measured] for c in stage.declared.columns},
+    )
+    advance(len(records), 0)
+    return write_receipt(
+        stage.root / stage.stage / layout.receipt_name(shard.number),
+        stage=stage.stage,
+        shard=shard.number,
+        start=shard.start,
+        stop=shard.stop,
+        files=[file],
+        upstream={f"{stage.records_stage}/{entry.name}": entry.sha256 for entry in upstream.files},
+        counts={
+            "texts": len(records) - len(failures),
+            "failed": len(failures),
+            **dict(sorted(stage.tally(records, measured).items())),
+        },
+        failures=failures,
+    )
+
+
+def check_work(workspace: Workspace, check: CheckSpec, samples: range, retry_failed: bool) -> Work:
+    """The spec's check over these samples."""
+    declared = ScoresStage(
+        reward=REPETITION, samples=(samples.start, samples.stop), columns=COLUMNS, settings=check_settings(check)
+    )
+
+    def measure(records: Sequence[Record]) -> Sequence[Measured]:
+        return measure_repetitions(check.repetition, records)
+
+    return _work(workspace, declared, measure, tally_repetitions, retry_failed)
+
+
+def refuse_missing(entries: Iterable[str | Mapping[str, Any]]) -> None:
+    """See that the rewards of a spec can be found, before it is written anywhere.
+
+    Raises:
+        SpecError: an entry is no reward, or its model or function cannot be found.
+        CredentialsError: a reward's model is gated.
+    """
+    for reward in parse_rewards(entries):
+        reward_settings(reward, generator_identity="")
+
+
+def identified(workspace: Workspace, entries: Iterable[str | Mapping[str, Any]]) -> list[IdentifiedReward]:
+    """The rewards of a spec with what decides their numbers; errors as `refuse_missing`."""
+    generator = " ".join(map(str, workspace.settings.values()))
+    return [(reward, reward_settings(reward, generator)) for reward in parse_rewards(entries)]
+
+
+def reward_works(
+    workspace: Workspace, identified_reward: IdentifiedReward, ranges: Sequence[range], retry_failed: bool
+) -> Iterator[Work]:
+    """A reward over these ranges of samples; its model is loaded once for all of them, on first use."""
+    reward, settings = identified_reward
+
+    @cache
+    def scorer() -> Scorer:
+        generator = _generator(workspace) if _needs_generator(reward, workspace) else None
+        return load_scorer(reward, generator=generator, device=workspace.spec.model.device)
+
+    def measure(records: Sequence[Record]) -> Sequence[Measured]:
+        return _score_each_once(scorer(), records)
+
+    for samples in ranges:
+        declared = ScoresStage(
+            reward=reward.name, samples=(samples.start, samples.stop), columns=(SCORE,), settings=settings
+        )
+        yield _work(workspace, declared, measure, lambda records, measured: {}, retry_failed)
+
+
+def _work(workspace: Workspace, declared: ScoresStage, measure: Measure, tally: Tally, retry_failed: bool) -> Work:
+    samples = range(*declared.samples)
+    folder = layout.scores_folder(_folder_name(declared))
+    stage = Scoring(workspace.root, layout.records_folder(samples), folder, declared, measure, tally)
+    retried: set[int] = set()
+
+    def done(shard: Shard) -> Receipt | None:
+        receipt = stage.done(shard)
+        return None if retry_failed and receipt and receipt.failures and shard.number not in retried else receipt
+
+    def compute(shard: Shard, advance: Advance) -> Receipt:
+        retried.add(shard.number)
+        filesystem.make_folder(workspace.root / folder)
+        write_stage(workspace.root, folder, declared)
+        return score_shard(stage, shard, advance)
+
+    return Work(folder, f"scores {declared.reward}", len(samples), done, compute, stage.ready)
+
+
+def _folder_name(declared: ScoresStage) -> str:
+    """`score_name`, and the samples where they are not the first: those were added later."""
+    name = score_name(declared.reward, declared.settings)
+    start, stop = declared.samples
+    return name if start == 0 else f"{name}-s{start:04d}-{stop - 1:04d}"
+
+
+def _score_each_once(scorer: Scorer, records: Sequence[Record]) -> list[Measured]:
+    """Score equal candidates once: samples of one prompt are often the same text."""
+    candidates = list(candidates_of(records))
+    keys = [candidate.key for candidate in candidates]
+    distinct = dict(zip(keys, candidates, strict=True))
+    scores = dict(zip(distinct, scorer(list(distinct.values())).tolist(), strict=True))
+    return [{SCORE: scores[key]} for key in keys]
+
+
+def _finite(measured: Measured) -> Measured:
+    if not isinstance(measured, str):
+        for column, value in measured.items():
+            if not math.isfinite(value):
+                return f"{column} is {value}"
+    return measured
+
+
+def _needs_generator(reward: Reward, workspace: Workspace) -> bool:
+    """Recorded log-probabilities are a continuation's perplexity already; then the model is not loaded for it."""
+    recorded = workspace.spec.decoding.logprobs
+    return isinstance(reward, PerplexityReward) and not (recorded and reward.perplexity == "continuation")
+
+
+def _generator(workspace: Workspace) -> RewardModel:
+    loaded = workspace.engine.loaded
+    return reward_model_from(loaded.model, loaded.tokenizer)

@@ -1,0 +1,66 @@
+"""Stages as the runner sees them, and the walk of one run over the shards of a stage.
+
+A stage says which shards are done and how to compute one; nothing here knows what is computed. Runs that share a
+directory take the shards that no other holds, and wait at the end for those that are held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from latentext.dataset.receipts import Receipt
+from latentext.plan import Shard
+from latentext.run.generating import Advance
+from latentext.run.lease import holders
+from latentext.run.progress import Progress
+from latentext.run.workspace import Workspace
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage as the runner sees it: what to say, which shards are done, how to compute one."""
+
+    name: str
+    description: str
+    texts_per_request: int
+    done: Callable[[Shard], Receipt | None]
+    compute: Callable[[Shard, Advance], Receipt]
+    ready: Callable[[Shard], bool] = lambda shard: True
+    """Whether what a shard is computed from is there; if not, the shard is left to a later run."""
+
+
+def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
+    """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
+    waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None and work.ready(shard)]
+    total = workspace.plan.count * work.texts_per_request
+    if not waiting:
+        return
+    left = sum(len(shard) for shard in waiting) * work.texts_per_request
+    progress.start(total, total - left, work.description)
+    said = False
+    while waiting:
+        held = [shard for shard in waiting if not _compute_if_free(workspace, work, shard, advance)]
+        if held == waiting:
+            if not said:
+                who = next(iter(holders(workspace.root).values()), "another run")
+                progress.note(f"waiting for {len(held)} shards of {work.name} that {who} works on")
+                said = True
+            time.sleep(_POLL_SECONDS)
+        waiting = held
+
+
+def _compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Advance) -> bool:
+    """Whether the shard is done now: computed here, or found committed by another run."""
+    with workspace.leases.take(f"{work.name}/{shard.number:05d}") as held:
+        if not held:
+            return False
+        # Between our look at the receipts and our lease another run may have finished this shard.
+        if work.done(shard) is None:
+            work.compute(shard, advance)
+        else:
+            advance(len(shard) * work.texts_per_request, 0)
+        return True

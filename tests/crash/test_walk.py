@@ -1,0 +1,140 @@
+"""A walk through every crash window: the process ends before each of its changes to the disk in turn.
+
+All changes go through `latentext.dataset.filesystem`, so a shim there can count them and end the process (no clean-up,
+no ``finally``) before any one. Then the same commands run again, and the directory must be that of a quiet run.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.crash.processes import call, finish
+from tests.run.made import commits, contents, leftovers, small_spec
+
+from latentext.dataset import filesystem, layout
+from latentext.dataset.receipts import Receipt, check_shard, sha256_of
+from latentext.engines.transformers.engine import TransformersEngine
+
+CHANGES = ("create", "create_with", "write", "sync", "close", "replace", "sync_folder", "remove", "make_folder")
+CRASHED = 77
+
+
+@pytest.mark.slow
+def test_a_run_stopped_before_any_change_to_the_disk_continues_to_the_same_bytes(
+    stories260k: Path, tmp_path: Path
+) -> None:
+    """A sample of the windows, spread evenly; LATENTEXT_CRASH_POINTS=all walks through every one."""
+    points = os.environ.get("LATENTEXT_CRASH_POINTS", "12")
+    report = tmp_path / "report.json"
+    assert finish(call(_walk, str(stories260k), str(tmp_path), points, str(report)), 3000) == 0
+    found = json.loads(report.read_text())
+    assert found["changes"] > 150
+    assert found["walked"] >= min(12, found["changes"])
+    assert found["faults"] == []
+
+
+def _walk(model: str, folder: str, points: str, report: str) -> None:
+    """Load the model once, then fork: one child to crash, one to go on, for each point."""
+    from latentext.engines.opening import open_engine
+
+    spec = small_spec(model, counts=1, decoding={"max_new_tokens": 3}, states={"sites": ["final_norm"]})
+    engine = open_engine(spec.model)
+    quiet = Path(folder, "quiet")
+    changes = Path(folder, "changes")
+    _in_a_fork(lambda: changes.write_text(str(_counted(lambda: _make(quiet, engine), None))))
+    total = int(changes.read_text())
+    expected = contents(quiet)
+    step = 1 if points == "all" else total / int(points)
+    walked = sorted({int(k * step) for k in range(int(total / step))})
+    faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, Path(folder, f"at-{k}"), engine, expected))]
+    Path(report).write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
+
+
+def _make(root: Path, engine: TransformersEngine) -> None:
+    """Texts with states in flight, then more samples of them, then states by replay: every kind of commit."""
+    from latentext.run.runner import capture_states, make_dataset
+    from latentext.spec import StatesSpec
+
+    for n in (1, 2):
+        decoding = {"max_new_tokens": 3, "n": n}
+        name = engine.loaded.source.name
+        spec = small_spec(name, counts=1, decoding=decoding, states={"sites": ["final_norm"]})
+        make_dataset(spec, root, engine=engine)
+    capture_states(root, StatesSpec(sites=("embed",), pool=("mean",)), engine=engine)
+
+
+def _fault(point: int, root: Path, engine: TransformersEngine, expected: dict[str, str]) -> str | None:
+    """What is wrong after a crash before change `point` and a second run; None when all is well."""
+    if (code := _in_a_fork(lambda: _counted(lambda: _make(root, engine), point))) != CRASHED:
+        return f"ended with {code} instead of crashing"
+    if half := _half_committed(root):
+        return f"committed, but not whole: {half}"
+    done = _committed(root)
+    if code := _in_a_fork(lambda: _make(root, engine)):
+        return f"the second run ended with {code}"
+    after = commits(root)
+    if again := [name for name, seen in done.items() if after.get(name) != seen]:
+        return f"computed twice: {again}"
+    found = contents(root)
+    if found != expected:
+        return f"differ: {sorted(k for k in {**found, **expected} if found.get(k) != expected.get(k))}"
+    return f"left: {left}" if (left := leftovers(root)) else None
+
+
+def _in_a_fork(work: Callable[[], object]) -> int:
+    """Do something in a forked process; returns its exit code."""
+    if process := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _counted(work: Callable[[], object], crash_at: int | None) -> int:
+    """Count the changes to the disk while `work` runs, and end the process before the one with number `crash_at`."""
+    made = 0
+
+    def counting(change: Callable[..., object], *arguments: object) -> object:
+        nonlocal made
+        if made == crash_at:
+            sys.stderr.flush()
+            os._exit(CRASHED)
+        made += 1
+        return change(*arguments)
+
+    for name in CHANGES:
+        setattr(filesystem, name, functools.partial(counting, getattr(filesystem, name)))
+    work()
+    return made
+
+
+def _half_committed(root: Path) -> list[str]:
+    """Shards whose records are committed but cannot be believed, or whose bytes are not those of the receipt."""
+    bad = []
+    for stage in layout.list_stages(root, "records"):
+        for number in layout.list_shards(root, stage):
+            receipt = check_shard(root, stage, number)
+            whole = isinstance(receipt, Receipt) and all(
+                sha256_of(root / stage / file.name) == file.sha256 for file in receipt.files
+            )
+            bad += [] if whole else [f"{stage}/{number}"]
+    return bad
+
+
+def _committed(root: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of the files of all records that have their receipt."""
+    return {
+        name: seen
+        for name, seen in commits(root).items()
+        if name.startswith("records/") and (root / name).with_name(Path(name).name[:5] + ".receipt.json").exists()
+    }

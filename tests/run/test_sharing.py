@@ -1,0 +1,187 @@
+"""Several runs in one directory: every shard once, both end well, the dead are succeeded, the living left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.crash.processes import finish, start
+from tests.run.made import commits, contents, leftovers, small_spec
+
+from latentext.cli.app import exit_code
+from latentext.engines.transformers.engine import TransformersEngine
+from latentext.run.lease import EXPIRY_SECONDS, Leases, holders
+from latentext.run.runner import make_dataset
+from latentext.run.status import status
+from latentext.spec import Spec
+from latentext.spec_file import dump_spec
+
+
+@pytest.fixture
+def spec_file(stories260k: Path, tmp_path: Path) -> Path:
+    decoding = {"min_new_tokens": 60, "max_new_tokens": 60}
+    path = tmp_path / "spec.yaml"
+    path.write_text(dump_spec(small_spec(stories260k, counts=6, decoding=decoding)))
+    return path
+
+
+def words(spec_file: Path, name: str = "data") -> list[str]:
+    return ["run", str(spec_file), "--output", str(spec_file.parent / name)]
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    end = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_two_runs_started_together_share_the_work_and_a_killed_one_is_succeeded(
+    spec_file: Path, tmp_path: Path
+) -> None:
+    logs = [tmp_path / f"{n}.log" for n in range(4)]
+    assert finish(start(words(spec_file, "quiet"), logs[3])) == 0
+    root = tmp_path / "data"
+    runs = [start(words(spec_file), log) for log in logs[:3]]
+    seen: dict[str, tuple[int, int]] = {}
+
+    def watch() -> None:
+        """No receipt that was seen once is ever written again."""
+        now = {n: s for n, s in commits(root).items() if n.startswith("records/") and n.endswith(".receipt.json")}
+        assert {name: now[name] for name in seen} == seen
+        seen.update(now)
+
+    wait_for(lambda: len(holders(root)) == 3 and all("/" in name for name in holders(root)))
+    at_work = status(root)
+    assert {holder.process for holder in at_work.holders.values()} == {run.pid for run in runs}
+    assert all(f"process {run.pid} on {socket.gethostname()}, since " in str(at_work) for run in runs)
+    assert exit_code([*words(spec_file), "--fresh"]) == 1
+    assert runs[0].pid is not None
+    os.kill(runs[0].pid, signal.SIGKILL)
+    while any(run.is_alive() for run in runs):
+        watch()
+        time.sleep(0.02)
+    assert [finish(run) for run in runs[1:]] == [0, 0], "".join(log.read_text() for log in logs)
+    assert len(seen) == 12
+    assert finish(start(words(spec_file), logs[3])) == 0  # Clears away what the killed one left.
+    assert contents(root) == contents(tmp_path / "quiet")
+    assert leftovers(root) == []
+    assert "at work" not in str(status(root))
+
+
+def test_fresh_is_refused_while_another_run_is_at_work(
+    spec: Spec, copied: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = copied()
+    (tmp_path / "spec.yaml").write_text(dump_spec(spec))
+    leases = Leases(root)
+    with leases.take("records/s0000-0000/00001"):
+        assert exit_code(["run", str(tmp_path / "spec.yaml"), "--output", str(root), "--fresh"]) == 1
+    leases.close()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"records/s0000-0000/00001 is held by process {os.getpid()} on" in line
+    assert "wait for it, or stop it" in line
+    assert not root.with_name("data.old-1").exists()
+
+
+def lease_file(root: Path) -> Path:
+    return root / ".leases" / "records--s0000-0000--00000.json"
+
+
+def write_lease(root: Path, **changed: object) -> Path:
+    path = lease_file(root)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"host": "another", "process": 1, "started": "1", "since": 0.0} | changed))
+    return path
+
+
+def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
+    leases = Leases(tmp_path)
+    with leases.take("records/s0000-0000/00000") as first, leases.take("records/s0000-0000/00000") as second:
+        assert (first, second) == (True, False)
+        assert holders(tmp_path)["records/s0000-0000/00000"].process == os.getpid()
+    assert holders(tmp_path) == {}
+    with leases.take("records/s0000-0000/00000") as third:
+        assert third
+    leases.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "idle_seconds", "free"),
+    [
+        ({"host": socket.gethostname(), "process": 2**22 + 1}, 0, True),  # No such process.
+        ({"host": socket.gethostname(), "process": os.getpid(), "started": "1"}, 0, True),  # Its number was reused.
+        ({}, 0, False),
+        ({}, EXPIRY_SECONDS - 30, False),
+        ({}, EXPIRY_SECONDS + 30, True),
+        ({"since": "yesterday", "unknown": 1}, 0, False),  # Not readable: perhaps being written.
+        ({"since": "yesterday", "unknown": 1}, 60, True),
+    ],
+)
+def test_only_the_lease_of_a_dead_holder_is_taken_over(
+    tmp_path: Path, changed: dict[str, object], idle_seconds: float, free: bool
+) -> None:
+    path = write_lease(tmp_path, **changed)
+    os.utime(path, (time.time() - idle_seconds,) * 2)
+    leases = Leases(tmp_path)
+    with leases.take("records/s0000-0000/00000") as held:
+        assert held == free
+    leases.close()
+    assert path.exists() != free
+    assert [p.name for p in path.parent.iterdir()] == ([] if free else [path.name])
+
+
+def test_a_killed_process_that_nobody_buried_holds_nothing(tmp_path: Path) -> None:
+    """A zombie keeps its number and start time until its parent waits for it."""
+    process = os.fork()
+    if not process:
+        Leases(tmp_path).take("plan").__enter__()
+        signal.pause()
+    wait_for(lambda: holders(tmp_path))
+    os.kill(process, signal.SIGKILL)
+    try:
+        wait_for(lambda: Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+        assert holders(tmp_path) == {}
+    finally:
+        os.waitpid(process, 0)
+
+
+def test_a_run_waits_for_a_shard_that_another_holds_and_says_so(
+    spec: Spec, copied: Callable[..., Path], engine: TransformersEngine
+) -> None:
+    root = copied()
+    files = contents(root)
+    for path in (root / "records" / "s0000-0000").glob("00000*"):
+        path.unlink()
+    path = write_lease(root)
+
+    class ReleasedOnceSaid:
+        notes: tuple[str, ...] = ()
+
+        def start(self, total: int, done: int, description: str) -> None:
+            self.total, self.done = total, done
+
+        def advance(self, texts: int, tokens: int) -> None:
+            self.done += texts
+
+        def note(self, line: str) -> None:
+            self.notes += (line,)
+            path.unlink()
+
+        def finish(self) -> None:
+            pass
+
+    progress = ReleasedOnceSaid()
+    make_dataset(spec, root, engine=engine, progress=progress)
+    assert progress.notes == (
+        "waiting for 1 shard of texts that process 1 on another, since 1970-01-01 00:00:00 works on",
+    )
+    assert (progress.done, progress.total) == (8, 8)
+    assert contents(root) == files
