@@ -100,7 +100,7 @@ class Bank:
         return Bank((self.rewards - self.base_levels) / scale, self.names, self.keys)
 
     def pooled(self) -> Bank:
-        """All samples of all prompts as if they answered one prompt: the pooled form of DESIGN's resampling."""
+        """All samples of all prompts as if they answered one prompt (docs/align.md says when not to)."""
         return Bank(self.rewards.reshape(1, -1, len(self.names)), self.names, ("pooled",))
 
 
