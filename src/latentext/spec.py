@@ -16,6 +16,7 @@ Scalar = str | int | float | bool | None
 DType = Literal["float32", "float16", "bfloat16"]
 Positions = Literal["generated", "prompt", "all", "first", "last", "text"]
 Pool = Literal["none", "last", "mean", "max", "first", "entropy_mean"]
+Keep = Literal["all", "accepted", "exact"]
 
 
 def _one_or_many(value: Any) -> Any:
@@ -162,6 +163,25 @@ class StatesSpec(Frozen):
         return self
 
 
+class RepetitionCheck(Frozen):
+    """The variables that hold the word to repeat and how often."""
+
+    word: str = "word"
+    count: str = "count"
+
+
+class CheckSpec(Frozen):
+    """Whether a text does what was asked, judged text by text and kept with the scores.
+
+    Of a repetition, `accepted` is a text that is nothing but the word, and `exact` one that has it as often as asked
+    (see `latentext.rewards.repetition`). `keep` is what splits and exports take; what they leave out stays in the
+    dataset.
+    """
+
+    repetition: RepetitionCheck
+    keep: Keep = "all"
+
+
 class SplitSpec(Frozen):
     """How texts are divided on reading; `by` names the group that stays whole (prompt, template, index or a variable)."""
 
@@ -188,6 +208,16 @@ class Spec(Frozen):
     decoding: Decoding = Decoding()
     states: StatesSpec | None = None
     rewards: tuple[str | dict[str, Any], ...] = ()
+    check: CheckSpec | None = None
     split: SplitSpec = SplitSpec()
     shard_size: int | None = Field(default=None, ge=1)
     output: str | None = None
+
+    @model_validator(mode="after")
+    def _check_has_its_variables(self) -> Self:
+        if self.check is not None and self.prompts.grid is not None:
+            known = (*self.prompts.grid, *self.prompts.columns)
+            for name in (self.check.repetition.word, self.check.repetition.count):
+                if name not in known:
+                    raise ValueError(f"check.repetition needs {name!r}; the grid has {', '.join(known)}")
+        return self

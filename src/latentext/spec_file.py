@@ -91,14 +91,28 @@ def dump_spec(spec: Spec) -> str:
 
 
 def _map_inputs(spec: Spec, move: Callable[[str], str]) -> Spec:
-    """The spec with `move` applied to the file of prompts and to a model that is a folder."""
+    """The spec with `move` applied to the file of prompts, and to models and reward functions that are local."""
     if spec.prompts.file is not None:
         file = spec.prompts.file.model_copy(update={"path": move(spec.prompts.file.path)})
         spec = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={"file": file})})
     is_path = Path(moved := move(spec.model.name)).is_dir() or Path(spec.model.name).is_absolute()
     if is_path and spec.model.name != TINY:
         spec = spec.model_copy(update={"model": spec.model.model_copy(update={"name": moved})})
-    return spec
+    return spec.model_copy(update={"rewards": tuple(_map_reward(entry, move) for entry in spec.rewards)})
+
+
+def _map_reward(entry: str | dict[str, Any], move: Callable[[str], str]) -> str | dict[str, Any]:
+    """A reward with `move` applied to the file of its function or to the folder of its model."""
+    if isinstance(entry, str):
+        path, colon, function = entry.rpartition(":")
+        return f"{move(path)}:{function}" if colon and path.endswith(".py") else entry
+    moved = dict(entry)
+    for kind in ("classifier", "embedding"):
+        if isinstance(name := entry.get(kind), str) and (Path(move(name)).is_dir() or Path(name).is_absolute()):
+            moved[kind] = move(name)
+    if isinstance(function := entry.get("function"), str):
+        moved["function"] = _map_reward(function, move)
+    return moved
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from latentext.dataset.checks import kept_records
 from latentext.dataset.reader import Dataset
 from latentext.dataset.splits import SEQUENTIAL, sequential
 from latentext.dataset.states_view import StatesView
 from latentext.errors import DatasetError
-from latentext.spec import SplitSpec
+from latentext.spec import Keep, SplitSpec
 
 LEFT_OUT = -1
 Truncated = Literal["drop", "keep"]
@@ -82,9 +83,17 @@ class SplitRows:
 
 
 def split_rows(
-    dataset: Dataset, views: Sequence[StatesView], split: SplitSpec | None = None, truncated: Truncated = "drop"
+    dataset: Dataset,
+    views: Sequence[StatesView],
+    split: SplitSpec | None = None,
+    truncated: Truncated = "drop",
+    keep: Keep | None = None,
 ) -> SplitRows:
     """Divide the rows of `views` as the run's split (or another) says; ``rows-sequential`` cuts rows, not texts.
+
+    Args:
+        truncated: whether texts that were cut at the limit are left out.
+        keep: which texts the run's check must have passed; what the spec says where left out.
 
     Raises:
         DatasetError: a split would be empty; the numbers are given.
@@ -100,6 +109,8 @@ def split_rows(
         split_of_record[records] = number
     if truncated == "drop":
         split_of_record[censored] = LEFT_OUT
+    kept = kept_records(dataset, keep)
+    split_of_record[~kept] = LEFT_OUT
     rows, texts = _count(dataset, views[0], split_of_record, len(records_of))
     if by_rows and rows[0]:
         counts = {name: len(numbers) for name, numbers in sequential(rows[0], split).items()}
@@ -109,6 +120,7 @@ def split_rows(
     if empty:
         left_out = int(censored.sum()) if truncated == "drop" else 0
         what = f"no rows for {' and '.join(empty)}: {len(censored)} texts, {left_out} of them left out because cut"
+        what += "" if kept.all() else f", {int((~kept).sum())} by the check"
         raise DatasetError(what, remedy="allow more new tokens, keep texts that were cut, or choose another split")
     return SplitRows(dataset, views, split, split_of_record, censored, counts, texts)
 

@@ -17,6 +17,8 @@ from typing import Any
 from latentext.dataset import layout
 from latentext.dataset.atomic import atomic_file
 from latentext.dataset.card import render_card
+from latentext.dataset.checks import check_stages
+from latentext.dataset.correctness import correctness_facts
 from latentext.dataset.documents import read_json
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
@@ -70,14 +72,12 @@ def believed_receipts(root: Path, stage: str) -> Iterator[Receipt]:
 def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | None = None) -> dict[str, Any]:
     """What metadata.json says of the directory as it stands.
 
-    ``counts`` is in texts (`planned` = `accepted` + `rejected` + `failed` + `pending`) beside `requests`.
+    ``counts`` is in texts (`planned` = `accepted` + `rejected` + `failed` + `pending`) beside `requests`. Where the spec
+    has a check, its verdicts say what is accepted and rejected, and a text without one is pending.
     """
-    records = _Totals()
-    for stage in layout.list_stages(root, "records"):
-        for receipt in believed_receipts(root, stage):
-            records.add(receipt)
-    planned = requests * spec.decoding.n
-    settled = {name: records.counts[name] for name in ("accepted", "rejected", "failed")}
+    records = _sum(root, layout.list_stages(root, "records"))
+    checked = _sum(root, check_stages(root, spec)) if spec.check is not None else None
+    counts = _counts(requests * spec.decoding.n, records, checked)
     prefix = "finish_reason."
     return {
         "format_version": layout.FORMAT_VERSION,
@@ -85,12 +85,8 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "description": spec.description,
         "model_name": model_label(spec.model.name),
         "licence": licence,
-        "counts": {
-            "requests": requests,
-            "planned": planned,
-            **settled,
-            "pending": planned - sum(settled.values()),
-        },
+        "counts": {"requests": requests, **counts},
+        **(correctness_facts(spec, counts, checked.counts) if checked is not None else {}),
         "tokens": {name: records.counts[f"{name}_tokens"] for name in ("prompt", "completion")},
         "finish_reasons": {
             name.removeprefix(prefix): records.counts[name]
@@ -100,7 +96,7 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "failure_reasons": dict(sorted(records.reasons.items())),
         "states": {stage.split("/")[1]: _states(root, stage) for stage in declared_stages(root, "states")},
         "scores": {stage.split("/")[1]: _scores(root, stage) for stage in declared_stages(root, "scores")},
-        "pairs": {stage.split("/")[1]: _rows(root, stage).facts for stage in layout.list_stages(root, "pairs")},
+        "pairs": {stage.split("/")[1]: _sum(root, [stage]).facts for stage in layout.list_stages(root, "pairs")},
         "sha256": {
             name: sha256_of(root / name) for name in (layout.SPEC, layout.PROVENANCE) if (root / name).is_file()
         },
@@ -141,11 +137,20 @@ class _Totals:
         return {"shards": self.shards, "rows": self.rows, "bytes": self.size, **failures}
 
 
-def _rows(root: Path, stage: str) -> _Totals:
+def _sum(root: Path, stages: Iterable[str]) -> _Totals:
     totals = _Totals()
-    for receipt in believed_receipts(root, stage):
-        totals.add(receipt)
+    for stage in stages:
+        for receipt in believed_receipts(root, stage):
+            totals.add(receipt)
     return totals
+
+
+def _counts(planned: int, records: _Totals, checked: _Totals | None) -> dict[str, int]:
+    """What became of the planned texts; a text that could not be judged has failed."""
+    judged = records if checked is None else checked
+    failed = records.counts["failed"] + (0 if checked is None else checked.counts["failed"])
+    settled = {"accepted": judged.counts["accepted"], "rejected": judged.counts["rejected"], "failed": failed}
+    return {"planned": planned, **settled, "pending": planned - sum(settled.values())}
 
 
 def _states(root: Path, stage: str) -> dict[str, Any]:
@@ -153,10 +158,10 @@ def _states(root: Path, stage: str) -> dict[str, Any]:
     named = declared.model_dump(
         mode="json", include={"samples", "sites", "positions", "pool", "dtype", "how", "widths"}
     )
-    return {**named, **_rows(root, stage).facts}
+    return {**named, **_sum(root, [stage]).facts}
 
 
 def _scores(root: Path, stage: str) -> dict[str, Any]:
     declared = read_stage(root, stage, ScoresStage)
     named = declared.model_dump(mode="json", include={"reward", "samples", "columns", "settings"})
-    return {**named, **_rows(root, stage).facts}
+    return {**named, **_sum(root, [stage]).facts}

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.checks import REPETITION, check_settings
 from latentext.dataset.receipts import Receipt, committed, read_receipt, write_receipt
 from latentext.dataset.records import read_records
@@ -160,7 +160,6 @@ def _work(workspace: Workspace, declared: ScoresStage, measure: Measure, tally: 
 
     def compute(shard: Shard, advance: Advance) -> Receipt:
         retried.add(shard.number)
-        filesystem.make_folder(workspace.root / folder)
         write_stage(workspace.root, folder, declared)
         return score_shard(stage, shard, advance)
 

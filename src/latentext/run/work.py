@@ -32,6 +32,10 @@ class Work:
     ready: Callable[[Shard], bool] = lambda shard: True
     """Whether what a shard is computed from is there; if not, the shard is left to a later run."""
 
+    def lease(self, shard: Shard) -> str:
+        """Name of the lease that keeps other runs from the shard."""
+        return f"{self.name}/{shard.number:05d}"
+
 
 def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
     """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
@@ -46,16 +50,22 @@ def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: 
         held = [shard for shard in waiting if not _compute_if_free(workspace, work, shard, advance)]
         if held == waiting:
             if not said:
-                who = next(iter(holders(workspace.root).values()), "another run")
-                progress.note(f"waiting for {len(held)} shards of {work.name} that {who} works on")
+                progress.note(_waiting(workspace, work, held))
                 said = True
             time.sleep(_POLL_SECONDS)
         waiting = held
 
 
+def _waiting(workspace: Workspace, work: Work, held: list[Shard]) -> str:
+    who = holders(workspace.root)
+    at_work = next((str(who[name]) for name in map(work.lease, held) if name in who), "another run")
+    shards = "1 shard" if len(held) == 1 else f"{len(held)} shards"
+    return f"waiting for {shards} of {work.description} that {at_work} works on"
+
+
 def _compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Advance) -> bool:
     """Whether the shard is done now: computed here, or found committed by another run."""
-    with workspace.leases.take(f"{work.name}/{shard.number:05d}") as held:
+    with workspace.leases.take(work.lease(shard)) as held:
         if not held:
             return False
         # Between our look at the receipts and our lease another run may have finished this shard.
