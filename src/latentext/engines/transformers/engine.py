@@ -144,8 +144,8 @@ class TransformersEngine:
             return "empty-prompt", "the prompt has no tokens"
         if length >= context:
             return "prompt-too-long", f"the prompt has {length} tokens; the model's context is {context}"
-        if max(request.prompt_token_ids) >= self.loaded.vocab_size:
-            return "bad-token", f"the prompt has a token id beyond the model's vocabulary of {self.loaded.vocab_size}"
+        if min(request.prompt_token_ids) < 0 or max(request.prompt_token_ids) >= self.loaded.vocab_size:
+            return "bad-token", f"the prompt has a token id outside the model's vocabulary of {self.loaded.vocab_size}"
         return None
 
     def _room(self, request: Request, decoding: Decoding) -> int:
