@@ -17,6 +17,7 @@ _PUBLIC = {
     "open": "latentext.dataset.reader",
     "make_dataset": "latentext.run.runner",
     "capture_states": "latentext.run.runner",
+    "score_texts": "latentext.run.runner",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import latentext
-from latentext.cli import capture, demo, export, models, pairs, run, show, status, verify
+from latentext.cli import capture, demo, export, models, pairs, run, score, show, status, verify
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("capture")(capture.capture)
+app.command("score")(score.score)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)
