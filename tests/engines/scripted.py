@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,4 +34,4 @@ def chain(*texts: bytes | Sequence[int]) -> dict[int, int]:
     """Successors that spell the parts one after the other; every token may occur once."""
     tokens = [token for text in texts for token in text]
     assert len(set(tokens)) == len(tokens)
-    return dict(zip(tokens, tokens[1:], strict=False))
+    return dict(pairwise(tokens))

@@ -7,6 +7,7 @@ the hooks copy the wanted states into place on the device. Nothing is copied to 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -15,6 +16,15 @@ from latentext.spec import StatesSpec
 from latentext.states.layout import ModelLayout
 from latentext.states.pooling import SlotPool
 from latentext.states.rows import label_rows, most_rows, row_positions
+
+
+@dataclass(frozen=True)
+class _Prefill:
+    """Where the prompts of a pass go: lists, since reading a tensor in a hook would wait for the device."""
+
+    slots: list[int]
+    source_rows: list[int]
+    prompt_lengths: list[int]
 
 
 class InflightCapture:
@@ -47,12 +57,12 @@ class InflightCapture:
         self._latest: dict[str, torch.Tensor] = {}
         self._targets: torch.Tensor | None = None
         self._row_numbers = torch.empty(0, dtype=torch.long)
-        self._prefill: tuple[list[int], list[int]] | None = None
+        self._prefill: _Prefill | None = None
 
     def expect_prefill(self, slots: torch.Tensor, source_rows: list[int], prompt_lengths: list[int]) -> None:
         """The next pass reads prompts, right-aligned: slot i takes row `source_rows[i]` of the batch."""
         self._targets = slots
-        self._prefill = (source_rows, prompt_lengths)
+        self._prefill = _Prefill(slots.tolist(), source_rows, prompt_lengths)
 
     def expect_step(self, slots: torch.Tensor, steps: torch.Tensor, prompt_lengths: torch.Tensor) -> None:
         """The next pass reads one token of each slot's text; `steps` is the row s that each is at."""
@@ -68,12 +78,12 @@ class InflightCapture:
             return  # A pass of somebody else, who runs the model between two of the texts handed out.
         if self.pooled:
             # Pooling by entropy needs the logits of this very pass, which do not exist yet: wait for `after_logits`.
-            source = hidden[:, -1] if self._prefill is None else hidden[self._prefill[0], -1]
+            source = hidden[:, -1] if self._prefill is None else hidden[self._prefill.source_rows, -1]
             self._latest[site] = source.clone()
             return
         buffer = self._buffer(site, hidden)
         if self._prefill is not None:
-            self._store_prompts(buffer, hidden, self._targets, *self._prefill)
+            self._store_prompts(buffer, hidden, self._prefill)
         elif self.states.positions in {"generated", "all"}:
             buffer[self._targets.to(hidden.device), self._row_numbers.to(hidden.device)] = hidden[:, -1]
         elif self.states.positions == "last":
@@ -115,19 +125,11 @@ class InflightCapture:
             self._buffers[site] = torch.zeros(shape, dtype=hidden.dtype, device=hidden.device)
         return self._buffers[site]
 
-    def _store_prompts(
-        self,
-        buffer: torch.Tensor,
-        hidden: torch.Tensor,
-        slots: torch.Tensor,
-        source_rows: list[int],
-        prompt_lengths: list[int],
-    ) -> None:
+    def _store_prompts(self, buffer: torch.Tensor, hidden: torch.Tensor, prefill: _Prefill) -> None:
         if self.states.positions in {"generated", "first", "last"}:
-            buffer[slots.to(hidden.device), 0] = hidden[source_rows, -1]
+            buffer[prefill.slots, 0] = hidden[prefill.source_rows, -1]
             return
         skip_last = self.states.positions == "prompt"
-        for slot, row, length in zip(slots.tolist(), source_rows, prompt_lengths, strict=True):
-            rows = hidden[row, hidden.shape[1] - length :]
+        for slot, row, length in zip(prefill.slots, prefill.source_rows, prefill.prompt_lengths, strict=True):
             kept = length - 1 if skip_last else length
-            buffer[slot, :kept] = rows[:kept]
+            buffer[slot, :kept] = hidden[row, hidden.shape[1] - length :][:kept]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from latentext.errors import SpecError
 from latentext.request import StateRows
 from latentext.spec import StatesSpec
 from latentext.states.layout import ModelLayout, SitesReached, reading
@@ -51,7 +52,16 @@ def replay(
     Args:
         dtype: of the rows handed out.
         tokens_per_pass: bounds the memory of a pass.
+
+    Raises:
+        SpecError: a pooling by entropy of texts that were written without entropies.
     """
+    if "entropy_mean" in states.pool and any(t.entropies is None for t in texts):
+        raise SpecError(
+            "the texts have no entropies to weigh their states by",
+            where="states.pool: entropy_mean",
+            remedy="write them with decoding.entropy: true, or read the states in flight",
+        )
     for group in _passes(texts, tokens_per_pass):
         yield from _replay_pass(layout, group, states, sites, dtype)
 
