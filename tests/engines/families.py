@@ -60,7 +60,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "mixtral": lambda: _config("Mixtral", num_local_experts=4, num_experts_per_tok=2),
     "phi": lambda: _config("Phi", num_key_value_heads=4),
     "phi3": lambda: _config("Phi3", sliding_window=9),
-    "gpt-neox": lambda: _config("GPTNeoX", rotary_pct=0.5),
+    "gpt-neox": lambda: _config("GPTNeoX", num_key_value_heads=4, rotary_pct=0.5),
     "gpt2": lambda: transformers.GPT2Config(
         n_positions=CONTEXT, n_embd=32, n_layer=3, n_head=4, resid_pdrop=0, **_GPT2_LIKE
     ),

@@ -7,14 +7,16 @@ record them and a resumed run can be held to them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from latentext.engines.transformers.cache import check_cacheable
 from latentext.errors import EngineError, SpecError
-from latentext.models.resolve import ModelSource, resolve_model
+from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec
 from latentext.states.layout import ModelLayout, find_layout
@@ -43,8 +45,9 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     """Load the model and tokenizer that a spec names.
 
     Raises:
-        SpecError: no such model, device or dtype.
-        EngineError: the weights do not load or do not fit.
+        SpecError: no such model, device or dtype; unreadable files.
+        CredentialsError: the model is gated.
+        EngineError: the weights do not load, do not fit, or belong to another configuration.
 
     Example:
         >>> loaded = load_model(ModelSpec(name="tiny"))
@@ -53,21 +56,11 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     """
     source = resolve_model(spec.name, spec.revision)
     device = choose_device(spec.device)
-    dtype = choose_dtype(spec, source, device)
-    tokenizer = load_tokenizer(source.path_or_id, source.revision, spec.trust_remote_code)
-    options: dict[str, Any] = {
-        "revision": source.revision,
-        "dtype": dtype,
-        "trust_remote_code": spec.trust_remote_code,
-        "attn_implementation": None if spec.attention == "auto" else spec.attention,
-        "device_map": spec.device_map,
-    }
+    tokenizer = load_tokenizer(source, trust_remote_code=spec.trust_remote_code)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source.path_or_id, **options)
-        if spec.device_map is None:
-            model = model.to(device)
-    except (ValueError, ImportError) as error:
-        raise EngineError(str(error).splitlines()[0], where=f"model {spec.name}") from error
+        model, report = _read_weights(spec, source, device)
+    except OSError as error:
+        raise hub_error(error, spec.name) from error
     except torch.OutOfMemoryError as error:
         raise EngineError(
             f"the weights do not fit on {device}",
@@ -75,7 +68,33 @@ def load_model(spec: ModelSpec) -> LoadedModel:
             remedy="use a smaller dtype, another device, or model.device_map: auto",
             heading="Out of memory",
         ) from error
+    except (ValueError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise EngineError(f"cannot be loaded: {str(error).splitlines()[0]}", where=f"model {spec.name}") from error
+    # transformers warns of these and draws random numbers for them: the texts would be noise.
+    for problem in ("missing", "mismatched"):
+        if bad := sorted(str(key) for key in report[f"{problem}_keys"]):
+            raise EngineError(
+                f"{len(bad)} {problem} weights, first {bad[0]}",
+                where=f"model {spec.name}",
+                remedy="weights and config.json belong to different models",
+            )
     return loaded_from(model, tokenizer, source)
+
+
+def _read_weights(spec: ModelSpec, source: ModelSource, device: torch.device) -> tuple[Any, dict[str, Any]]:
+    """The model on its device, and transformers' report on what was in the files."""
+    model, report = AutoModelForCausalLM.from_pretrained(
+        source.path_or_id,
+        revision=source.revision or "main",
+        token=None if source.local else hub_token(),
+        dtype=choose_dtype(spec, source, device),
+        trust_remote_code=spec.trust_remote_code,
+        attn_implementation=None if spec.attention == "auto" else spec.attention,
+        device_map=spec.device_map,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return model if spec.device_map is not None else model.to(device), report
 
 
 def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
@@ -126,7 +145,10 @@ def choose_dtype(spec: ModelSpec, source: ModelSource, device: torch.device) -> 
     if device.type == "cpu":
         return torch.float32
     config = AutoConfig.from_pretrained(
-        source.path_or_id, revision=source.revision, trust_remote_code=spec.trust_remote_code
+        source.path_or_id,
+        revision=source.revision or "main",
+        token=None if source.local else hub_token(),
+        trust_remote_code=spec.trust_remote_code,
     )
     dtype = getattr(config.get_text_config(), "dtype", None)
     return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
