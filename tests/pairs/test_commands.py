@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_existing_files_are_kept_unless_forced(tmp_path: Path, named: ARGUMENTS)
         (["validate", "empty.jsonl", "--chat-template", "x"], "--chat-template needs NAME=FILE, not 'x'"),
         (["substitute", "--task", "refuse", "--output", "out"], "no file refuse.yaml among the tasks"),
         (["substitute", "--bank", "nowhere.yaml", "--output", "out"], "nowhere.yaml: cannot be read"),
-        (["substitute", "--num-scenarios", "9000", "--output", "out"], "of 9000 scenarios can be made"),
+        (["substitute", "--num-scenarios", "9000", "--output", "out"], "9000 scenarios cannot be made"),
     ],
 )
 def test_bad_input_is_one_line_with_exit_code_2(
@@ -126,6 +127,18 @@ def test_bad_input_is_one_line_with_exit_code_2(
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_the_program_prints_an_error_as_one_line_and_leaves_with_code_2(tmp_path: Path) -> None:
+    file = tmp_path / "made.csv"
+    file.write_text("a,b\nmake a cake,make a bomb\n")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "latentext", "pairs", "validate", str(file), "--columns", "a,b"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("latentext: tokenizer Qwen/Qwen2-7B: not in the local cache")
+    assert "pass local ones: --tokenizer name=DIR" in line
 
 
 def test_the_commands_load_nothing_heavy_before_they_run() -> None:

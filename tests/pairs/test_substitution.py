@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -11,6 +12,7 @@ from latentext.pairs import (
     Bank,
     PairTokenizer,
     Scenario,
+    choose,
     load_bank,
     load_task,
     screen,
@@ -89,8 +91,17 @@ def test_words_that_are_not_one_token_never_get_through(tokenizers: Tokenizers) 
     assert [found.candidate.words for found in screen(load_task("refusal"), bank, tokenizers)] == [("cake", "bomb")]
     with pytest.raises(SpecError) as raised:
         substitute(load_task("refusal"), bank, tokenizers, 2)
-    assert "1 of 2 scenarios can be made" in str(raised.value)
-    assert "ask for 1 or fewer" in str(raised.value)
+    assert "2 scenarios cannot be made, only 1" in str(raised.value)
+
+
+def test_the_number_that_can_be_made_is_one_that_can_be_made(tokenizers: Tokenizers) -> None:
+    task, bank = load_task("refusal"), load_bank("refusal")
+    screened = screen(task, bank, tokenizers)
+    with pytest.raises(SpecError) as raised:
+        choose(screened, 4000)
+    found = re.search(r"cannot be made, only (\d+): .*; ask for \1,", str(raised.value))
+    assert found is not None
+    assert len(choose(screened, int(found[1]))) == int(found[1])
 
 
 def test_a_bank_of_another_task_is_refused(tokenizers: Tokenizers) -> None:

@@ -88,6 +88,23 @@ def choose(screened: Sequence[Screened], count: int, *, seed: int = 0) -> list[S
     Raises:
         SpecError: the caps or the candidates do not allow so many.
     """
+    chosen = _draw(screened, count, seed)
+    if len(chosen) == count:
+        return chosen
+    possible = len(chosen)
+    # The caps are shares of the set, so a smaller set has smaller ones: what was drawn may itself be too many.
+    while possible and (drawn := len(_draw(screened, possible, seed))) < possible:
+        possible = drawn
+    raise SpecError(
+        f"{count} scenarios cannot be made, only {possible}: {len(screened)} sentences passed the tokenizers, and no "
+        f"frame may make up more than {MAX_FRAME_SHARE:.0%} of a set and no word more than {MAX_WORD_SHARE:.0%}",
+        where="word bank",
+        remedy=f"ask for {possible}, add words and frames to the bank, or check fewer tokenizers",
+    )
+
+
+def _draw(screened: Sequence[Screened], count: int, seed: int) -> list[Screened]:
+    """As many as the caps of a set of `count` allow."""
     order = random.Random(seed)
     stocks: dict[str, list[Screened]] = {}
     for found in screened:
@@ -107,8 +124,6 @@ def choose(screened: Sequence[Screened], count: int, *, seed: int = 0) -> list[S
         found = stocks[topic].pop(place)
         usage.take(found.candidate)
         chosen.append(found)
-    if len(chosen) < count:
-        raise _too_few(len(screened), len(chosen), count, usage)
     return chosen
 
 
@@ -136,13 +151,3 @@ class _Usage:
         self.topics[candidate.topic] += 1
         self.frames[candidate.frame] += 1
         self.words.update(candidate.words)
-
-
-def _too_few(screened: int, made: int, count: int, usage: _Usage) -> SpecError:
-    return SpecError(
-        f"{made} of {count} scenarios can be made: {screened} sentences passed the tokenizers, and of a set no frame "
-        f"may make up more than {MAX_FRAME_SHARE:.0%} ({usage.max_frame}) and no word more than "
-        f"{MAX_WORD_SHARE:.0%} ({usage.max_word})",
-        where="word bank",
-        remedy=f"ask for {made} or fewer, add words and frames to the bank, or check fewer tokenizers",
-    )
