@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from latentext.cli.wording import columns
 from latentext.errors import EXIT_DONE
 
 RECIPE = "length/same_prompt"
@@ -35,17 +36,27 @@ def demo(
     write_npy(directory, arrays, overwrite=True)
     typer.echo()
     print_texts(directory, 3)
-    typer.echo(_NEXT.format(directory=directory, arrays=arrays, recipe=RECIPE))
+    for title, hints in (("To look at it", _look(directory, arrays)), ("To go on", _go_on(directory))):
+        typer.echo(f"{title}:")
+        for line in columns(hints, gap="   "):
+            typer.echo(f"  {line}")
     return code
 
 
-_NEXT = """To look at it:
-  latentext show {directory} -n 10           texts, token by token
-  latentext status {directory}               what it holds
-  latentext verify {directory}               is it what it says it is?
-  numpy.load("{arrays}/train_hidden_states.npy", mmap_mode="r")
+def _look(directory: Path, arrays: Path) -> list[tuple[str, str]]:
+    return [
+        (f"latentext show {directory} -n 10", "texts, token by token"),
+        (f"latentext status {directory}", "what it holds"),
+        (f"latentext verify {directory}", "whether files and states are right"),
+        (f'numpy.load("{arrays}/train_hidden_states.npy", mmap_mode="r")', "the states, in Python"),
+    ]
 
-To go on:
-  latentext capture {directory} --sites all                  every layer of the same texts
-  latentext run {recipe} --model ID|DIR --output DIR     another model
-  recipes/{recipe}.yaml                                  the spec of this run, to copy and change"""
+
+def _go_on(directory: Path) -> list[tuple[str, str]]:
+    from latentext.recipes.catalogue import recipe_path
+
+    return [
+        (f"latentext capture {directory} --sites all", "every layer of the same texts"),
+        (f"latentext run {RECIPE} --model ID|DIR --output DIR", "the same with another model"),
+        (f"{recipe_path(RECIPE)}", "the spec of this run, to copy and change"),
+    ]

@@ -75,6 +75,8 @@ def write_npy(
         overwrite=overwrite,
     )
     typer.echo(f"{counted(metadata['total_tokens'], 'row')} of {metadata['total_hidden_dim']} numbers in {output}")
+    if dropped := metadata["truncated_texts"]["dropped"]:
+        typer.echo(f"{counted(dropped, 'text')} cut at the limit left out; --keep-truncated keeps and marks them")
 
 
 def _refuse(wrong: bool, where: str, what: str) -> None:
