@@ -25,12 +25,10 @@ from latentext.engines.sampling import draw, filtered_probabilities, uniform
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.prefill import distinct_prompts, prompts_a_pass, right_aligned
 from latentext.request import Request
 from latentext.spec import Decoding
 from latentext.states.inflight import InflightCapture
-
-PREFILL_TOKENS = 16_384
-"""Prompt tokens, padding included, that one prefill pass takes at most: bounds the memory of its activations."""
 
 SHIFT_ROOM = 64
 """Columns beyond the widest text, so that the window is moved back to the front only every so many steps."""
@@ -124,7 +122,8 @@ class Decoder:
             self.end = 0
         self.end = max(self.end, len(group[0].request.prompt_token_ids))
         while group:
-            chunk = _cut_prefill(group)
+            count = prompts_a_pass(len(group[0].request.prompt_token_ids))
+            chunk, group = group[:count], group[count:]
             first_row = len(self.texts)
             for task in chunk:
                 length = len(task.request.prompt_token_ids)
@@ -134,9 +133,9 @@ class Decoder:
 
     def _prefill(self, rows: range) -> list[Text]:
         texts = [self.texts[r] for r in rows]
-        prompts, source_rows = _distinct([t.task.request for t in texts])
+        prompts, source_rows = distinct_prompts([t.task.request.prompt_token_ids for t in texts])
         longest = len(prompts[0])
-        token_ids, attention_mask = self._right_aligned(prompts, longest)
+        token_ids, attention_mask = right_aligned(prompts, self.loaded.device)
         slots = torch.tensor([t.slot for t in texts], device=self.loaded.device)
         lengths = [len(t.task.request.prompt_token_ids) for t in texts]
         if self.capture:
@@ -291,31 +290,6 @@ class Decoder:
             text.row_start -= start
         self.end -= start
         return 0
-
-    def _right_aligned(self, prompts: list[Sequence[int]], longest: int) -> tuple[torch.Tensor, torch.Tensor]:
-        token_ids = torch.empty(len(prompts), longest, dtype=torch.long)
-        attention_mask = torch.zeros(len(prompts), longest, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            # Padded with a token of its own: a pad token may lie beyond the embeddings, or be a NaN there.
-            token_ids[row] = prompt[0]
-            token_ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-            attention_mask[row, longest - len(prompt) :] = 1
-        return token_ids.to(self.loaded.device), attention_mask.to(self.loaded.device)
-
-
-def _cut_prefill(group: list[Task]) -> list[Task]:
-    """Take from the front of the group what one prefill pass may hold (at least one)."""
-    longest = len(group[0].request.prompt_token_ids)
-    count = max(1, PREFILL_TOKENS // max(1, longest))
-    chunk, group[:] = group[:count], group[count:]
-    return chunk
-
-
-def _distinct(requests: list[Request]) -> tuple[list[Sequence[int]], list[int]]:
-    """The distinct prompts in order of appearance, and for each request the number of its prompt among them."""
-    numbers: dict[tuple[int, ...], int] = {}
-    source_rows = [numbers.setdefault(tuple(r.prompt_token_ids), len(numbers)) for r in requests]
-    return list(numbers), source_rows
 
 
 def _entropy(logprobs: torch.Tensor) -> torch.Tensor:
