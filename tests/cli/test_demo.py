@@ -11,10 +11,21 @@ import pytest
 import latentext
 from latentext.cli.app import exit_code
 
-FIELDS = set(
-    "dataset_id description model_name prompt_template counts_range words total_samples total_tokens layers_extracted "
-    "num_layers extracted_layer_indices hidden_dim_per_layer total_hidden_dim".split()
-)
+FIELDS = {
+    "dataset_id",
+    "description",
+    "model_name",
+    "prompt_template",
+    "counts_range",
+    "words",
+    "total_samples",
+    "total_tokens",
+    "layers_extracted",
+    "num_layers",
+    "extracted_layer_indices",
+    "hidden_dim_per_layer",
+    "total_hidden_dim",
+}
 
 
 @pytest.mark.slow
