@@ -18,6 +18,12 @@ _PUBLIC = {
     "make_dataset": "latentext.run.runner",
     "capture_states": "latentext.run.runner",
     "score_texts": "latentext.run.runner",
+    "extract_and_save_hidden_states": "latentext.recipes.represent",
+    "apply_chat_template": "latentext.recipes.length",
+    "generate_prompt": "latentext.recipes.length",
+    "load_model": "latentext.recipes.length",
+    "extract_hidden_states": "latentext.recipes.length",
+    "save_dataset": "latentext.dataset.saving",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -1,4 +1,4 @@
-"""The five recipes of the length experiments: what they ask, that they run, and what they would take of Llama-3.2-3B."""
+"""The five recipes of the length experiments: what they ask, that they run, what they take of Llama-3.2-3B."""
 
 from __future__ import annotations
 
