@@ -56,10 +56,9 @@ def draw(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
         int64 [batch].
     """
     cumulative = probabilities.cumsum(-1)
-    # The total is 1 only up to rounding, so the uniform is scaled to it; kept below it, since the product may round up
-    # to the total, which no cumulative probability exceeds.
-    total = cumulative[:, -1:]
-    threshold = torch.minimum(uniforms.unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total)))
+    # The total is 1 only up to rounding, so the uniform is scaled to it. The product stays below the total even for the
+    # largest uniform, 1 - 2^-53: it takes off at least half a unit in the last place, and the tie is exact.
+    threshold = uniforms.unsqueeze(-1) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
 
 
