@@ -71,6 +71,7 @@ def test_a_key_is_what_the_documented_hash_gives() -> None:
 def test_a_key_changes_with_what_decides_a_text_and_with_nothing_else() -> None:
     base = request_key([1, 2], "m", Decoding(), 0)
     same = [Decoding(n=32), Decoding(logprobs=True), Decoding(entropy=True), Decoding(temperature=0)]
+    same.append(Decoding(expect="text"))  # It only says what will probably be written.
     assert {request_key([1, 2], "m", decoding, 0) for decoding in same} == {base}
     others = [
         request_key([1, 3], "m", Decoding(), 0),
@@ -82,7 +83,7 @@ def test_a_key_changes_with_what_decides_a_text_and_with_nothing_else() -> None:
     options |= {"presence_penalty": 0.1, "frequency_penalty": 0.1, "no_repeat_ngram_size": 2}
     options |= {"min_new_tokens": 1, "max_new_tokens": 7}
     others += [request_key([1, 2], "m", Decoding(**{name: value}), 0) for name, value in options.items()]
-    assert set(options) == set(Decoding.model_fields) - {"n", "logprobs", "entropy"}
+    assert set(options) == set(Decoding.model_fields) - {"n", "logprobs", "entropy", "expect"}
     assert len({base, *others}) == 1 + len(others)
 
 

@@ -30,6 +30,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """How an expected text was checked (``decoding.expect``): `passes` of the model, of which `misses` found another
+    token than the expected one, of which `ties` were within rounding of it; `decoded` tokens were written one by one.
+    """
+
+    passes: int
+    misses: int
+    ties: int
+    decoded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One text that a model wrote for a request.
 
@@ -44,6 +56,7 @@ class Completion:
     finish_reason: str
     logprobs: Sequence[float] | None = None
     entropies: Sequence[float] | None = None
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True)

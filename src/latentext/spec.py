@@ -110,11 +110,25 @@ class PromptSpec(Frozen):
         return self
 
 
+_NOT_WITH_EXPECT = (
+    "temperature",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "no_repeat_ngram_size",
+    "stop",
+    "min_new_tokens",
+)
+
+
 class Decoding(Frozen):
     """How tokens are chosen. ``temperature: 0`` is greedy; filters act in the order temperature, top-k, top-p, min-p.
 
     `n` is the number of samples a prompt. ``min_new_tokens == max_new_tokens`` forces the length.
     `logprobs` and `entropy` (in nats) are of the model's own distribution, before temperature, filters and penalties.
+
+    `expect` names the variable that holds what the model will probably write, as in "repeat this text". It changes no
+    text: greedy decoding then checks the expected tokens in one pass instead of writing them one by one.
     """
 
     temperature: float = Field(default=0.0, ge=0.0)
@@ -131,6 +145,15 @@ class Decoding(Frozen):
     n: int = Field(default=1, ge=1)
     logprobs: bool = False
     entropy: bool = False
+    expect: str | None = None
+
+    @model_validator(mode="after")
+    def _expectation_is_greedy(self) -> Self:
+        if self.expect is not None:
+            for name in _NOT_WITH_EXPECT:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"expect checks plain greedy decoding and cannot stand beside {name}")
+        return self
 
     @model_validator(mode="after")
     def _order(self) -> Self:

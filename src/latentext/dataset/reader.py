@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from latentext.dataset import layout
 from latentext.dataset.captures import choose
 from latentext.dataset.documents import read_json, read_spec
-from latentext.dataset.frame import as_frame
+from latentext.dataset.frame import as_frame, with_covariates
 from latentext.dataset.receipts import Distrust, Receipt, check_shard
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import read_scores, score_sets
@@ -177,6 +177,22 @@ class Dataset:
         A variable named like another column is called ``variables.<name>``.
         """
         return as_frame(self.records(split=split))
+
+    def to_frame(
+        self, covariates: pd.DataFrame | None = None, *, by: str = "id", drop_missing: bool = False
+    ) -> pd.DataFrame:
+        """Records as `to_pandas` gives them, with the columns of a data frame whose index holds the ids of the texts.
+
+        Args:
+            covariates: its index and the column `by` of the records must hold the same values, each once.
+            by: the variable that names a text.
+            drop_missing: leave out covariates of texts that the dataset lacks, because their request failed.
+
+        Raises:
+            DatasetError: the two do not fit.
+        """
+        frame = self.to_pandas()
+        return frame if covariates is None else with_covariates(frame, covariates, by, drop_missing=drop_missing)
 
     def states(
         self,

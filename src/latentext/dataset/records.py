@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from latentext.dataset.receipts import FileEntry
 from latentext.dataset.tables import read_table, write_table
 from latentext.errors import DatasetError
 from latentext.request import Completion, Failure, Request
+
+VERIFICATION_COUNTS = ("passes", "misses", "ties", "decoded")
 
 SCHEMA = pa.schema(
     [
@@ -33,12 +36,14 @@ SCHEMA = pa.schema(
         pa.field("logprobs", pa.list_(pa.float32())),
         pa.field("entropies", pa.list_(pa.float32())),
         pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("verification", pa.struct([(name, pa.int32()) for name in VERIFICATION_COUNTS])),
         pa.field(
             "usage", pa.struct([("prompt_tokens", pa.int64()), ("completion_tokens", pa.int64())]), nullable=False
         ),
     ]
 )
-"""Columns of a records file. `variables` and `messages` are JSON text; `logprobs` and `entropies` are in nats."""
+"""Columns of a records file. `variables` and `messages` are JSON text; `logprobs` and `entropies` are in nats;
+`verification` is null where no text was expected."""
 
 
 def write_records(path: Path, requests: Sequence[Request], completions: Iterable[Completion]) -> FileEntry:
@@ -101,6 +106,7 @@ def _row(request: Request, completion: Completion) -> dict[str, object]:
         "logprobs": None if completion.logprobs is None else list(completion.logprobs),
         "entropies": None if completion.entropies is None else list(completion.entropies),
         "finish_reason": completion.finish_reason,
+        "verification": None if completion.verification is None else asdict(completion.verification),
         "usage": {
             "prompt_tokens": len(request.prompt_token_ids),
             "completion_tokens": len(completion.token_ids),

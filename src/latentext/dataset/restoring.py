@@ -14,13 +14,14 @@ import torch
 from latentext.dataset import layout
 from latentext.dataset.parts import open_part
 from latentext.dataset.receipts import read_receipt
-from latentext.request import Completion, Request, StateRows
+from latentext.request import Completion, Request, StateRows, Verification
 
 
 def completions_of(records: pa.Table) -> list[Completion]:
     """The completions in a records table, in its order."""
-    columns = ["index", "sample", "text", "token_ids", "finish_reason", "logprobs", "entropies"]
-    return [Completion(**row) for row in records.select(columns).to_pylist()]
+    columns = ["index", "sample", "text", "token_ids", "finish_reason", "logprobs", "entropies", "verification"]
+    rows = records.select(columns).to_pylist()
+    return [Completion(**{**row, "verification": _verification(row["verification"])}) for row in rows]
 
 
 def requests_of(records: pa.Table) -> list[Request]:
@@ -59,6 +60,10 @@ def states_of(root: Path, stage: str, shard_number: int, tensors: Sequence[str])
                 text["remaining"],
                 {name: _tensor(maps[name][start:stop], kinds[name]) for name in tensors},
             )
+
+
+def _verification(counts: dict[str, int] | None) -> Verification | None:
+    return None if counts is None else Verification(**counts)
 
 
 def _tensor(rows: np.ndarray, kind: str) -> torch.Tensor:

@@ -16,7 +16,7 @@ from latentext.request import Message
 from latentext.spec import Decoding
 
 _KEY_VERSION = 1
-_NOT_IN_KEYS = {"n", "logprobs", "entropy"}
+_NOT_IN_KEYS = {"n", "logprobs", "entropy", "expect"}
 NO_PROMPT = 0
 """The digest of a request that failed before it had a prompt."""
 

@@ -26,7 +26,7 @@ from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.engines.transformers.prefill import distinct_prompts, prompts_a_pass, right_aligned
-from latentext.request import Request
+from latentext.request import Request, Verification
 from latentext.spec import Decoding
 from latentext.states.inflight import InflightCapture
 
@@ -59,6 +59,7 @@ class Text:
     entropies: list[float] = field(default_factory=list)
     finish_reason: str = ""
     problem: str = ""
+    verification: Verification | None = None
 
 
 class Decoder:

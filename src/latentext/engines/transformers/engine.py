@@ -6,9 +6,11 @@ fixed when a run starts and recorded, so that a shard computed again is batched 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 
 import torch
 
@@ -16,10 +18,13 @@ from latentext.engines.engine import Capture, Generated, OutOfMemory
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
 from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
-from latentext.request import Completion, Failure, Request
+from latentext.engines.transformers.verify_decode import Verifier, can_verify
+from latentext.request import Completion, Failure, Request, StateRows
 from latentext.spec import Decoding
 from latentext.states.inflight import InflightCapture
 from latentext.states.layout import reading
+
+logger = logging.getLogger(__name__)
 
 MOST_BATCH_TOKENS = 262_144
 """Beyond this many tokens in flight no machine measured here became faster."""
@@ -97,6 +102,9 @@ class TransformersEngine:
     def _write(
         self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
     ) -> Iterator[Generated | Failure]:
+        if decoding.expect is not None and self._can_verify:
+            yield from self._verify(tasks, decoding, capture, slots)
+            return
         longest = max(len(t.request.prompt_token_ids) for t in tasks)
         most_new = max(t.max_new_tokens for t in tasks)
         reader = None
@@ -114,17 +122,38 @@ class TransformersEngine:
         with memory_errors(), hooks:
             decoder = Decoder(self.loaded, decoding, seed, slots=slots, columns=longest + most_new, capture=reader)
             for text in decoder.run(tasks):
-                yield self._finished(text, decoding, decoder.stop_strings, reader)
+                states = None
+                if reader and not text.problem:
+                    states = reader.take(text.slot, text.task.request, text.task.sample, text.token_ids)
+                yield self._finished(text, states, decoding, decoder.stop_strings)
             self.forward_calls += decoder.forward_calls
 
+    def _verify(
+        self, tasks: list[Task], decoding: Decoding, capture: Capture | None, slots: int
+    ) -> Iterator[Generated | Failure]:
+        """The same for texts that are expected: greedy decoding, checked instead of written."""
+        dtype = state_dtype(capture.states.dtype if capture else "model", self.loaded.dtype)
+        verifier = Verifier(self.loaded, decoding, slots=slots, capture=capture, dtype=dtype)
+        stop_strings = StopStrings(self.tokenizer, decoding)
+        with memory_errors():
+            for text, states in verifier.run(tasks):
+                yield self._finished(text, states, decoding, stop_strings)
+        self.forward_calls += verifier.forward_calls
+
+    @cached_property
+    def _can_verify(self) -> bool:
+        if not (can := can_verify(self.loaded)):
+            what = "logits of %s are more than its output embeddings: expected texts are decoded token by token"
+            logger.warning(what, type(self.loaded.model).__name__)
+        return can
+
     def _finished(
-        self, text: Text, decoding: Decoding, stop_strings: StopStrings, reader: InflightCapture | None
+        self, text: Text, states: StateRows | None, decoding: Decoding, stop_strings: StopStrings
     ) -> Generated | Failure:
         request, sample = text.task.request, text.task.sample
         if text.problem:
             what = f"{_PROBLEMS[text.problem]} at generated token {len(text.token_ids) - 1}"
             return Failure(request.index, sample, text.problem, what)
-        states = reader.take(text.slot, request, sample, text.token_ids) if reader else None
         if states is not None and (bad := [k for k, v in states.tensors.items() if not torch.isfinite(v).all()]):
             return Failure(request.index, sample, "nonfinite-states", f"states are not finite at {bad[0]}")
         completion = Completion(
@@ -135,6 +164,7 @@ class TransformersEngine:
             finish_reason=text.finish_reason,
             logprobs=text.logprobs if decoding.logprobs else None,
             entropies=text.entropies if decoding.entropy else None,
+            verification=text.verification,
         )
         return Generated(completion, states)
 
