@@ -136,6 +136,13 @@ def test_a_text_that_is_no_string_is_left_for_the_validator(tmp_path: Path) -> N
     assert scenario.texts["multi_token"] == (5, "text 3")
 
 
+def test_half_a_surrogate_pair_survives_writing_and_reading(tmp_path: Path) -> None:
+    texts = {"single_token": ("a \ud83d", "b"), "multi_token": ("a \ud83d", "b")}
+    scenario = Scenario(0, "t", texts)
+    write_scenarios(tmp_path / "pairs.jsonl", [scenario])
+    assert list(read_scenarios(tmp_path / "pairs.jsonl")) == [scenario]
+
+
 def test_columns_are_read_from_json_lines_csv_and_tsv(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"x": "one", "y": 2}\n\n{"x": "three", "y": null}\n')
     (tmp_path / "a.csv").write_text('y,x\n"four, five",one\n')

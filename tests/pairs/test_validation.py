@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from latentext.errors import SpecError
 from latentext.pairs import BARE, PairCheck, PairTokenizer, Reason, load_task, validate_pairs, validate_texts
 
 Tokenizers = tuple[PairTokenizer, ...]
@@ -74,6 +75,7 @@ def test_the_differing_token_is_given_with_its_place_ids_and_text(tokenizers: To
         (("", "make a cake"), Reason.EMPTY),
         (("make a cake", " . "), Reason.EMPTY),
         ((None, "make a cake"), Reason.NOT_A_STRING),
+        (("make a cake", "make a \ud83d"), Reason.NOT_A_STRING),
         (("make a cake", ["make a bomb"]), Reason.NOT_A_STRING),
         (("make a cake", "make a very big cake"), Reason.LENGTH),
         (("make a cake", "make the bomb"), Reason.SEVERAL_DIFFERENCES),
@@ -87,6 +89,11 @@ def test_texts_that_only_the_tokenizer_makes_equal_are_told_apart_from_identical
     composed, decomposed = "a caf\u00e9", "a cafe\u0301"
     qwen = [tokenizer for tokenizer in tokenizers if tokenizer.name == "qwen2"]  # Qwen2 normalises to NFC.
     assert check((composed, decomposed), tuple(qwen)).reason is Reason.SAME_IDS
+
+
+def test_without_tokenizers_nothing_is_called_valid() -> None:
+    with pytest.raises(SpecError, match="no tokenizer is given"):
+        check(("make a cake", "make a bomb"), ())
 
 
 def test_the_normalised_mark_shows_in_the_result(tokenizers: Tokenizers) -> None:

@@ -18,7 +18,8 @@ from latentext.errors import EXIT_DONE, EXIT_FAILED, SpecError
 
 if TYPE_CHECKING:
     from latentext.pairs import PairCheck, PairTokenizer, Scenario, Tally
-    from latentext.pairs.validation import Render, TwinTexts
+    from latentext.pairs.checks import TwinTexts
+    from latentext.pairs.validation import Render
 
 app = typer.Typer(
     name="pairs",

@@ -6,6 +6,7 @@ transformers reads.
 
 from latentext.pairs.answers import AnswerCheck, check_answers
 from latentext.pairs.bank import Bank, Candidate, Slot, load_bank
+from latentext.pairs.checks import FormCheck, PairCheck, Reason
 from latentext.pairs.files import read_columns, read_scenarios, write_scenarios
 from latentext.pairs.forms import BARE, Form, with_terminal_mark
 from latentext.pairs.scenario import Scenario, in_forms
@@ -14,7 +15,7 @@ from latentext.pairs.substitution import choose, screen, substitute
 from latentext.pairs.tally import Tally
 from latentext.pairs.task import Task, failing_examples, load_task
 from latentext.pairs.tokenizer import DEFAULT_TOKENIZERS, PairTokenizer, load_tokenizer, load_tokenizers
-from latentext.pairs.validation import FormCheck, PairCheck, Reason, validate_pairs, validate_texts
+from latentext.pairs.validation import validate_pairs, validate_texts
 
 __all__ = [
     "BARE",

@@ -14,8 +14,8 @@ from typing import Any
 
 from latentext.dataset.atomic import atomic_file
 from latentext.errors import SpecError
+from latentext.pairs.checks import FormCheck
 from latentext.pairs.scenario import Scenario
-from latentext.pairs.validation import FormCheck
 
 FORMS = ("single_token", "multi_token")
 TYPES = tuple(f"{form}_{side}" for form in FORMS for side in ("prompt", "counterfactual"))
@@ -41,7 +41,8 @@ def write_jsonl(path: Path, scenarios: Iterable[Scenario], *, details: bool = Fa
     with atomic_file(path) as file:
         for scenario in scenarios:
             for line in _lines(scenario, details):
-                file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                # Half a surrogate pair, which JSON can spell, becomes such a spelling again.
+                file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
             count += 1
     return count
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from latentext.dataset.atomic import atomic_file
 from latentext.errors import SpecError
+from latentext.pairs.checks import FormCheck
 from latentext.pairs.jsonl import FORMS, TYPES
 from latentext.pairs.scenario import Scenario
-from latentext.pairs.validation import FormCheck
 
 _CHECK = pa.struct(
     [

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latentext.pairs.bank import GAP
+from latentext.pairs.checks import FormCheck, TwinTexts
 from latentext.pairs.forms import Form
-from latentext.pairs.validation import FormCheck, TwinTexts
 
 _PUNCTUATION = ".,;:!?…\"'()[]"
 

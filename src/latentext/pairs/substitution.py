@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 from latentext.errors import SpecError
 from latentext.pairs.bank import Bank, Candidate
+from latentext.pairs.checks import PairCheck
 from latentext.pairs.scenario import Scenario
 from latentext.pairs.task import Task
 from latentext.pairs.tokenizer import PairTokenizer
-from latentext.pairs.validation import PairCheck, validate_pairs
+from latentext.pairs.validation import validate_pairs
 
 MAX_FRAME_SHARE = 0.05
 """No frame makes up more of a set."""

@@ -15,9 +15,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from latentext.pairs import documents
+from latentext.pairs.checks import PairCheck
 from latentext.pairs.forms import Form
 from latentext.pairs.tokenizer import PairTokenizer
-from latentext.pairs.validation import PairCheck, validate_pairs
+from latentext.pairs.validation import validate_pairs
 from latentext.spec import Frozen
 
 _logger = logging.getLogger(__name__)

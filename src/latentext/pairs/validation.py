@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache
 from itertools import chain, compress, islice
 from operator import ne
@@ -22,88 +21,16 @@ from typing import Any, TypeVar
 
 from tokenizers import Encoding
 
+from latentext.errors import SpecError
+from latentext.pairs.checks import FormCheck, PairCheck, Reason, TwinTexts
 from latentext.pairs.forms import BARE, Form
 from latentext.pairs.tokenizer import PairTokenizer
 
 _CHUNK_PAIRS = 512
 _logger = logging.getLogger(__name__)
 
-TwinTexts = Mapping[str, tuple[Any, Any]]
-"""The two texts of a pair in each form: ``{"single_token": (prompt, counterfactual), …}``."""
-
 Render = Callable[[str], str]
 """Puts a text into a model's chat template, as the user's turn."""
-
-
-class Reason(StrEnum):
-    """Why a pair is not valid: the whole list, in the order in which it is looked for."""
-
-    NOT_A_STRING = "not-a-string"
-    EMPTY = "empty"
-    IDENTICAL = "identical"
-    LENGTH = "length"
-    SAME_IDS = "same-ids"
-    SEVERAL_DIFFERENCES = "several-differences"
-    DIFFERENT_WORDS = "different-words"
-
-
-@dataclass(frozen=True, slots=True)
-class FormCheck:
-    """One form of a pair under one tokenizer.
-
-    Attributes:
-        tokenizer: its name.
-        form: the form's name; a form inside the chat template is called ``<form> in chat``.
-        lengths: token counts of both texts.
-        positions: where the ids differ, from 0; empty when the lengths differ.
-        token_ids: the two ids at each of these positions.
-        tokens: what these tokens stand for in the text, leading space included.
-        reason: None when exactly one id differs.
-    """
-
-    tokenizer: str
-    form: str
-    lengths: tuple[int, int]
-    positions: tuple[int, ...]
-    token_ids: tuple[tuple[int, int], ...]
-    tokens: tuple[tuple[str, str], ...]
-    reason: Reason | None
-
-
-@dataclass(frozen=True, slots=True)
-class PairCheck:
-    """What was found about one pair.
-
-    Attributes:
-        texts: both texts in each form, as they were encoded: the normalised terminal mark shows here.
-        checks: one for each tokenizer and form; empty when there was nothing to encode.
-        reason: the first reason found, None when the pair is valid.
-    """
-
-    texts: TwinTexts
-    checks: tuple[FormCheck, ...]
-    reason: Reason | None
-
-    @property
-    def valid(self) -> bool:
-        """Whether the pair holds in every form under every tokenizer."""
-        return self.reason is None
-
-    def describe(self) -> str:
-        """Why the pair is not valid, with the tokenizer and the tokens, in one line.
-
-        Example:
-            ``SOLAR, single_token: 30 and 29 tokens (length)``
-        """
-        for check in self.checks:
-            if check.reason is Reason.LENGTH:
-                return f"{check.tokenizer}, {check.form}: {check.lengths[0]} and {check.lengths[1]} tokens (length)"
-            if check.reason is not None:
-                return f"{check.tokenizer}, {check.form}: {_differences(check)} ({check.reason})"
-        if self.reason is Reason.DIFFERENT_WORDS:
-            words = (f"{check.tokenizer}, {check.form}: {_differences(check)}" for check in self.checks)
-            return f"{'; '.join(words)} ({self.reason})"
-        return str(self.reason or "valid")
 
 
 def validate_pairs(
@@ -142,6 +69,8 @@ def validate_texts(
     chats: Mapping[str, Render] | None = None,
 ) -> Iterator[PairCheck]:
     """Check texts that are already in their forms, as a written dataset holds them; else as `validate_pairs`."""
+    if not tokenizers:
+        raise SpecError("no tokenizer is given", remedy="pairs are valid or not under tokenizers only")
     examiners = [_Examiner(tokenizer, (chats or {}).get(tokenizer.name)) for tokenizer in tokenizers]
 
     def encode(chunk: list[_Judged]) -> list[_Encoded]:
@@ -239,7 +168,7 @@ def _in_chat(texts: TwinTexts, render: Render) -> dict[str, tuple[str, str]]:
 def _in_forms(pair: tuple[Any, Any], forms: Sequence[Form]) -> TwinTexts:
     """Both tasks in every form; without the text around them where that would hide that they are no tasks."""
     first, second = pair
-    if not isinstance(first, str) or not isinstance(second, str):
+    if not _is_text(first) or not _is_text(second):
         return {form.name: pair for form in forms}
     sentences = {form.name: (form.sentence(first), form.sentence(second)) for form in forms}
     if any(_reason_in_twin(twin) for twin in sentences.values()):
@@ -256,11 +185,19 @@ def _reason_in_texts(texts: TwinTexts) -> Reason | None:
 
 def _reason_in_twin(twin: tuple[Any, Any]) -> Reason | None:
     first, second = twin
-    if not isinstance(first, str) or not isinstance(second, str):
+    if not _is_text(first) or not _is_text(second):
         return Reason.NOT_A_STRING
     if not first.strip() or not second.strip():
         return Reason.EMPTY
     return Reason.IDENTICAL if first == second else None
+
+
+def _is_text(value: Any) -> bool:
+    """JSON can spell half of a surrogate pair, at which a tokenizer would raise."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _reason_in_checks(checks: Sequence[FormCheck], same_word: bool) -> Reason | None:
@@ -270,13 +207,6 @@ def _reason_in_checks(checks: Sequence[FormCheck], same_word: bool) -> Reason | 
     if same_word and len({(first.strip(), second.strip()) for check in checks for first, second in check.tokens}) > 1:
         return Reason.DIFFERENT_WORDS
     return None
-
-
-def _differences(check: FormCheck) -> str:
-    if not check.positions:
-        return "no id differs"
-    pairs = ", ".join(f"{first!r}/{second!r}" for first, second in check.tokens)
-    return f"{len(check.positions)} of {check.lengths[0]} tokens differ: {pairs}"
 
 
 def _log(result: PairCheck) -> None:
