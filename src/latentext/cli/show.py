@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentext.cli.tokens import token_decoder
+from latentext.cli.wording import counted
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -65,7 +66,7 @@ def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
     remaining = [str(count) if whole else "?" for count in reversed(range(len(tokens)))]
     variables = ", ".join(f"{name}={value}" for name, value in json.loads(row["variables"]).items())
     sample = f" sample {row['sample']}" if row["sample"] else ""
-    head = f"#{row['index']}{sample}  {len(tokens)} tokens, {row['finish_reason']}"
+    head = f"#{row['index']}{sample}  {counted(len(tokens), 'token')}, {row['finish_reason']}"
     return [
         f"{head}  {visible(variables)}".rstrip(),
         *(f"{message['role']}: {visible(message['content'])}" for message in json.loads(row["messages"])),
