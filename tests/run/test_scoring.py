@@ -14,15 +14,19 @@ from tests.run.made import commits, contents, small_spec
 
 import latentext
 from latentext.cli.app import exit_code
+from latentext.dataset import layout
 from latentext.dataset.checks import kept_records, verdicts
 from latentext.dataset.export_npy import export_npy
+from latentext.dataset.export_tables import export_table
+from latentext.dataset.receipts import read_receipt, write_receipt
+from latentext.dataset.scores import write_scores
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, LatentextError, SpecError
 from latentext.rewards import Candidate, load_scorer, parse_reward
 from latentext.rewards.encoding import reward_model_from
 from latentext.run.runner import make_dataset, score_texts
 from latentext.run.verification import verify
-from latentext.spec import Spec, StatesSpec
+from latentext.spec import Spec, SplitSpec, StatesSpec
 
 Copied = Callable[..., Path]
 
@@ -221,3 +225,41 @@ def test_the_command_scores_and_says_what_is_there(copied: Copied, capsys: pytes
     assert exit_code(["status", str(root)]) == 0
     assert "scores: polite" in capsys.readouterr().out
     assert exit_code(["score", str(root), "--reward", "{name: polite"]) == 2
+
+
+def write_verdicts(root: Path, accepted: set[int]) -> None:
+    """Verdicts as if some of the texts had repeated their word: a small model of stories never does."""
+    (stage,) = [s for s in layout.list_stages(root, "scores") if s.startswith("scores/repetition-")]
+    for number in layout.list_shards(root, stage):
+        receipt = read_receipt(root / stage / layout.receipt_name(number))
+        index = list(range(receipt.start, receipt.stop))
+        here = [float(i in accepted) for i in index]
+        columns = {"accepted": here, "exact": [0.0] * len(index), "count_found": here, "count_error": here}
+        file = write_scores(root / stage / layout.table_name(number), index, [0] * len(index), columns)
+        fields = receipt.model_dump(exclude={"format_version", "sha256", "files"})
+        write_receipt(root / stage / layout.receipt_name(number), files=[file], **fields)
+
+
+def test_readers_and_exports_filter_by_verdict(spec: Spec, tmp_path: Path, engine: TransformersEngine) -> None:
+    root = tmp_path / "data"
+    make_dataset(checked_spec(spec.model.name), root, engine=engine)
+    write_verdicts(root, {1, 2, 6, 7})
+    data = latentext.open(root)
+    assert np.flatnonzero(kept_records(data, "accepted")).tolist() == [1, 2, 6, 7]
+    assert not kept_records(data, "exact").any()
+    options: dict[str, Any] = {"decode_token": str, "truncated": "keep", "split": SplitSpec(val=0.5, by="index")}
+    everything = export_npy(data, tmp_path / "all", **options)
+    kept = export_npy(data, tmp_path / "kept", keep="accepted", **options)
+    assert (everything["total_samples"], kept["total_samples"]) == (8, 4)
+    assert (everything["rejected_texts"], kept["rejected_texts"]) == ({"dropped": 0}, {"dropped": 4})
+    assert kept["planned_samples"] == 8 and "correctness_stats" in kept
+    assert export_table(data, tmp_path / "kept.jsonl", keep="accepted") == 4
+    rows = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    assert [row["index"] for row in rows] == [1, 2, 6, 7]
+    assert all(row["repetition.accepted"] == 1 for row in rows)
+    assert export_table(data, tmp_path / "all.jsonl") == 8
+
+
+def test_keeping_by_a_check_that_is_not_there_says_so(copied: Copied, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="its texts are not checked; give the spec a check"):
+        export_table(latentext.open(copied()), tmp_path / "kept.jsonl", keep="exact")

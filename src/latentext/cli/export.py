@@ -12,6 +12,7 @@ from latentext.cli.capture import as_site, separated
 from latentext.cli.tokens import token_decoder
 from latentext.cli.wording import counted
 from latentext.errors import SpecError
+from latentext.spec import Keep
 
 _ENDINGS = {"jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 
@@ -29,6 +30,10 @@ def export(
     keep_truncated: Annotated[
         bool, typer.Option("--keep-truncated", help="npy: keep texts that were cut at the limit, and mark them.")
     ] = False,
+    keep: Annotated[
+        Keep | None,
+        typer.Option(help="Only texts that the dataset's check accepted, or found exact; npy: as the spec says."),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="jsonl, parquet: only this split, such as train or val.")
     ] = None,
@@ -41,25 +46,32 @@ def export(
     """
     if to == "npy":
         _refuse(split is not None, "--split", "npy writes every split")
-        write_npy(directory, output, separated(sites or ()), keep_truncated=keep_truncated, overwrite=overwrite)
+        sites_asked = separated(sites or ())
+        write_npy(directory, output, sites_asked, keep_truncated=keep_truncated, keep=keep, overwrite=overwrite)
         return
     _refuse(bool(sites), "--sites", f"{to} holds records, no states")
     _refuse(output.suffix not in _ENDINGS[to], str(output), f"{to} goes into a file that ends in {_ENDINGS[to][0]}")
     _refuse(output.exists() and not overwrite, str(output), "is there already; --overwrite replaces it")
-    rows = export_records(directory, output, split)
+    rows = export_records(directory, output, split, keep or "all")
     typer.echo(f"{counted(rows, 'text')} in {output}")
 
 
-def export_records(directory: Path, output: Path, split: str | None) -> int:
+def export_records(directory: Path, output: Path, split: str | None, keep: Keep = "all") -> int:
     """Export records and scores as one table; returns the number of rows."""
     from latentext.dataset.export_tables import export_table
     from latentext.dataset.reader import open as open_dataset
 
-    return export_table(open_dataset(directory), output, split=split)
+    return export_table(open_dataset(directory), output, split=split, keep=keep)
 
 
 def write_npy(
-    directory: Path, output: Path, sites: Sequence[str] = (), *, keep_truncated: bool = False, overwrite: bool = False
+    directory: Path,
+    output: Path,
+    sites: Sequence[str] = (),
+    *,
+    keep_truncated: bool = False,
+    keep: Keep | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Export states and targets as NumPy files, and say what was written."""
     from latentext.dataset.export_npy import export_npy
@@ -72,11 +84,14 @@ def write_npy(
         decode_token=token_decoder(dataset),
         sites=[as_site(site) for site in sites] or None,
         truncated="keep" if keep_truncated else "drop",
+        keep=keep,
         overwrite=overwrite,
     )
     typer.echo(f"{counted(metadata['total_tokens'], 'row')} of {metadata['total_hidden_dim']} numbers in {output}")
     if dropped := metadata["truncated_texts"]["dropped"]:
         typer.echo(f"{counted(dropped, 'text')} cut at the limit left out; --keep-truncated keeps and marks them")
+    if dropped := metadata["rejected_texts"]["dropped"]:
+        typer.echo(f"{counted(dropped, 'text')} left out by the check; --keep all keeps them")
 
 
 def _refuse(wrong: bool, where: str, what: str) -> None:

@@ -12,6 +12,17 @@ from typing import Any
 
 from latentext.spec import Spec
 
+CORRECTNESS_FACTS = (
+    "num_prompt_templates",
+    "planned_samples",
+    "attempted_samples",
+    "accepted_samples",
+    "rejected_samples",
+    "prompt_usage_distribution",
+    "correctness_stats",
+)
+"""Keys of metadata.json where the spec has a check."""
+
 _BINS: tuple[tuple[str, float, float], ...] = (
     ("<-10", -math.inf, -11),
     ("-10..-6", -10, -6),
@@ -50,15 +61,16 @@ def correctness_facts(spec: Spec, counts: Mapping[str, int], checked: Mapping[st
     usage = _numbered(checked, "template.")
     if not usage and templates == 1:
         usage[0] = counts["accepted"] + counts["rejected"]
-    return {
-        "num_prompt_templates": templates,
-        "planned_samples": counts["planned"],
-        "attempted_samples": attempted,
-        "accepted_samples": counts["accepted"],
-        "rejected_samples": counts["rejected"],
-        "prompt_usage_distribution": {str(number): usage[number] for number in sorted(usage)},
-        "correctness_stats": _stats(checked, attempted),
-    }
+    facts = (
+        templates,
+        counts["planned"],
+        attempted,
+        counts["accepted"],
+        counts["rejected"],
+        {str(number): usage[number] for number in sorted(usage)},
+        _stats(checked, attempted),
+    )
+    return dict(zip(CORRECTNESS_FACTS, facts, strict=True))
 
 
 def _stats(checked: Mapping[str, int], attempted: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentext.dataset.atomic import atomic_folder, write_bytes
+from latentext.dataset.correctness import CORRECTNESS_FACTS
 from latentext.dataset.npy import NpyWriter
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
@@ -30,7 +31,7 @@ from latentext.dataset.stages import StatesStage
 from latentext.dataset.states_view import StatesView
 from latentext.dataset.views import model_label
 from latentext.errors import DatasetError
-from latentext.spec import SplitSpec
+from latentext.spec import Keep, SplitSpec
 
 TOKEN_METADATA = np.dtype([("token_id", "<i4"), ("token_text", "<U100")])
 """Type of ``{train,val}_token_metadata.npy``; longer token texts are cut at 100 characters."""
@@ -47,6 +48,7 @@ def export_npy(
     sites: Sequence[str | int] | None = None,
     split: SplitSpec | None = None,
     truncated: Truncated = "drop",
+    keep: Keep | None = None,
     dtype: Literal["float32", "float16"] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def export_npy(
         sites: names or Hugging Face indices; all captured sites where left out.
         split: as for `Dataset.split`; the run's own where left out. ``rows-sequential`` cuts rows, not texts.
         truncated: whether texts that were cut at the limit are left out, or kept and marked.
+        keep: which texts the run's check must have passed; what the spec says where left out.
         dtype: type of the states; where left out float16 if all sites are stored so, else float32.
         overwrite: replace a folder that is there.
 
@@ -69,7 +72,7 @@ def export_npy(
     captured = dict.fromkeys(site for capture in _row_captures(dataset) for site in capture.sites)
     views = [dataset.states(site, "generated", "none") for site in sites or captured or ["final_norm"]]
     narrow = all(view.stored_dtype == "float16" for view in views)
-    rows = split_rows(dataset, views, split, truncated)
+    rows = split_rows(dataset, views, split, truncated, keep)
     with atomic_folder(Path(output), overwrite=overwrite) as folder:
         _write_arrays(rows, folder, np.dtype(dtype or ("float16" if narrow else "float32")), decode_token, truncated)
         metadata = _metadata(rows, truncated)
@@ -181,6 +184,8 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
         "total_hidden_dim": sum(view.width for view in views),
         "rows": dict(rows.counts),
         "split": rows.split.model_dump(),
+        **{name: rows.dataset.metadata[name] for name in CORRECTNESS_FACTS if name in rows.dataset.metadata},
+        "rejected_texts": {"dropped": int((~rows.kept).sum())},
         "truncated_texts": {"dropped": cut if truncated == "drop" else 0, "kept": cut if truncated == "keep" else 0},
     }
 

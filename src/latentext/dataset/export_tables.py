@@ -18,16 +18,24 @@ import pyarrow as pa
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import atomic_file
+from latentext.dataset.checks import kept_records
 from latentext.dataset.reader import Dataset
 from latentext.dataset.records import SCHEMA
 from latentext.dataset.tables import open_writer
 from latentext.errors import DatasetError, SpecError
-from latentext.spec import SplitSpec
+from latentext.spec import Keep, SplitSpec
 
 _LINES = (".jsonl", ".ndjson")
 
 
-def export_table(dataset: Dataset, output: str | Path, *, split: str | None = None, by: SplitSpec | None = None) -> int:
+def export_table(
+    dataset: Dataset,
+    output: str | Path,
+    *,
+    split: str | None = None,
+    by: SplitSpec | None = None,
+    keep: Keep = "all",
+) -> int:
     """Write records and their scores to `output` and return the number of rows; its ending decides the format.
 
     A score column is called ``<reward>.<column>``; a text without a score has null there.
@@ -37,6 +45,7 @@ def export_table(dataset: Dataset, output: str | Path, *, split: str | None = No
         output: ends in .jsonl, .ndjson or .parquet; an existing file is replaced when the new one is complete.
         split: only the texts of this split (`train`, `val` or `test`).
         by: how texts are divided, where it is not the run's own split.
+        keep: only the texts that the run's check accepted, or found exact.
 
     Raises:
         SpecError: the ending is none of these.
@@ -48,7 +57,7 @@ def export_table(dataset: Dataset, output: str | Path, *, split: str | None = No
     filesystem.make_folder(path.parent)
     rows = 0
     with atomic_file(path) as file:
-        tables = _tables(dataset, _wanted(dataset, split, by))
+        tables = _tables(dataset, _wanted(dataset, split, by, keep))
         if path.suffix in _LINES:
             for table in tables:
                 for row in table.to_pylist():
@@ -63,13 +72,14 @@ def export_table(dataset: Dataset, output: str | Path, *, split: str | None = No
     return rows
 
 
-def _wanted(dataset: Dataset, split: str | None, by: SplitSpec | None) -> npt.NDArray[np.int64] | None:
+def _wanted(dataset: Dataset, split: str | None, by: SplitSpec | None, keep: Keep) -> npt.NDArray[np.int64] | None:
+    """Numbers of the records to export, ascending; None for all."""
     if split is None:
-        return None
+        return None if keep == "all" else np.flatnonzero(kept_records(dataset, keep))
     rows = dataset.split(by)
     if split not in rows:
         raise DatasetError(f"no split {split!r}", remedy=f"splits are: {', '.join(rows)}")
-    return rows[split]
+    return rows[split] if keep == "all" else rows[split][kept_records(dataset, keep)[rows[split]]]
 
 
 def _tables(dataset: Dataset, wanted: npt.NDArray[np.int64] | None) -> Iterator[pa.Table]:

@@ -47,6 +47,7 @@ class SplitRows:
         split: how texts are divided.
         split_of_record: for each record the number of its split, or `LEFT_OUT`.
         censored: for each record whether the text was cut at the limit.
+        kept: for each record whether the run's check lets it through.
         counts: rows of each split, by name.
         texts: texts that have rows in a split.
     """
@@ -56,6 +57,7 @@ class SplitRows:
     split: SplitSpec
     split_of_record: npt.NDArray[np.int8]
     censored: npt.NDArray[np.bool_]
+    kept: npt.NDArray[np.bool_]
     counts: Mapping[str, int]
     texts: int
 
@@ -122,7 +124,7 @@ def split_rows(
         what = f"no rows for {' and '.join(empty)}: {len(censored)} texts, {left_out} of them left out because cut"
         what += "" if kept.all() else f", {int((~kept).sum())} by the check"
         raise DatasetError(what, remedy="allow more new tokens, keep texts that were cut, or choose another split")
-    return SplitRows(dataset, views, split, split_of_record, censored, counts, texts)
+    return SplitRows(dataset, views, split, split_of_record, censored, kept, counts, texts)
 
 
 def _count(

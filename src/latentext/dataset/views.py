@@ -72,8 +72,8 @@ def believed_receipts(root: Path, stage: str) -> Iterator[Receipt]:
 def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | None = None) -> dict[str, Any]:
     """What metadata.json says of the directory as it stands.
 
-    ``counts`` is in texts (`planned` = `accepted` + `rejected` + `failed` + `pending`) beside `requests`. Where the spec
-    has a check, its verdicts say what is accepted and rejected, and a text without one is pending.
+    ``counts`` is in texts (`planned` = `accepted` + `rejected` + `failed` + `pending`) beside `requests`. Where the
+    spec has a check, its verdicts say what is accepted and rejected, and a text without one is pending.
     """
     records = _sum(root, layout.list_stages(root, "records"))
     checked = _sum(root, check_stages(root, spec)) if spec.check is not None else None
