@@ -135,15 +135,7 @@ def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngi
     filesystem.make_folder(root)
     leases = Leases(root)
     try:
-        # Of runs that start together, the first settles what holds for all.
-        with leases.wait_for("plan"):
-            provenance = read_provenance(root) or before
-            refuse_changes(root, provenance, identity, spec)
-            sweep(root)
-            leases.sweep()
-            plan = _plan(spec, root, tokenizer, identity["model"], provenance.shard_size)
-            write_provenance(root, provenance)
-            _write_spec(root, spec, provenance)
+        provenance, plan = _settle(spec, root, leases, before, identity, tokenizer)
     except BaseException:
         leases.close()
         raise
@@ -163,6 +155,27 @@ def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngi
 def workspace_of(root: Path, progress: Progress, engine: TransformersEngine | None = None) -> Workspace:
     """Open a directory that a run made, with its own spec."""
     return prepare(read_spec(root), root, progress, engine)
+
+
+def _settle(
+    spec: Spec,
+    root: Path,
+    leases: Leases,
+    proposed: Provenance,
+    identity: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+) -> tuple[Provenance, Plan]:
+    """Write what all runs of the directory share, or take it over: of runs that start together, the first decides."""
+    with leases.wait_for("plan"):
+        if (provenance := read_provenance(root)) is not None:
+            refuse_changes(root, provenance, identity, spec)
+        sweep(root)
+        leases.sweep()
+        plan = _plan(spec, root, tokenizer, identity["model"], (provenance or proposed).shard_size)
+        if provenance is None:
+            write_provenance(root, provenance := proposed)
+        _write_spec(root, spec, provenance)
+    return provenance, plan
 
 
 def _first_provenance(spec: Spec, identity: dict[str, Any], engine: TransformersEngine) -> Provenance:
