@@ -53,9 +53,9 @@ def worth_another_pass(tokens: int, misses: int) -> bool:
 def continuation(expected: ExpectedText, written: Sequence[int], place: int, tokenizer: Any) -> tuple[list[int], int]:
     """What to expect after a miss, and its place among the expected tokens.
 
-    If the text so far says the same in other tokens, the rest follows from where it stopped. Otherwise the last
-    tokens written are looked for near `place`: words left out or put in move the text along. Where they are not
-    found, the model is taken to have replaced one token.
+    If the text so far says the same in other tokens, the rest follows from where it stopped. Otherwise the model is
+    taken to have replaced one token, until the last tokens written stand elsewhere near `place`: then words were left
+    out or put in.
 
     Args:
         written: all tokens of the text so far; the last is the one that was not expected.
@@ -66,20 +66,18 @@ def continuation(expected: ExpectedText, written: Sequence[int], place: int, tok
         >>> expected = ExpectedText("", [10, 11, 12, 13, 14, 15])
         >>> continuation(expected, [10, 11, 99], 2, load_tokenizer("tiny"))          # 12 was replaced
         ([13, 14, 15], 3)
-        >>> continuation(expected, [10, 11, 13, 14], 3, load_tokenizer("tiny"))      # 12 was left out
+        >>> continuation(expected, [10, 11, 13, 14], 3, load_tokenizer("tiny"))      # 12 was left out before 13, 14
         ([15], 5)
     """
     if (spelled := _spelled(expected, written, tokenizer)) is not None:
         return spelled
-    best, best_length = place + 1, 0
+    # What was written before the last token says how well the two went together until now.
+    best, best_length = place + 1, max(1, _match(expected.token_ids, place, written[:-1]))
     for distance in range(1, _WINDOW + 1):
         for there in (place + 1 + distance, place + 1 - distance):
             length = _match(expected.token_ids, there, written)
-            # One token may stand anywhere by chance; two in a row seldom do.
-            if length > max(1, best_length):
+            if length > best_length:  # One token may stand anywhere by chance; two in a row seldom do.
                 best, best_length = there, length
-    if best_length == 0 and _match(expected.token_ids, place + 2, written):
-        best = place + 2
     return list(expected.token_ids[best:]), best
 
 

@@ -1,0 +1,133 @@
+"""``latentext represent``: a file of prompts, or of texts to repeat, becomes texts with one vector each."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentext.cli.capture import as_site, separated
+from latentext.cli.run import continued_by, print_summary
+from latentext.errors import SpecError
+
+if TYPE_CHECKING:
+    from latentext.recipes.represent import Representation
+
+Options = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="An option for the chat template or for decoding; see docs/represent.md."),
+]
+
+
+def represent(
+    file: Annotated[
+        Path, typer.Argument(metavar="PROMPTS", help="CSV, TSV, JSON lines, Parquet or text, one prompt a row.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where hidden/, texts.pkl and the dataset are made.")
+    ],
+    column: Annotated[str, typer.Option(help="The column of prompts, or of texts to repeat.")] = "prompt",
+    id_column: Annotated[str | None, typer.Option(help="The column that names the rows; files bear the names.")] = None,
+    task: Annotated[str, typer.Option(help="create, repeat, or a system text of your own.")] = "create",
+    model: Annotated[str, typer.Option(metavar="ID|DIR", help="A Hugging Face id, a folder, or tiny.")] = "tiny",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The most tokens a text may have.")] = 1000,
+    pooling: Annotated[
+        list[str] | None,
+        typer.Option(metavar="POOL,...", help="last (default), mean, max, first, entropy_mean; or none."),
+    ] = None,
+    sites: Annotated[
+        list[str] | None, typer.Option(metavar="SITE,...", help="Such as final_norm (default), resid_post.3 or -2.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="What the names of the vectors' files begin with.")] = "hidden_",
+    verify: Annotated[bool, typer.Option(help="Check repeats in one pass instead of writing them by token.")] = True,
+    tokenizer_config: Options = None,
+    model_config: Options = None,
+) -> int:
+    """Write a text for each prompt, or repeat it, and keep one vector a text from inside the model.
+
+    An interrupted run is continued by the same command.
+    """
+    prompts, ids = _read(file, column, id_column)
+    with continued_by(sys.argv[1:]), warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        made = _represent(
+            prompts,
+            output / "hidden",
+            output / "texts",
+            model,
+            model,
+            task,
+            max_new_tokens,
+            prefix,
+            _options(tokenizer_config, "--tokenizer-config"),
+            _options(model_config, "--model-config"),
+            separated(pooling or ["last"]),
+            ids=ids,
+            sites=[as_site(site) for site in separated(sites or ["final_norm"])],
+            verify=verify,
+        )
+    _print(made, [str(warning.message) for warning in found if warning.category is UserWarning])
+    return made.run.exit_code
+
+
+def _represent(*arguments: Any, **options: Any) -> Representation:
+    from latentext.run.progress import progress_for
+
+    try:
+        from latentext.recipes.represent import extract_and_save_hidden_states
+    except ModuleNotFoundError as error:
+        what = f"represent needs {error.name}"
+        raise SpecError(what, remedy="pip install 'latentext[represent]'") from error
+    return extract_and_save_hidden_states(*arguments, **options, progress=progress_for(sys.stderr))
+
+
+def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], list[Any] | None]:
+    """A column of the file, and that of the ids. Rows that cannot be read stop the command: none may be lost."""
+    from latentext.prompts.files import open_file
+    from latentext.prompts.rows import BadRow
+    from latentext.spec import FileSource
+
+    wanted = [column] if id_column is None else [column, id_column]
+    values: dict[str, list[Any]] = {name: [] for name in wanted}
+    with tempfile.TemporaryDirectory(prefix="latentext-rows-") as folder:
+        rows = open_file(FileSource(path=str(file)), Path(folder))
+        for number in range(len(rows)):
+            row = rows.row(number)
+            if isinstance(row, BadRow):
+                raise SpecError(row.message, where=str(file), remedy="correct the row")
+            for name in wanted:
+                if name not in row:
+                    what = f"row {number} has no column {name!r}"
+                    raise SpecError(what, where=str(file), remedy=f"its columns are: {', '.join(map(str, row))}")
+                values[name].append(row[name])
+    return values[column], None if id_column is None else values[id_column]
+
+
+def _options(settings: list[str] | None, where: str) -> dict[str, Any]:
+    from latentext.yaml_text import YamlError, parse_yaml
+
+    options = {}
+    for setting in settings or []:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise SpecError(f"{setting!r} is not of the form name=value", where=where, remedy="as in stop=END")
+        try:
+            options[name.strip()] = parse_yaml(text)
+        except YamlError as error:
+            raise SpecError(str(error), where=where, remedy="give the value in YAML") from None
+    return options
+
+
+def _print(made: Representation, warned: list[str]) -> None:
+    print_summary(made.run)
+    typer.echo(f"texts: {made.frame}")
+    for name, folder in made.hidden.items():
+        typer.echo(f"vectors ({name}): {folder}")
+    if made.fidelity is not None:
+        typer.echo(f"fidelity: {made.fidelity}")
+    for line in warned:
+        typer.echo(f"warning: {line}", err=True)

@@ -1,0 +1,261 @@
+"""From prompts to texts with one vector each: the function, the files it leaves, and what it says when it is done.
+
+Everything is checked before the model is loaded. The work itself is an ordinary run into a dataset directory, so it
+continues after a kill and is refused with other settings; the files that other packages read are exports of it.
+
+    {save_name}_prompts.jsonl     the prompts, as the run reads them
+    {save_name}_dataset/          the dataset: texts, token ids, states, what made them
+    {save_name}.pkl               columns X (text) and P (prompt)
+    {save_name}_fidelity.csv      for repeats: how faithful each is
+    {output_hidden_dir}/{prefix_hidden}{k}.pt
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from latentext.dataset import layout
+from latentext.dataset.reader import Dataset
+from latentext.dataset.reader import open as open_dataset
+from latentext.engines.transformers.engine import TransformersEngine
+from latentext.errors import ArgumentError
+from latentext.prompts.tokenizer import load_tokenizer
+from latentext.recipes.represent.fidelity import Fidelity, fidelity_table
+from latentext.recipes.represent.files import (
+    hidden_folder,
+    refuse_foreign_files,
+    text_frame,
+    write_frame,
+    write_vectors,
+)
+from latentext.recipes.represent.loading import model_and_engine
+from latentext.recipes.represent.options import decoding_options, prompt_options
+from latentext.recipes.represent.tasks import system_text
+from latentext.recipes.represent.texts import Name, check_ids, check_prompts, write_prompts
+from latentext.run.progress import Progress
+from latentext.run.runner import RunSummary, make_dataset
+from latentext.spec import Decoding, FileSource, ModelSpec, Pool, PromptSpec, Spec, StatesSpec
+from latentext.states.sites import resolve_sites
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What `extract_and_save_hidden_states` made.
+
+    Attributes:
+        dataset: its directory, for `latentext.open`.
+        frame: the pickled frame.
+        hidden: the folder of each site and pooling, by ``site:pool``.
+        failed: prompts that gave no text; their rows in the frame hold None and they have no ``.pt``.
+        fidelity: for repeats, how faithful they are.
+    """
+
+    dataset: Path
+    frame: Path
+    hidden: dict[str, Path]
+    texts: int
+    failed: int
+    fidelity: Fidelity | None
+    run: RunSummary
+
+
+def extract_and_save_hidden_states(
+    prompts: Sequence[str],
+    output_hidden_dir: str | Path,
+    save_name: str | Path,
+    tokenizer: Any,
+    model: Any,
+    task_type: str = "create",
+    max_new_tokens: int = 1000,
+    prefix_hidden: str = "hidden_",
+    tokenizer_config: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    pooling: str | Sequence[str] = "last",
+    *,
+    ids: Iterable[Any] | None = None,
+    sites: str | int | Sequence[str | int] = "final_norm",
+    verify: bool = True,
+    progress: Progress | None = None,
+) -> Representation:
+    """Write a text for every prompt, or repeat it, and save one vector a text from inside the model.
+
+    The same call continues an interrupted run; a call with other settings into the same files is refused.
+
+    Args:
+        prompts: for ``task_type="repeat"`` the texts to be repeated.
+        output_hidden_dir: where ``{prefix_hidden}{k}.pt`` are written, a tensor [1, width] each.
+        save_name: beginning of the names of all other files; ``{save_name}.pkl`` holds the texts.
+        tokenizer, model: loaded objects of transformers, or names.
+        task_type: ``create``, ``repeat``, or a system text of your own.
+        tokenizer_config: `add_generation_prompt`, `remove_date_lines`, `use_chat_template`.
+        model_config: penalties and ends of a text, see `latentext.recipes.represent.options`. Decoding is greedy.
+        pooling: ``last``, ``mean``, ``max``, ``first``, ``entropy_mean``, or ``none`` for a row per token; several at
+            once, like several `sites`, go to folders of their own below `output_hidden_dir`.
+        ids: names of the prompts (such as a data frame's index), instead of their numbers, for files and rows.
+        sites: where states are read, see docs/architecture.md.
+        verify: check repeats in one pass instead of writing them token by token; the texts are the same.
+        progress: who is told; nobody by default.
+
+    Raises:
+        ArgumentError: an argument that cannot be used; nothing was started.
+        SpecError: the files hold another run.
+
+    Warns:
+        UserWarning: prompts that failed, repeats that are not exact, a task's name that is nearly right.
+
+    Example:
+        >>> extract_and_save_hidden_states(                                              # doctest: +SKIP
+        ...     ["Write a biography of Jane Smith."], "hidden", "texts", "tiny", "tiny", max_new_tokens=200)
+    """
+    texts = check_prompts(prompts)
+    names = check_ids(ids, len(texts))
+    paths = _Paths.of(save_name, output_hidden_dir, prefix_hidden)
+    model_spec, engine = model_and_engine(model, tokenizer)
+    spec = _spec(
+        model_spec,
+        paths.prompts,
+        system_text(task_type),
+        prompt_options(tokenizer_config),
+        {"max_new_tokens": max_new_tokens, **decoding_options(model_config)},
+        StatesSpec(sites=_sites(sites), pool=_pools(pooling)),
+        expected=task_type == "repeat" and verify,
+    )
+    _refuse_what_is_there(paths, prefix_hidden, names, spec)
+    write_prompts(paths.prompts, texts, names)
+    run = make_dataset(spec, paths.dataset, engine=engine, progress=progress)
+    return _export(paths, prefix_hidden, spec, run, texts, names, engine, repeated=task_type == "repeat")
+
+
+@dataclass(frozen=True)
+class _Paths:
+    prompts: Path
+    dataset: Path
+    frame: Path
+    fidelity: Path
+    hidden: Path
+
+    @classmethod
+    def of(cls, save_name: str | Path, output_hidden_dir: str | Path, prefix_hidden: str) -> _Paths:
+        if not Path(save_name).name:
+            raise ArgumentError(f"save_name is {str(save_name)!r}", remedy="give the beginning of a file name")
+        if Path(prefix_hidden).name != prefix_hidden and prefix_hidden:
+            raise ArgumentError(f"prefix_hidden is {prefix_hidden!r}", remedy="put folders into output_hidden_dir")
+        stem = str(save_name).removesuffix(".pkl")
+        return cls(
+            prompts=Path(f"{stem}_prompts.jsonl"),
+            dataset=Path(f"{stem}_dataset"),
+            frame=Path(f"{stem}.pkl"),
+            fidelity=Path(f"{stem}_fidelity.csv"),
+            hidden=Path(output_hidden_dir),
+        )
+
+
+def _spec(
+    model: ModelSpec,
+    prompts: Path,
+    system: str,
+    chat: Mapping[str, bool],
+    decoding: dict[str, Any],
+    states: StatesSpec,
+    *,
+    expected: bool,
+) -> Spec:
+    """The run in the words of every other run."""
+    if "entropy_mean" in states.pool:
+        decoding["entropy"] = True
+    source = FileSource(path=str(prompts.resolve()), format="jsonl")
+    # Braces in a system text are gaps of a template, and a user's own text has none.
+    template = system.replace("{", "{{").replace("}", "}}")
+    try:
+        plain = Decoding(**decoding)
+    except ValidationError as error:
+        finding = error.errors()[0]
+        name = ".".join(map(str, finding["loc"])) or "model_config"
+        raise ArgumentError(f"{name}: {finding['msg'].removeprefix('Value error, ')}", remedy="change it") from None
+    if expected:
+        # With penalties the model's first choice does not decide a text, and it is written token by token.
+        with suppress(ValidationError):
+            plain = Decoding(**decoding, expect="prompt")
+    return Spec(
+        name="represent",
+        model=model,
+        prompts=PromptSpec(file=source, system=template, **chat),
+        decoding=plain,
+        states=states,
+    )
+
+
+def _pools(pooling: str | Sequence[str]) -> tuple[Pool, ...]:
+    wanted: list[Any] = [pooling] if isinstance(pooling, str) else list(pooling)
+    known = get_args(Pool)
+    for name in wanted:
+        if name not in known:
+            raise ArgumentError(f"pooling {name!r} is not known", remedy=f"poolings are: {', '.join(known)}")
+    if not wanted or ("none" in wanted and len(wanted) > 1):
+        raise ArgumentError(f"pooling is {pooling!r}", remedy="give some poolings, or none alone for a row per token")
+    return tuple(dict.fromkeys(wanted))
+
+
+def _sites(sites: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
+    wanted = (sites,) if isinstance(sites, str | int) else tuple(sites)
+    if not wanted:
+        raise ArgumentError("sites is empty", remedy="use final_norm")
+    return wanted
+
+
+def _refuse_what_is_there(paths: _Paths, prefix: str, names: Sequence[Name], spec: Spec) -> None:
+    """Raise if files of another run stand where this one would write, before anything is generated."""
+    ours = (paths.dataset / layout.SPEC).exists()
+    if not ours and paths.frame.exists():
+        raise ArgumentError(
+            "exists, and its dataset does not", where=str(paths.frame), remedy="choose another save_name"
+        )
+    refuse_foreign_files(paths.hidden, prefix, names, ours=ours)
+
+
+def _export(
+    paths: _Paths,
+    prefix: str,
+    spec: Spec,
+    run: RunSummary,
+    prompts: Sequence[str],
+    names: Sequence[Name],
+    engine: TransformersEngine | None,
+    *,
+    repeated: bool,
+) -> Representation:
+    """Write the files that other packages read, and say what deserves attention."""
+    dataset = open_dataset(paths.dataset)
+    hidden, texts = {}, 0
+    kept = _kept(spec, dataset)
+    for site, pool in kept:
+        folder = hidden_folder(paths.hidden, site, pool, alone=len(kept) == 1)
+        texts = write_vectors(dataset, folder, prefix, names, site, pool)
+        hidden[f"{site}:{pool}"] = folder
+    write_frame(text_frame(dataset, prompts), paths.frame)
+    failed = len(prompts) - texts
+    if failed:
+        reasons = paths.dataset / layout.FAILURES
+        warnings.warn(f"{failed} of {len(prompts)} prompts gave no text; the reasons are in {reasons}", stacklevel=3)
+    fidelity = None
+    if repeated:
+        tokenizer = engine.tokenizer if engine else load_tokenizer(spec.model.name)
+        table, fidelity = fidelity_table(dataset, tokenizer, names)
+        write_frame(table, paths.fidelity)
+        if fidelity.warning:
+            warnings.warn(fidelity.warning, stacklevel=3)
+    return Representation(paths.dataset, paths.frame, hidden, texts, failed, fidelity, run)
+
+
+def _kept(spec: Spec, dataset: Dataset) -> list[tuple[str, Pool]]:
+    """The sites, by name, and poolings that this run asks for."""
+    assert spec.states is not None
+    num_blocks = min(capture.num_layers for capture in dataset.captures.values()) - 1
+    return [(site, pool) for site in resolve_sites(spec.states.sites, num_blocks) for pool in spec.states.pool]

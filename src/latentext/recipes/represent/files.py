@@ -1,0 +1,124 @@
+"""The files that other packages read: one ``.pt`` a text and one ``.pkl`` with all texts, as exports of a dataset.
+
+They can be made again from the dataset at any time, so they are renamed into place but not synced. What stands under
+one of their names is only replaced if it says the same: vectors of two experiments in one folder could not be told
+apart later.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latentext.dataset import filesystem
+from latentext.dataset.atomic import atomic_file, temporary_name
+from latentext.dataset.reader import Dataset
+from latentext.errors import SpecError
+from latentext.recipes.represent.texts import Name
+from latentext.spec import Pool
+
+_REMEDY = "choose another output_hidden_dir or prefix_hidden, or remove the files"
+
+
+def hidden_folder(output_hidden_dir: Path, site: str, pool: Pool, *, alone: bool) -> Path:
+    """Where the files of one site and pooling lie: in the folder itself, or with several in one folder for each."""
+    return output_hidden_dir if alone else output_hidden_dir / f"{site}-{pool}"
+
+
+def refuse_foreign_files(folder: Path, prefix: str, names: Sequence[Name], *, ours: bool) -> None:
+    """Raise if the folder holds vectors that this run would replace or stand beside.
+
+    Args:
+        ours: an earlier run of the same dataset may have written those of `names`.
+
+    Raises:
+        SpecError: naming the first such file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SpecError("is a file", where=str(folder), remedy="choose another output_hidden_dir")
+    own = {f"{prefix}{name}.pt" for name in names} if ours else set()
+    for path in sorted(folder.glob(f"{glob_escaped(prefix)}*.pt")):
+        if path.name not in own:
+            raise SpecError(f"holds {path.name} of another run", where=str(folder), remedy=_REMEDY)
+
+
+def write_vectors(dataset: Dataset, folder: Path, prefix: str, names: Sequence[Name], site: str, pool: Pool) -> int:
+    """Write ``{prefix}{name}.pt`` for every text that has states; returns how many there are.
+
+    Each file holds one contiguous CPU tensor with a storage of its own, [1, width] where pooled and else [T, width],
+    in the dtype of the states, and loads with ``torch.load(path, weights_only=True)``.
+
+    Raises:
+        SpecError: a file of that name holds something else.
+    """
+    filesystem.make_folder(folder)
+    count = 0
+    for index, states in _states_of_texts(dataset, site, pool):
+        _write_tensor(folder / f"{prefix}{names[index]}.pt", states)
+        count += 1
+    return count
+
+
+def text_frame(dataset: Dataset, prompts: Sequence[str]) -> pd.DataFrame:
+    """Columns X (the text, None where the request failed) and P (the prompt); row i belongs to prompt i."""
+    texts: list[str | None] = [None] * len(prompts)
+    for records in dataset.iter_records(["index", "text"]):
+        for index, text in zip(records["index"].to_pylist(), records["text"].to_pylist(), strict=True):
+            if index < len(texts):
+                texts[index] = text
+    return pd.DataFrame({"X": pd.Series(texts, dtype=object), "P": list(prompts)})
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as pickle or CSV, as the ending of `path` says."""
+    filesystem.make_folder(path.parent)
+    content = io.BytesIO()
+    if path.suffix == ".csv":
+        frame.to_csv(content, index=False)
+    else:
+        frame.to_pickle(content)
+    with atomic_file(path) as file:
+        file.write(content.getbuffer())
+
+
+def glob_escaped(text: str) -> str:
+    """`text` as a pattern that matches itself."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in text)
+
+
+def _states_of_texts(dataset: Dataset, site: str, pool: Pool) -> Iterator[tuple[int, torch.Tensor]]:
+    view = dataset.states(site, pool=pool)
+    for shard in view.shards():
+        rows = shard.rows
+        starts = np.flatnonzero(np.diff(rows["index"], prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+            yield int(rows["index"][start]), shard.torch(slice(start, stop))
+
+
+def _write_tensor(path: Path, tensor: torch.Tensor) -> None:
+    content = io.BytesIO()
+    torch.save(tensor.contiguous().clone(), content)
+    if path.exists():
+        if path.read_bytes() != content.getvalue() and not _holds(path, tensor):
+            raise SpecError("holds another vector", where=str(path), remedy=_REMEDY)
+        return
+    temporary = path.with_name(temporary_name(path.name))
+    descriptor = filesystem.create(temporary)
+    filesystem.write(descriptor, content.getbuffer(), path)
+    filesystem.close(descriptor, path)
+    filesystem.replace(temporary, path)
+
+
+def _holds(path: Path, tensor: torch.Tensor) -> bool:
+    """Whether the file, perhaps of another version of torch, holds this tensor."""
+    try:
+        there = torch.load(path, weights_only=True)
+    except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError):
+        return False
+    return isinstance(there, torch.Tensor) and there.dtype == tensor.dtype and torch.equal(there, tensor)

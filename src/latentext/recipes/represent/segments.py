@@ -1,0 +1,107 @@
+"""States at the ends of segments (sentences, or wherever the user says), for treatments that change along a text."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latentext.dataset.reader import Dataset
+from latentext.errors import ArgumentError
+from latentext.spec import Pool
+
+Ends = Callable[[str], Sequence[int]]
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|\n+")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """States at the ends of the segments of N texts, T the most segments that a text has.
+
+    Attributes:
+        states: [N, T, width], zero behind a text's last segment.
+        lengths: segments of each text, [N].
+        ids: name of each text, in the order of the rows.
+    """
+
+    states: npt.NDArray[np.float32] = field(repr=False)
+    lengths: npt.NDArray[np.int64]
+    ids: list[Any] = field(repr=False)
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """[N, T], true where there is a segment."""
+        return np.arange(self.states.shape[1]) < self.lengths[:, None]
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Where the sentences of a text end: the number of characters up to and with each end; the last is the text's.
+
+    A sentence ends with ``.``, ``!``, ``?`` or ``…`` before white space, or at a line break; abbreviations are not
+    known. For other rules give `segment_states` a function of your own.
+
+    Example:
+        >>> sentence_ends("It rains. Does it? Yes")
+        [9, 18, 22]
+    """
+    length = len(text.rstrip())
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, 0, length)]
+    return ends if ends and ends[-1] == length else [*ends, length] if length else []
+
+
+def segment_states(
+    dataset: Dataset, tokenizer: Any, ends: Ends | Mapping[Any, Sequence[int]] = sentence_ends, site: str = "final_norm"
+) -> Segments:
+    """The state at the end of every segment of every text.
+
+    It stands on the token that writes the segment's last character, so it has read the segment as a whole. Of a text
+    that was cut at the limit the very last token was never read by the model; there the state before it is taken.
+
+    Args:
+        dataset: with a capture that keeps a state for every token (``pooling="none"``).
+        tokenizer: of the model.
+        ends: a function from a text to the ends of its segments, in characters, ascending; or those ends by id.
+
+    Raises:
+        ArgumentError: no ends for a text, or ends that do not fit it.
+        DatasetError: there is no such capture.
+    """
+    none: Pool = "none"
+    view = dataset.states(site, positions="generated", pool=none)
+    frame = dataset.to_frame()
+    names = frame["id"].tolist() if "id" in frame else frame["index"].tolist()
+    per_text = []
+    for index, name, text, token_ids in zip(frame["index"], names, frame["text"], frame["token_ids"], strict=True):
+        wanted = ends(text) if callable(ends) else _given(ends, name)
+        rows = _rows(list(wanted), text, [int(token) for token in token_ids], tokenizer, name)
+        start = view.text(int(index)).start
+        per_text.append(view[np.asarray(rows, np.int64) + start] if rows else np.empty((0, view.width), np.float32))
+    lengths = np.array([len(states) for states in per_text], np.int64)
+    padded = np.zeros((len(per_text), int(lengths.max(initial=0)), view.width), np.float32)
+    for place, states in enumerate(per_text):
+        padded[place, : len(states)] = states
+    return Segments(padded, lengths, names)
+
+
+def _given(ends: Mapping[Any, Sequence[int]], name: Any) -> Sequence[int]:
+    if name not in ends:
+        raise ArgumentError(f"no ends of segments are given for text {name!r}", remedy="give them for every id")
+    return ends[name]
+
+
+def _rows(ends: list[int], text: str, token_ids: list[int], tokenizer: Any, name: Any) -> list[int]:
+    """Row s stands at position P-1+s, on generated token s-1: so the row of token k is k+1, if there is one."""
+    if ends != sorted(set(ends)) or (ends and not (ends[0] > 0 and ends[-1] <= len(text))):
+        what = f"the ends of segments {ends} of text {name!r} do not ascend from 1 to {len(text)}"
+        raise ArgumentError(what, remedy="give the number of characters up to the end of each segment")
+
+    def characters(tokens: int) -> int:
+        return len(tokenizer.decode(token_ids[:tokens], skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    counts = range(len(token_ids) + 1)
+    return [min(bisect_left(counts, end, key=characters), len(token_ids) - 1) for end in ends]
