@@ -19,26 +19,14 @@ import torch
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
-from latentext.dataset.receipts import Receipt
-from latentext.dataset.stages import StatesStage
 from latentext.dataset.views import write_views
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
-from latentext.plan import Shard
 from latentext.plan.note import PlanNote
-from latentext.run.captures import (
-    all_states_specs,
-    covered,
-    declare,
-    declared_captures,
-    inflight_capture,
-    missing_capture,
-)
 from latentext.run.estimate import Estimate, bound
-from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.progress import NoProgress, Progress, StatusFile
-from latentext.run.replaying import Replay, replay_shard
-from latentext.run.scoring import check_work, identified, refuse_missing, reward_works
+from latentext.run.scoring import refuse_missing
+from latentext.run.stages import all_works, text_works
 from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import PLAN, Workspace, move_aside, prepare, workspace_of
 from latentext.spec import Spec, StatesSpec
@@ -102,7 +90,7 @@ def make_dataset(
         workspace = prepare(spec, root, progress, engine)
         if on_plan is not None:
             on_plan(bound(spec, workspace.plan))
-        return _run(workspace, _works(workspace, retry_failed), progress)
+        return _run(workspace, all_works(workspace, retry_failed), progress)
 
 
 def capture_states(
@@ -120,10 +108,8 @@ def capture_states(
     progress = progress or NoProgress()
     with _as_a_guest():
         workspace = workspace_of(Path(directory), progress, engine)
-        if not layout.list_stages(workspace.root, "records"):
-            workspace.leases.close()
-            raise SpecError("has no texts yet", where=str(directory), remedy="run its spec first")
-        return _run(workspace, _text_works(workspace, states, generate=False), progress)
+        _refuse_without_texts(workspace)
+        return _run(workspace, text_works(workspace, states, generate=False), progress)
 
 
 def score_texts(
@@ -151,7 +137,14 @@ def score_texts(
         added = resolve_inputs(spec.model_copy(update={"rewards": tuple(rewards)}), Path())
         refuse_missing(added.rewards)
         workspace = prepare(added, Path(directory), progress, engine)
-        return _run(workspace, _works(workspace, retry_failed, generate=False), progress)
+        _refuse_without_texts(workspace)
+        return _run(workspace, all_works(workspace, retry_failed, generate=False), progress)
+
+
+def _refuse_without_texts(workspace: Workspace) -> None:
+    if not layout.list_stages(workspace.root, "records"):
+        workspace.leases.close()
+        raise SpecError("has no texts yet", where=str(workspace.root), remedy="run its spec first")
 
 
 def _run(workspace: Workspace, works: Iterator[Work], progress: Progress) -> RunSummary:
@@ -192,99 +185,6 @@ def _write_views(workspace: Workspace) -> dict[str, Any]:
         note = PlanNote.read(workspace.root / PLAN)
         requests = workspace.plan.planned if note is None else note.planned
         return write_views(workspace.root, read_spec(workspace.root), requests=requests)
-
-
-def _works(workspace: Workspace, retry_failed: bool, *, generate: bool = True) -> Iterator[Work]:
-    """The stages in an order in which each finds what it reads; each is decided on what is on disk by then."""
-    spec = read_spec(workspace.root)  # It also has the rewards of earlier runs.
-    rewards = identified(workspace, spec.rewards)
-    if generate:
-        yield from _text_works(workspace, workspace.spec.states, retry_failed)
-    ranges = sample_ranges(workspace.root, 0)
-    if spec.check is not None:
-        yield from (check_work(workspace, spec.check, samples, retry_failed) for samples in ranges)
-    for reward in rewards:
-        yield from reward_works(workspace, reward, ranges, retry_failed)
-
-
-def _text_works(
-    workspace: Workspace, states: StatesSpec | None, retry_failed: bool = False, *, generate: bool = True
-) -> Iterator[Work]:
-    """Texts with the states that are read in flight, and states that are replayed."""
-    for samples in sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0):
-        captures = _declare_missing(workspace, states, samples)
-        if generate:
-            yield _generation(workspace, samples, captures, retry_failed)
-        for name, capture in captures.items():
-            if capture.how == "replay":
-                yield _replay(workspace, layout.records_folder(samples), name, capture)
-
-
-def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: range) -> dict[str, StatesStage]:
-    """The captures of these samples: what the spec asks, and what earlier samples have, so that a dataset is even."""
-    captures = declared_captures(workspace.root, samples)
-    texts_exist = (workspace.root / layout.records_folder(samples)).exists()
-    for wanted in filter(None, [states, *all_states_specs(workspace.root)]):
-        dtype = workspace.state_dtype(wanted.dtype)
-        if covered(wanted, captures, dtype):
-            continue
-        missing = missing_capture(
-            wanted,
-            captures,
-            samples,
-            model_layout=workspace.engine.loaded.layout,
-            dtype=dtype,
-            replay_only=texts_exist or inflight_capture(captures) is not None,
-            settings=workspace.settings,
-        )
-        if missing is not None:
-            captures[declare(workspace.root, missing)] = missing
-    return captures
-
-
-def sample_ranges(root: Path, samples: int) -> list[range]:
-    """The ranges of samples that have or get a records folder: those that exist, then what is missing up to
-    `samples`."""
-    ranges = [layout.samples_of(stage) for stage in layout.list_stages(root, "records")]
-    have = max((r.stop for r in ranges), default=0)
-    return ranges if samples <= have else [*ranges, range(have, samples)]
-
-
-def _generation(workspace: Workspace, samples: range, captures: dict[str, StatesStage], retry_failed: bool) -> Work:
-    inflight = inflight_capture(captures)
-    stage = Generation(
-        workspace.root,
-        workspace.spec,
-        workspace.plan,
-        samples,
-        layout.records_folder(samples),
-        inflight[0] if inflight else None,
-        inflight[1] if inflight else None,
-    )
-    retried: set[int] = set()
-
-    def done(shard: Shard) -> Receipt | None:
-        receipt = stage.done(shard)
-        return None if retry_failed and receipt and receipt.failures and shard.number not in retried else receipt
-
-    def compute(shard: Shard, advance: Advance) -> Receipt:
-        retried.add(shard.number)
-        return generate_shard(stage, shard, workspace.engine, advance, keep=stage.done(shard) is not None)
-
-    return Work(stage.stage, "texts", len(samples), done, compute)
-
-
-def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:
-    stage = Replay(workspace.root, records_stage, name, capture)
-    texts = capture.samples[1] - capture.samples[0]
-    return Work(
-        name,
-        f"states {name.removeprefix('states/')}",
-        texts,
-        stage.done,
-        lambda shard, advance: replay_shard(stage, shard, workspace.engine.loaded.layout, advance),
-        stage.ready,
-    )
 
 
 @contextmanager

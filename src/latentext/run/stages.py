@@ -1,0 +1,122 @@
+"""The stages of a run, in an order in which each finds what it reads.
+
+Each is decided on when its turn comes, by what is on disk by then: samples that exist, captures that were begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from latentext.dataset import layout
+from latentext.dataset.documents import read_spec
+from latentext.dataset.receipts import Receipt
+from latentext.dataset.stages import StatesStage
+from latentext.plan import Shard
+from latentext.run.captures import (
+    all_states_specs,
+    covered,
+    declare,
+    declared_captures,
+    inflight_capture,
+    missing_capture,
+)
+from latentext.run.generating import Advance, Generation, generate_shard
+from latentext.run.replaying import Replay, replay_shard
+from latentext.run.scoring import check_work, identified, reward_works
+from latentext.run.work import Work
+from latentext.run.workspace import Workspace
+from latentext.spec import StatesSpec
+
+
+def all_works(workspace: Workspace, retry_failed: bool, *, generate: bool = True) -> Iterator[Work]:
+    """Texts, states and scores; without `generate` the scores alone, of the texts that are there."""
+    spec = read_spec(workspace.root)  # It also has the rewards of earlier runs.
+    rewards = identified(workspace, spec.rewards)
+    if generate:
+        yield from text_works(workspace, workspace.spec.states, retry_failed)
+    ranges = sample_ranges(workspace.root, 0)
+    if spec.check is not None:
+        yield from (check_work(workspace, spec.check, samples, retry_failed) for samples in ranges)
+    for reward in rewards:
+        yield from reward_works(workspace, reward, ranges, retry_failed)
+
+
+def text_works(
+    workspace: Workspace, states: StatesSpec | None, retry_failed: bool = False, *, generate: bool = True
+) -> Iterator[Work]:
+    """Texts with the states that are read in flight, and states that are replayed."""
+    for samples in sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0):
+        captures = _declare_missing(workspace, states, samples)
+        if generate:
+            yield _generation(workspace, samples, captures, retry_failed)
+        for name, capture in captures.items():
+            if capture.how == "replay":
+                yield _replay(workspace, layout.records_folder(samples), name, capture)
+
+
+def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: range) -> dict[str, StatesStage]:
+    """The captures of these samples: what the spec asks, and what earlier samples have, so that a dataset is even."""
+    captures = declared_captures(workspace.root, samples)
+    texts_exist = (workspace.root / layout.records_folder(samples)).exists()
+    for wanted in filter(None, [states, *all_states_specs(workspace.root)]):
+        dtype = workspace.state_dtype(wanted.dtype)
+        if covered(wanted, captures, dtype):
+            continue
+        missing = missing_capture(
+            wanted,
+            captures,
+            samples,
+            model_layout=workspace.engine.loaded.layout,
+            dtype=dtype,
+            replay_only=texts_exist or inflight_capture(captures) is not None,
+            settings=workspace.settings,
+        )
+        if missing is not None:
+            captures[declare(workspace.root, missing)] = missing
+    return captures
+
+
+def sample_ranges(root: Path, samples: int) -> list[range]:
+    """The ranges of samples that have or get a records folder: those that exist, then what is missing up to
+    `samples`."""
+    ranges = [layout.samples_of(stage) for stage in layout.list_stages(root, "records")]
+    have = max((r.stop for r in ranges), default=0)
+    return ranges if samples <= have else [*ranges, range(have, samples)]
+
+
+def _generation(workspace: Workspace, samples: range, captures: dict[str, StatesStage], retry_failed: bool) -> Work:
+    inflight = inflight_capture(captures)
+    stage = Generation(
+        workspace.root,
+        workspace.spec,
+        workspace.plan,
+        samples,
+        layout.records_folder(samples),
+        inflight[0] if inflight else None,
+        inflight[1] if inflight else None,
+    )
+    retried: set[int] = set()
+
+    def done(shard: Shard) -> Receipt | None:
+        receipt = stage.done(shard)
+        return None if retry_failed and receipt and receipt.failures and shard.number not in retried else receipt
+
+    def compute(shard: Shard, advance: Advance) -> Receipt:
+        retried.add(shard.number)
+        return generate_shard(stage, shard, workspace.engine, advance, keep=stage.done(shard) is not None)
+
+    return Work(stage.stage, "texts", len(samples), done, compute)
+
+
+def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:
+    stage = Replay(workspace.root, records_stage, name, capture)
+    texts = capture.samples[1] - capture.samples[0]
+    return Work(
+        name,
+        f"states {name.removeprefix('states/')}",
+        texts,
+        stage.done,
+        lambda shard, advance: replay_shard(stage, shard, workspace.engine.loaded.layout, advance),
+        stage.ready,
+    )
