@@ -41,8 +41,8 @@ def write_sealed(path: Path, fields: Mapping[str, Any]) -> None:
     write_bytes(path, canonical_json({**fields, "sha256": seal(fields)}))
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read a sealed file back, its hash checked.
+def read_sealed(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:
+    """Read a sealed file back, its hash checked; `remedy` is what to do when it is damaged.
 
     Raises:
         DatasetError: the file is missing, truncated or changed, or was made by a newer version of the format.
@@ -54,9 +54,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:  # Thousands of brackets overflow the parser's stack.
-        raise DatasetError("truncated or damaged", where=str(path), remedy=REMEDY) from error
+        raise DatasetError("truncated or damaged", where=str(path), remedy=remedy) from error
     if not isinstance(fields, dict):
-        raise DatasetError("damaged: not a JSON object", where=str(path), remedy=REMEDY)
+        raise DatasetError("damaged: not a JSON object", where=str(path), remedy=remedy)
     version = fields.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise DatasetError(
@@ -65,7 +65,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
             remedy="update latentext",
         )
     if not _fits_its_hash(data, fields):
-        raise DatasetError("damaged: its content does not fit its own hash", where=str(path), remedy=REMEDY)
+        raise DatasetError("damaged: its content does not fit its own hash", where=str(path), remedy=remedy)
     return fields
 
 

@@ -104,7 +104,8 @@ def read_stage(root: Path, stage: str, model: type[Stage]) -> Stage:
         DatasetError: the file is missing, damaged, of a newer format, or declares a stage of another kind.
     """
     path = root / stage / layout.STAGE
-    fields = read_sealed(path)
+    # Nothing but this file says what the folder holds, so a run cannot rebuild it in place.
+    fields = read_sealed(path, remedy=f"remove the folder {stage} and run the same command again: it is made anew")
     try:
         return model.model_validate({name: value for name, value in fields.items() if name != "sha256"})
     except ValidationError as error:

@@ -64,7 +64,9 @@ class GridRows:
             raise SpecError("the grid is empty", where="prompts.grid", remedy="give each variable its values")
         for name, values in self._values.items():
             if not values:
-                raise SpecError("no values", where=f"prompts.grid.{name}", remedy="a range stops before its end")
+                raise SpecError(
+                    "no values", where=f"prompts.grid.{name}", remedy="give at least one; a range stops before its end"
+                )
         if self._length > sys.maxsize:
             what = f"{self._length:.0e} points are more than can be numbered"
             raise SpecError(what, where="prompts.grid", remedy="give fewer values")

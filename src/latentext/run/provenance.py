@@ -121,5 +121,5 @@ def refuse_changes(root: Path, before: Provenance, identity: Mapping[str, Any], 
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 20 else f"{text[:13]}…"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 20 else f"{text[:12]}…"

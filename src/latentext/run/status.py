@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from latentext.dataset import layout
+from latentext.dataset.documents import read_json
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
 from latentext.plan.note import PlanNote
@@ -62,7 +62,7 @@ def status(directory: str | Path) -> Status:
         for stage in layout.list_stages(root)
     )
     metadata = root / layout.METADATA
-    counts = json.loads(metadata.read_text())["counts"] if metadata.exists() else {}
+    counts = read_json(metadata).get("counts", {})
     return Status(root, 0 if note is None else note.planned, stages, holders(root), counts)
 
 
