@@ -104,6 +104,18 @@ CASES = [
         change("records/*/00000.receipt.json", lambda b: b[:20]),
     ),
     Case("a layer that was not captured", "export made x --to npy --sites embed", 1, "captured sites are: final_norm"),
+    Case("a reward that is not known", "score made --reward lenght", 2, "did you mean length"),
+    Case("a reward of no file", "score made --reward none.py:kind", 2, "none.py: no such file"),
+    Case("a reward of half a mapping", "score made --reward '{name: x'", 2, "--reward"),
+    Case("a reward that the spec misspells", SET + "rewards=[lenght]", 2, "did you mean length"),
+    Case("scores of no dataset", "score none --reward length", 1, "not a dataset"),
+    Case("a check of a variable that the grid lacks", SET + "check.repetition.word=term", 2, "needs 'term'"),
+    Case(
+        "keeping by a check that was not made",
+        "export made x.jsonl --to jsonl --keep exact",
+        1,
+        "give the spec a check",
+    ),
 ]
 
 
