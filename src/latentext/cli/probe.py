@@ -1,0 +1,167 @@
+"""``latentext probe``: what the states know about the length of their texts, beside what anyone knows without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from latentext.cli.capture import as_site, separated
+from latentext.errors import SpecError
+from latentext.spec import Keep
+
+if TYPE_CHECKING:
+    from latentext.dataset.reader import Dataset
+    from latentext.recipes.live_probe import LiveProbe, LiveText
+    from latentext.recipes.probing import ProbeSettings
+
+TargetName = Literal["remaining", "log_remaining", "progress", "total", "bins"]
+KindName = Literal["ridge", "linear", "mlp"]
+
+
+def probe(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
+    sites: Annotated[
+        list[str] | None,
+        typer.Option("--site", metavar="SITE,...", help="Such as final_norm, resid_post.3, -2; all by default."),
+    ] = None,
+    target: Annotated[TargetName, typer.Option(help="What is predicted.")] = "remaining",
+    kind: Annotated[
+        KindName | None, typer.Option(help="ridge: closed form. linear, mlp: trained. Bins are trained.")
+    ] = None,
+    split_by: Annotated[
+        str, typer.Option(metavar="GROUP", help="What stays whole: prompt, sample, wording, or a variable.")
+    ] = "prompt",
+    test_by: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="Test on held-out groups of this kind, such as count or word.")
+    ] = None,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the groups that choose settings.")] = 0.15,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the groups that probes are judged by.")] = 0.2,
+    twins: Annotated[int, typer.Option(min=0, help="Models with random weights that read the same texts.")] = 3,
+    keep: Annotated[
+        Keep | None, typer.Option(help="Texts that the run's check must have passed; what the spec says by default.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="linear, mlp: passes over the training rows.")] = 50,
+    seed: Annotated[int, typer.Option(help="Decides the division of texts and the training.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where probes and scores are written.")
+    ] = None,
+    saved: Annotated[
+        Path | None, typer.Option("--probe", metavar="FILE", help="A saved probe: judge it again, or watch with it.")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--try", metavar="PROMPT", help="Write a text and predict at every token.")
+    ] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", help="The same for prompts that are typed in.")] = False,
+) -> None:
+    """Fit probes to the hidden states of a dataset, and judge them beside their baselines.
+
+    Prints what every site's probe scores on texts that it has not seen, and what that adds to the best baseline: the
+    step, the prompt's length, the count asked for, and models with random weights that read the same tokens. Probes
+    and all scores are written below DIR/probes.
+    """
+    from latentext.dataset.reader import open as open_dataset
+    from latentext.probes.collecting import captured_sites
+    from latentext.probes.division import Division
+    from latentext.probes.networks import Training
+    from latentext.recipes.probing import ProbeSettings
+
+    dataset = open_dataset(directory)
+    settings = ProbeSettings(
+        sites=[as_site(site) for site in separated(sites or ()) if site != "all"] or captured_sites(dataset),
+        target=target,
+        kind=kind or ("linear" if target == "bins" else "ridge"),
+        division=Division(split_by, test_by, validation, test, seed),
+        training=Training(epochs=epochs, seed=seed),
+        twins=twins,
+        keep=keep,
+    )
+    if prompt is not None or interactive:
+        watch(dataset, settings, saved, prompt, output)
+    elif saved is not None:
+        judge_again(dataset, saved)
+    else:
+        print_result(dataset, settings, output)
+
+
+def print_result(dataset: Dataset, settings: ProbeSettings, output: Path | None) -> None:
+    """Probe, save, print."""
+    from latentext.cli.probe_tables import result_lines
+    from latentext.recipes.probing import probe_dataset, results_folder
+
+    result = probe_dataset(dataset, settings, output)
+    for line in result_lines(result):
+        typer.echo(line)
+    typer.echo(f"probes and scores: {results_folder(dataset, settings, output)}")
+
+
+def judge_again(dataset: Dataset, saved: Path) -> None:
+    """Print a saved probe's scores as logged and as they are now."""
+    from latentext.cli.wording import columns
+    from latentext.recipes.probing import evaluate
+
+    facts, scores = evaluate(dataset, saved)
+    rows = [("", "logged", "now")]
+    for metric, score in scores.items():
+        logged = facts.scores.get(metric, {}).get("value")
+        was, now = ("-" if value is None else f"{value:.6f}" for value in (logged, score.value))
+        rows.append((metric, was, now))
+    typer.echo(f"{facts.target} at {facts.site}, {facts.kind}")
+    for line in columns(rows):
+        typer.echo(line)
+
+
+def watch(
+    dataset: Dataset, settings: ProbeSettings, saved: Path | None, prompt: str | None, output: Path | None
+) -> None:
+    """Predict live for one prompt, or for each that is typed in until an empty line or the end of the input."""
+    from latentext.recipes.live_probe import open_live
+    from latentext.recipes.probing import probe_dataset, results_folder
+
+    if saved is None:
+        # The deepest site unless one is named: it is what the next token is read from.
+        site = settings.sites[-1]
+        name = dataset.states(site).site
+        saved = results_folder(dataset, settings, output) / name
+        if not saved.with_name(f"{name}.json").exists():
+            typer.echo(f"no probe of {name} yet: making one", err=True)
+            probe_dataset(dataset, settings, output)
+    live = open_live(dataset, saved)
+    if prompt is not None:
+        print_text(live, prompt)
+        return
+    while prompt := _next_prompt():
+        try:
+            print_text(live, prompt)
+        except SpecError as error:  # One bad prompt does not end the session.
+            typer.echo(f"latentext: {error}", err=True)
+
+
+def _next_prompt() -> str:
+    """The next line of the input; empty at its end."""
+    try:
+        return input("prompt> ").strip()
+    except EOFError:
+        return ""
+
+
+def print_text(live: LiveProbe, prompt: str) -> None:
+    """Generate, and print every token with what was predicted."""
+    for line in live_lines(live.watch(prompt)):
+        typer.echo(line)
+
+
+def live_lines(text: LiveText) -> list[str]:
+    """Step, token, actual, predicted, error and relative error of every token; then the mean error and the text."""
+    from latentext.cli.visible import visible
+    from latentext.cli.wording import columns
+
+    rows = [("step", "token", "actual", "predicted", "error", "relative error")]
+    for step in text.steps:
+        relative = "" if step.relative_error is None else f"{step.relative_error:.0%}"
+        actual = "?" if step.actual is None else f"{step.actual:.4g}"
+        error = "?" if step.error is None else f"{step.error:+.2f}"
+        rows.append((str(step.step), visible(step.token), actual, f"{step.predicted:.2f}", error, relative))
+    mae = "not known: the text was cut at the limit" if text.mae is None else f"{text.mae:.3f}"
+    return [*columns(rows), "", f"MAE {mae}", f"text ({text.finish_reason}): {visible(text.text)}"]

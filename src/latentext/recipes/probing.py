@@ -1,0 +1,161 @@
+"""Probes of a dataset from first to last: collect its rows, add the untrained twins, fit, judge, save.
+
+`latentext.probes` knows datasets and nothing of models; the twins need one, so they come in here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from latentext.dataset import filesystem
+from latentext.dataset.atomic import write_bytes
+from latentext.dataset.reader import Dataset
+from latentext.errors import LatentextError
+from latentext.probes.baselines import UNTRAINED
+from latentext.probes.collecting import collect, make_question
+from latentext.probes.division import TEST, Division
+from latentext.probes.fitting import Kind, predict
+from latentext.probes.metrics import Score
+from latentext.probes.networks import Training
+from latentext.probes.posing import Posed, read
+from latentext.probes.probing import ProbeResult, ask
+from latentext.probes.rows import ProbeRows
+from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, load_probe, save_probe
+from latentext.recipes.untrained_twin import UntrainedTwin
+from latentext.spec import Keep
+
+FOLDER = "probes"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What is asked of a dataset.
+
+    Attributes:
+        sites: names or Hugging Face indices.
+        target: one of `latentext.probes.collecting.TARGETS`.
+        twins: how many models with random weights read the same texts.
+        keep: which texts the run's check must have passed; None: what the spec says.
+    """
+
+    sites: Sequence[str | int]
+    target: str = "remaining"
+    kind: Kind = "ridge"
+    division: Division = field(default_factory=Division)
+    training: Training = field(default_factory=Training)
+    twins: int = 3
+    keep: Keep | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the folder that holds the probes."""
+        test_by = "" if self.division.test_by is None else f"-test-by-{self.division.test_by}"
+        by = "" if self.division.by == "prompt" else f"-by-{self.division.by}"
+        return f"{self.target}-{self.kind}{by}{test_by}"
+
+
+def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None = None) -> ProbeResult:
+    """Probe a dataset, and save the probes and their scores below `output`.
+
+    Args:
+        output: a folder; left out, it is ``probes/<settings.name>`` in the dataset's directory.
+
+    Raises:
+        DatasetError: see `latentext.probes.collecting.collect`.
+
+    Example:
+        >>> data = latentext.open("data/same_prompt")                                   # doctest: +SKIP
+        >>> result = probe_dataset(data, ProbeSettings(sites=["final_norm"]))            # doctest: +SKIP
+        >>> result.sites[0].added["r2"]                                                  # doctest: +SKIP
+        Added(over='count - step', score=Score(value=0.004, low=-0.001, high=0.011, reason=''))
+    """
+    question = make_question(settings.target, settings.kind)
+    rows, source = collect(dataset, settings.sites, settings.target, settings.division, settings.keep)
+    twins, absent = _twins(dataset, rows, list(source.widths), settings.twins)
+    result = ask(Posed(question, rows, settings.training), source, twins=twins, absent=absent)
+    save(dataset, settings, result, results_folder(dataset, settings, output))
+    return result
+
+
+def _twins(
+    dataset: Dataset, rows: ProbeRows, sites: Sequence[str], count: int
+) -> tuple[dict[str, UntrainedTwin], dict[str, str]]:
+    """The untrained twins by name; where there are none, why."""
+    if count == 0:
+        return {}, {UNTRAINED: "not asked for"}
+    twins = {f"{UNTRAINED}, seed {seed}": UntrainedTwin(dataset, rows, sites, seed) for seed in range(count)}
+    try:
+        for twin in twins.values():
+            twin.layout  # noqa: B018 - made now, so that what cannot be made costs no scores.
+    except LatentextError as error:
+        return {}, {UNTRAINED: str(error)}
+    return twins, {}
+
+
+def save(dataset: Dataset, settings: ProbeSettings, result: ProbeResult, folder: Path) -> None:
+    """Write every site's probe and all scores."""
+    filesystem.make_folder(folder)
+    for site in result.sites:
+        save_probe(
+            folder / site.site,
+            result.probes[site.site],
+            result.question,
+            dataset,
+            site.site,
+            settings.division,
+            keep=settings.keep,
+            counts=result.counts,
+            scores=site.scores,
+        )
+    text = json.dumps(as_json(dataset, settings, result), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(folder / RESULTS, text.encode() + b"\n")
+
+
+def as_json(dataset: Dataset, settings: ProbeSettings, result: ProbeResult) -> dict[str, Any]:
+    """Every number of a result; a score without a value has its reason beside it."""
+    return {
+        "spec_sha256": dataset_fingerprint(dataset),
+        "question": asdict(result.question),
+        "division": asdict(settings.division),
+        "training": asdict(settings.training) if settings.kind != "ridge" else None,
+        "counts": {part: {"texts": texts, "rows": rows} for part, (texts, rows) in result.counts.items()},
+        "baselines": {name: _scores(scores) for name, scores in result.baselines.items()},
+        "absent": dict(result.absent),
+        "sites": [
+            {
+                "site": site.site,
+                "width": site.width,
+                "scores": _scores(site.scores),
+                "baselines": {name: _scores(scores) for name, scores in site.baselines.items()},
+                "added": {metric: asdict(added) for metric, added in site.added.items()},
+            }
+            for site in result.sites
+        ],
+    }
+
+
+def _scores(scores: Any) -> dict[str, Any]:
+    return {metric: asdict(score) for metric, score in scores.items()}
+
+
+def results_folder(dataset: Dataset, settings: ProbeSettings, output: Path | None = None) -> Path:
+    """Where probes and scores are written."""
+    return output or dataset.directory / FOLDER / settings.name
+
+
+def evaluate(dataset: Dataset, path: Path) -> tuple[ProbeFacts, dict[str, Score]]:
+    """Judge a saved probe on the test texts that it was saved with: the logged numbers, if nothing has changed.
+
+    Raises:
+        DatasetError: the probe is of another dataset, or was damaged.
+    """
+    probe, facts = load_probe(path)
+    check_fits(facts, dataset)
+    rows, source = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep)
+    output = predict(source, {facts.site: probe}, rows.of(TEST))[facts.site]
+    return facts, dict(Posed(facts.question, rows).judge.judge(read(facts.question, output)).scores)

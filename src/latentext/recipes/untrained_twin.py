@@ -1,0 +1,100 @@
+"""Untrained twins: the model's architecture with random weights, reading the very same token ids.
+
+Random networks keep much of what they read: the tokens so far, and with them the position, can be had from their
+states by a linear probe. What a probe finds in a trained model counts only as far as it exceeds what the same probe
+finds in these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from latentext.dataset.reader import Dataset
+from latentext.engines.transformers.loading import choose_device
+from latentext.models.resolve import resolve_model
+from latentext.probes.rows import Block, Numbers, ProbeRows
+from latentext.spec import ModelSpec, StatesSpec
+from latentext.spec_file import resolve_inputs
+from latentext.states.layout import ModelLayout, find_layout
+from latentext.states.replay import WrittenText, replay
+
+_TEXTS_PER_BLOCK = 32
+"""Texts whose states are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class UntrainedTwin:
+    """States of a dataset's texts in a model with random weights: a source of states for probes.
+
+    Attributes:
+        rows: whose states are wanted.
+        sites: as the dataset captured them.
+        seed: of the weights.
+    """
+
+    dataset: Dataset
+    rows: ProbeRows
+    sites: Sequence[str]
+    seed: int
+
+    @cached_property
+    def layout(self) -> ModelLayout:
+        """The random model, made on first use."""
+        return random_model(resolve_inputs(self.dataset.spec, self.dataset.directory).model, self.seed)
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        return {site: self.layout.width(site) for site in self.sites}
+
+    def blocks(self, rows: Numbers) -> Iterator[Block]:
+        """Rows of a few texts at a time; a text is replayed once, however many of its rows are asked for."""
+        record = self.rows.record[rows]
+        for texts in _texts(self.dataset, np.unique(record)):
+            numbers: list[Numbers] = []
+            states: list[Mapping[str, torch.Tensor]] = []
+            for text in replay(self.layout, texts, StatesSpec(), tuple(self.sites), dtype=torch.float32):
+                begin, end = np.searchsorted(record, [text.index, text.index + 1])
+                numbers.append(rows[begin:end])
+                steps = torch.from_numpy(self.rows.step[rows[begin:end]])
+                states.append({site: tensor[steps] for site, tensor in text.tensors.items()})
+            yield Block(
+                np.concatenate(numbers),
+                lambda site, states=states: torch.cat([text[site] for text in states]).numpy(),  # type: ignore[misc]
+            )
+
+
+def random_model(model: ModelSpec, seed: int) -> ModelLayout:
+    """A model as this one is initialised before training, in float32.
+
+    Raises:
+        SpecError, CredentialsError: the model's configuration is not on this machine and cannot be fetched.
+    """
+    source = resolve_model(model.name, model.revision)
+    options = {"revision": source.revision, "trust_remote_code": model.trust_remote_code}
+    config = AutoConfig.from_pretrained(source.path_or_id, **options)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    network = network.eval().to(choose_device(model.device))
+    return find_layout(network, config.get_text_config().vocab_size)
+
+
+def _texts(dataset: Dataset, records: Numbers) -> Iterator[list[WrittenText]]:
+    """The texts with these row numbers in ``dataset.records()``, a few at a time, each with its number as its index."""
+    before, group = 0, list[WrittenText]()
+    for table in dataset.iter_records(["prompt_token_ids", "token_ids"]):
+        here = records[np.searchsorted(records, before) : np.searchsorted(records, before + table.num_rows)]
+        for number, row in zip(here.tolist(), table.take(here - before).to_pylist(), strict=True):
+            group.append(WrittenText(number, 0, row["prompt_token_ids"], row["token_ids"]))
+            if len(group) == _TEXTS_PER_BLOCK:
+                yield group
+                group = []
+        before += table.num_rows
+    if group:
+        yield group
