@@ -3,8 +3,8 @@
 The settings are those of the original experiment: Adam at 1e-3, 50 epochs, batches of 64, 512 hidden units with dropout
 0.1; lengths leave through a softplus, and the loss is the squared error of log(1 + y). A length comes out in units of
 the mean training length: Adam moves a weight by at most its rate a step, and a linear probe of texts of 100 tokens
-would not get there in 50 epochs of a small dataset. The weights kept are a copy of those of the best epoch on the validation
-rows: the last epoch has usually overfitted.
+would not get there in 50 epochs of a small dataset. The weights kept are a copy of those of the best epoch on the
+validation rows: the last epoch has usually overfitted.
 """
 
 from __future__ import annotations
