@@ -8,7 +8,7 @@ kept whole in a split, which the experiments' own cut by rows does not do; that 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from latentext.spec import SplitSpec
 TEXT = "text"
 METADATA = "metadata.json"
 _ARRAYS = ("hidden_states", "remaining_tokens", "token_metadata")
-_CHUNK_ROWS = 8192
+_BUFFER_BYTES = 2**20
 Split = dict[str, npt.NDArray[np.int64]]
 
 
@@ -71,7 +71,11 @@ def save_dataset(
             remedy="give one of each a row",
         )
     rows = _divide(remaining, split)
-    first = np.asarray(_numpy(hidden_states_list[0]))
+    first = _numpy(hidden_states_list[0])
+    if first.ndim != 1:
+        raise ArgumentError(
+            f"row 0 has shape {first.shape}", where="hidden_states_list", remedy="give one vector a row"
+        )
     metadata = {
         "total_samples": int((remaining == 0).sum()),
         "total_tokens": len(remaining),
@@ -111,29 +115,27 @@ def _divide(remaining: npt.NDArray[np.int64], split: SplitSpec) -> Split:
 
 def _write_states(path: Path, states: Sequence[Any], rows: npt.NDArray[np.int64], first: npt.NDArray[Any]) -> None:
     dtype = np.dtype("<f2" if first.dtype == np.float16 else "<f4")
+    # One buffer that fits into a cache: fresh memory for every chunk costs as much as the disk does.
+    buffer = np.empty((max(1, _BUFFER_BYTES // (first.size * dtype.itemsize)), first.size), dtype)
     with NpyWriter(path, (len(rows), first.size), dtype) as file:
-        for chunk in _chunks(states, rows, dtype, first.size):
+        for start in range(0, len(rows), len(buffer)):
+            numbers = rows[start : start + len(buffer)]
+            chunk = buffer[: len(numbers)]
+            if isinstance(states, np.ndarray):
+                chunk[:] = states[numbers]
+            else:
+                _gather(states, numbers.tolist(), chunk)
             file.write(chunk)
 
 
-def _chunks(
-    states: Sequence[Any], rows: npt.NDArray[np.int64], dtype: np.dtype[Any], width: int
-) -> Iterator[npt.NDArray[Any]]:
-    """States of these rows, a bounded number at a time."""
-    for start in range(0, len(rows), _CHUNK_ROWS):
-        numbers = rows[start : start + _CHUNK_ROWS]
-        if isinstance(states, np.ndarray):
-            yield states[numbers].astype(dtype, copy=False)
-            continue
-        chunk = np.empty((len(numbers), width), dtype)
-        for place, row in enumerate(numbers.tolist()):
-            state = _numpy(states[row])
-            if state.size != width:
-                raise ArgumentError(
-                    f"row {row} has {state.size} numbers, row 0 has {width}", where="hidden_states_list"
-                )
-            chunk[place] = state.reshape(-1)
-        yield chunk
+def _gather(states: Sequence[Any], rows: Sequence[int], into: npt.NDArray[Any]) -> None:
+    """Copy single states into the rows of an array."""
+    width = into.shape[1]
+    for place, row in enumerate(rows):
+        state = _numpy(states[row])
+        if state.shape != (width,):
+            raise ArgumentError(f"row {row} has shape {state.shape}, not ({width},)", where="hidden_states_list")
+        into[place] = state
 
 
 def _write(path: Path, array: npt.NDArray[Any]) -> None:
