@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 TESTS ?= src tests
+# One process a core, and one thread in each: small models gain nothing from threads, and threads that wait for each other lose much.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: help install demo test test-fast lint format clean
 
@@ -41,10 +43,10 @@ demo: $(STAMP)
 	$(BIN)/latentext demo
 
 test: lint
-	$(BIN)/python -m pytest $(TESTS)
+	$(PYTEST) $(TESTS)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+	$(PYTEST) -m "not slow" $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
