@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -123,7 +127,8 @@ def test_the_same_call_again_and_a_longer_list_continue_and_another_setting_is_r
 
     call()
     before = contents()
-    shutil.rmtree(tmp_path / "texts_dataset" / "states")  # As if killed while the states were written.
+    for receipt in (tmp_path / "texts_dataset" / "records").rglob("*.receipt.json"):
+        receipt.unlink()  # As if killed before the commit.
     shutil.rmtree(tmp_path / "hidden")
     assert call().run.tokens > 0
     assert contents() == before
@@ -133,7 +138,7 @@ def test_the_same_call_again_and_a_longer_list_continue_and_another_setting_is_r
     after = contents()
     for changes, what in (
         ({"max_new_tokens": 20}, "decoding.max_new_tokens"),
-        ({"task_type": "create"}, "system"),
+        ({"task_type": "create"}, "other settings"),
         ({"prompts": ["Another.", *TEXTS[1:]]}, "holds the prompts of another run"),
         ({"pooling": "mean"}, "holds another vector"),
         ({"folder": "elsewhere", "verify": False}, "decoding.expect"),
@@ -148,7 +153,7 @@ def test_foreign_files_are_neither_replaced_nor_joined(stories260k: Path, tmp_pa
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "hidden_7.pt").write_bytes(b"precious")
     (tmp_path / "taken.pkl").write_bytes(pickle.dumps("precious"))
-    with pytest.raises(SpecError, match="hidden_7.pt of another run"):
+    with pytest.raises(SpecError, match=r"hidden_7\.pt of another run"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "hidden", tmp_path / "texts", name, name, **PLAIN)
     with pytest.raises(SpecError, match="its dataset does not"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "new", tmp_path / "taken", name, name, **PLAIN)
@@ -198,7 +203,9 @@ def test_bad_arguments_are_refused_before_anything_is_written(
 def test_a_model_of_unknown_weights_is_refused(stories: TransformersEngine, tmp_path: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=512, hidden_size=16, intermediate_size=16, num_hidden_layers=1))
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=512, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    )
     with pytest.raises(ArgumentError, match="not loaded from a folder"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "h", tmp_path / "t", stories.tokenizer, model)
 
@@ -249,3 +256,38 @@ def test_the_end_token_at_once_gives_the_state_at_the_prompts_end(
             state = stories.loaded.model.model(torch.tensor([ids])).last_hidden_state[0, -1:]
         for pool in ("last", "mean", "max", "first"):
             assert torch.allclose(vector(tmp_path / "h" / f"final_norm-{pool}", k), state, atol=1e-4)
+
+
+KILLED = """
+import sys, warnings
+from latentext import extract_and_save_hidden_states
+warnings.simplefilter("ignore")
+folder, model = sys.argv[1:]
+prompts = [f"Once upon a time there were {number} dogs" for number in range(300)]
+extract_and_save_hidden_states(prompts, folder + "/hidden", folder + "/texts", model, model, "create", 60,
+                               tokenizer_config={"use_chat_template": False})
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_same_files(stories260k: Path, tmp_path: Path) -> None:
+    def start(name: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / name), str(stories260k)])
+
+    assert start("undisturbed").wait() == 0
+    with start("killed") as process:
+        while process.poll() is None and not list(tmp_path.glob("killed/texts_dataset/records/*/*.receipt.json")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "texts.pkl").exists()
+    assert start("killed").wait() == 0
+    made = [
+        {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.suffix in KEPT}
+        for root in (tmp_path / "killed", tmp_path / "undisturbed")
+    ]
+    assert made[0] == made[1]
+    assert sum(name.startswith("hidden/") for name in made[0]) == 300
+
+
+KEPT = {".pt", ".pkl", ".parquet", ".safetensors", ".jsonl"}

@@ -8,8 +8,11 @@ costs a pass of the model and never changes a text, since only the model's own c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from latentext.engines.transformers.decode import Task, Text
+from latentext.request import Verification
 
 _WINDOW = 16
 """How far from the expected place the text is looked for after a miss, in tokens."""
@@ -26,6 +29,45 @@ class ExpectedText:
     text: str
     token_ids: Sequence[int]
     starts: Sequence[int] = ()
+
+
+@dataclass(slots=True)
+class Draft:
+    """A text being checked: what is written, and what is expected next (`candidates`, from `place` on)."""
+
+    task: Task
+    expected: ExpectedText
+    candidates: list[int]
+    place: int = 0
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    finish_reason: str = ""
+    problem: str = ""
+    passes: int = 0
+    misses: int = 0
+    ties: int = 0
+
+    @property
+    def tokens_to_read(self) -> list[int]:
+        """Prompt, text so far and candidates: of these, what the last token needs before it."""
+        prompt = self.task.request.prompt_token_ids
+        return [*prompt, *self.token_ids, *self.candidates][: len(prompt) + self.task.max_new_tokens - 1]
+
+    def text(self, decoded: int = 0) -> Text:
+        """The finished text as the decode loop gives it."""
+        verification = Verification(self.passes, self.misses, self.ties, decoded)
+        return Text(
+            self.task,
+            slot=-1,
+            row_start=-1,
+            token_ids=self.token_ids,
+            logprobs=self.logprobs,
+            entropies=self.entropies,
+            finish_reason=self.finish_reason,
+            problem=self.problem,
+            verification=verification,
+        )
 
 
 def expected_texts(tokenizer: Any, texts: Sequence[str]) -> list[ExpectedText]:

@@ -14,16 +14,17 @@ the texts of the shard alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from math import isfinite
 
 import torch
 
 from latentext.engines.engine import Capture
 from latentext.engines.transformers.decode import NONFINITE, Decoder, Task, Text
-from latentext.engines.transformers.drafts import ExpectedText, continuation, expected_texts, worth_another_pass
+from latentext.engines.transformers.drafts import Draft, continuation, expected_texts, worth_another_pass
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.errors import SpecError
-from latentext.request import StateRows, Verification
+from latentext.request import StateRows
 from latentext.spec import Decoding, StatesSpec
 from latentext.states.layout import reading
 from latentext.states.replay import WrittenText, replay
@@ -40,51 +41,12 @@ _TIE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 place of the dtype)."""
 
 
-@dataclass(slots=True)
-class Draft:
-    """A text being checked: what is written, and what is expected next (`candidates`, from `place` on)."""
-
-    task: Task
-    expected: ExpectedText
-    candidates: list[int]
-    place: int = 0
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    entropies: list[float] = field(default_factory=list)
-    finish_reason: str = ""
-    problem: str = ""
-    passes: int = 0
-    misses: int = 0
-    ties: int = 0
-
-    @property
-    def tokens_to_read(self) -> list[int]:
-        """Prompt, text so far and candidates: of these, what the last token needs before it."""
-        prompt = self.task.request.prompt_token_ids
-        return [*prompt, *self.token_ids, *self.candidates][: len(prompt) + self.task.max_new_tokens - 1]
-
-    def text(self, decoded: int = 0) -> Text:
-        """The finished text as the decode loop gives it."""
-        verification = Verification(self.passes, self.misses, self.ties, decoded)
-        return Text(
-            self.task,
-            slot=-1,
-            row_start=-1,
-            token_ids=self.token_ids,
-            logprobs=self.logprobs,
-            entropies=self.entropies,
-            finish_reason=self.finish_reason,
-            problem=self.problem,
-            verification=verification,
-        )
-
-
 @dataclass(frozen=True)
 class _Choices:
-    """The model's own choice at each place that was asked, in order; margins are relative to the highest logit."""
+    """The model's own choice at each place that was asked, in order, with its logit."""
 
     tokens: list[int]
-    margins: list[float]
+    logits: list[float]
     logprobs: list[float]
     entropies: list[float]
 
@@ -158,7 +120,7 @@ class Verifier:
         begin, states = 0, []
         for row, (draft, rows) in enumerate(zip(group, asked, strict=True)):
             draft.passes += 1
-            self._accept(draft, choices, range(begin, begin + len(rows)))
+            self._accept(draft, choices, range(begin, begin + len(rows)), rows)
             begin += len(rows)
             states.append(self._states(draft, {site: hidden[site][row] for site in self._sites}))
         return states
@@ -181,30 +143,34 @@ class Verifier:
 
     def _choices(self, states: torch.Tensor) -> _Choices:
         """The most likely tokens after `states` [n, width], and what is asked about their distributions."""
-        tokens, margins, logprobs, entropies = [], [], [], []
+        tokens, best_logits, logprobs, entropies = [], [], [], []
         for chunk in torch.split(states, max(1, _LOGITS_AT_ONCE // self.loaded.vocab_size)):
             logits = self._head(chunk.to(self._head.weight.device)).float()
             best, token = logits.max(-1)
             tokens += token.tolist()
-            # A NaN or an infinite logit shows in the maximum; its margin says so.
-            second = logits.scatter(-1, token[:, None], -torch.inf).amax(-1)
-            margins += ((best - second) / best.abs().clamp(min=1.0)).where(best.isfinite(), torch.nan).tolist()
+            best_logits += best.tolist()
             if self.decoding.logprobs or self.decoding.entropy or self._pooled_by_entropy:
                 logprob = logits.log_softmax(-1)
                 logprobs += logprob.gather(-1, token[:, None])[:, 0].tolist()
                 entropies += (-(logprob.exp() * logprob.clamp(min=-1e4)).sum(-1)).tolist()
-        return _Choices(tokens, margins, logprobs, entropies)
+        return _Choices(tokens, best_logits, logprobs, entropies)
 
-    def _accept(self, draft: Draft, choices: _Choices, places: range) -> None:
-        """Take the model's choices as far as they follow from the candidates, and the one that does not."""
+    def _accept(self, draft: Draft, choices: _Choices, places: range, states: torch.Tensor) -> None:
+        """Take the model's choices as far as they follow from the candidates, and the one that does not.
+
+        Args:
+            places: of this text among the choices.
+            states: from which these were made, [len(places), width].
+        """
         candidates, before = draft.candidates, len(draft.token_ids)
         for step, place in enumerate(places):
-            token, margin = choices.tokens[place], choices.margins[place]
+            token = choices.tokens[place]
             draft.token_ids.append(token)
             if choices.entropies:
                 draft.logprobs.append(choices.logprobs[place])
                 draft.entropies.append(choices.entropies[place])
-            draft.problem = NONFINITE if margin != margin else ""
+            # A NaN and an infinite logit both show in the maximum.
+            draft.problem = "" if isfinite(choices.logits[place]) else NONFINITE
             draft.finish_reason = self._finish_reason(draft)
             if draft.finish_reason or step == len(candidates) or token != candidates[step]:
                 break
@@ -212,11 +178,16 @@ class Verifier:
         as_expected = token == candidates[step] if step < len(candidates) else bool(draft.finish_reason)
         if not as_expected:
             draft.misses += 1
-            draft.ties += margin < _TIE[self.loaded.dtype]
+            draft.ties += self._is_tie(states[step])
         if not draft.finish_reason:
             draft.candidates, draft.place = continuation(
                 draft.expected, draft.token_ids, draft.place + step, self.loaded.tokenizer
             )
+
+    def _is_tie(self, state: torch.Tensor) -> bool:
+        """Whether the two most likely tokens after this state [width] are within rounding of each other."""
+        first, second = self._head(state.to(self._head.weight.device)).float().topk(2).values.tolist()
+        return bool(first - second < _TIE[self.loaded.dtype] * max(1.0, abs(first)))
 
     def _finish_reason(self, draft: Draft) -> str:
         if draft.problem:
