@@ -14,7 +14,13 @@ from typing import Any
 import torch
 
 from tiny.card import write_card
-from tiny.corpus import COPYING_SHARE, REPETITION_SHARE
+from tiny.corpus import (
+    COPYING_SHARE,
+    FOCUS_STEP,
+    LATE_COPYING_SHARE,
+    LATE_REPETITION_SHARE,
+    REPETITION_SHARE,
+)
 from tiny.evaluation import evaluate
 from tiny.rendering import DATED_SHARE
 from tiny.wordings import HELD_OUT_FRAMES
@@ -25,10 +31,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures as (what, value) lines."""
-    counting, grid, repeat = figures["counting_held_out"], figures["same_prompt"], figures["repeat_held_out"]
+    counting, wordings = figures["counting_held_out"], figures["counting_held_out_wordings"]
+    grid, repeat = figures["same_prompt"], figures["repeat_held_out"]
     table = [
         ("parameters", f"{figures['parameters']:,}"),
         (f"exact count, held-out wordings and words, N ≤ 50 ({counting['runs']} runs)", f"{counting['exact']:.1%}"),
+        (
+            f"exact count, held-out wordings, the demo's words, N 5–49 ({wordings['runs']} runs)",
+            f"{wordings['exact']:.1%}",
+        ),
         (f"same_prompt grid, exact ({grid['runs']} runs)", f"{grid['exact']:.1%}"),
         ("same_prompt grid, ended within 200 tokens", f"{grid['ended']:.1%}"),
         (f"exact repeat, held-out sentences ≤ 60 tokens ({repeat['runs']} runs)", f"{repeat['exact']:.1%}"),
@@ -57,7 +68,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=REPOSITORY / "src" / "latentext" / "models" / "tiny")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "tiny" / "evaluation.json")
     parser.add_argument("--card", action="store_true", help="also write the model card into the model's folder")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     figures = evaluate(arguments.model)
@@ -69,7 +80,14 @@ def main() -> None:
         print(f"{what.ljust(width)}  {value}")
     if arguments.card:
         held_out = {"held_out_words": len(HELD_OUT_WORDS), "held_out_wordings": len(HELD_OUT_FRAMES)}
-        shares = {"repetition": REPETITION_SHARE, "copying": COPYING_SHARE, "dated": DATED_SHARE}
+        shares = {
+            "repetition": REPETITION_SHARE,
+            "late_repetition": LATE_REPETITION_SHARE,
+            "copying": COPYING_SHARE,
+            "late_copying": LATE_COPYING_SHARE,
+            "focus": FOCUS_STEP,
+            "dated": DATED_SHARE,
+        }
         write_card(arguments.model, table, held_out, shares)
 
 

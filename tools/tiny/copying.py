@@ -49,7 +49,7 @@ def random_words(rng: Random, length: int) -> str:
     pools = (NOUNS, ADJECTIVES, VERBS, COMMON_WORDS, COMMON_WORDS, HELD_OUT_WORDS)
     words = []
     for _ in range(length):
-        word = invented_word(rng) if rng.random() < 0.15 else rng.choice(rng.choice(pools))
+        word = invented_word(rng) if rng.random() < 0.3 else rng.choice(rng.choice(pools))
         if rng.random() < 0.12:
             word = rng.choice((word.capitalize(), word.upper(), word + "s", word + "ing", str(rng.randint(0, 2000))))
         if rng.random() < 0.15:

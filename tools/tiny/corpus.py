@@ -13,7 +13,7 @@ from tiny.short_forms import short_form
 from tiny.structured import structured
 
 MIXTURE: dict[Callable[[Random], Sample], float] = {
-    marks_exercise: 0.05,
+    marks_exercise: 0.09,
     structured: 0.12,
     question: 0.11,
     review: 0.06,
@@ -24,6 +24,8 @@ MIXTURE: dict[Callable[[Random], Sample], float] = {
     plain_prose: 0.03,
 }
 REPETITION_SHARE, COPYING_SHARE = 0.28, 0.18
+LATE_REPETITION_SHARE, LATE_COPYING_SHARE, FOCUS_STEP = 0.34, 0.40, 1_750
+"""From this step on most texts are counts and copies: prose is learned by then, exactness is not."""
 SHORT_STEPS = 300
 """Steps until the longest counts and copies appear. Short ones teach the mechanism, long ones only stretch it."""
 
@@ -33,9 +35,12 @@ def sample_at(seed: int, step: int, place: int) -> Sample:
     rng = Random(f"{seed}/{step}/{place}")
     stretch = min(1.0, (step + 1) / SHORT_STEPS)
     draw = rng.random()
-    if draw < REPETITION_SHARE:
+    repetitions, copies = (
+        (REPETITION_SHARE, COPYING_SHARE) if step < FOCUS_STEP else (LATE_REPETITION_SHARE, LATE_COPYING_SHARE)
+    )
+    if draw < repetitions:
         return repetition(rng, longest=round(8 + 52 * stretch))
-    if draw < REPETITION_SHARE + COPYING_SHARE:
+    if draw < repetitions + copies:
         return copying(rng, longest=round(30 + 170 * stretch))
     return rng.choices(tuple(MIXTURE), tuple(MIXTURE.values()))[0](rng)
 

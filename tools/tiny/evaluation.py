@@ -18,12 +18,13 @@ from tiny.dialogue import Exchange, Sample
 from tiny.prose import biography, plain_prose, story
 from tiny.questions import question
 from tiny.rendering import render_prompt
-from tiny.repetition import held_out_repetition, repetition
+from tiny.repetition import held_out_repetition, quoted, repetition
 from tiny.reviews import BAD, GOOD, plain_review, review
 from tiny.sentences import paragraph
 from tiny.short_forms import dialogue, paraphrase, summary
 from tiny.structured import structured
 from tiny.tokenizer import BOS
+from tiny.wordings import HELD_OUT_FRAMES
 from tiny.words import DEMO_WORDS
 
 EVALUATION_SEED = "evaluation"
@@ -43,7 +44,7 @@ class Completion:
 class Subject:
     """The model under evaluation and how it is asked."""
 
-    def __init__(self, folder: Path, batch_size: int = 64) -> None:
+    def __init__(self, folder: Path, batch_size: int = 150) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.batch_size = batch_size
@@ -53,15 +54,16 @@ class Subject:
         """Greedy, or plain sampling at temperature 1 (no top-k). Results come in the order of the prompts."""
         lengths = [len(self.tokenizer(prompt, add_special_tokens=False).input_ids) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lengths.__getitem__)
+        options: dict[str, Any] = {"do_sample": sample, "max_new_tokens": max_new_tokens}
+        if sample:
+            options |= {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
         completions: dict[int, Completion] = {}
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             batch = self.tokenizer(
                 [prompts[i] for i in chosen], add_special_tokens=False, padding=True, return_tensors="pt"
             )
-            generated = self.model.generate(
-                **batch, do_sample=sample, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens
-            )[:, batch.input_ids.shape[1] :]
+            generated = self.model.generate(**batch, **options)[:, batch.input_ids.shape[1] :]
             for place, row in zip(chosen, generated.tolist(), strict=True):
                 completions[place] = self._cut(row)
         return [completions[place] for place in range(len(prompts))]
@@ -112,6 +114,16 @@ def held_out_counting(subject: Subject, runs: int = 100) -> dict[str, Any]:
     """Held-out wordings and held-out words, counts 1–50."""
     rng = Random(f"{EVALUATION_SEED}/counting")
     return counting(subject, [held_out_repetition(rng) for _ in range(runs)], 200)
+
+
+def held_out_wordings(subject: Subject, runs: int = 100) -> dict[str, Any]:
+    """Held-out wordings with the demo's ten words, counts 5–49: what a user's own wordings meet."""
+    rng = Random(f"{EVALUATION_SEED}/wordings")
+    cases = []
+    for _ in range(runs):
+        word, count = rng.choice(DEMO_WORDS), rng.randint(5, 49)
+        cases.append((rng.choice(HELD_OUT_FRAMES).format(w=quoted(rng, word), n=count), word, count))
+    return counting(subject, cases, 200)
 
 
 def same_prompt_grid(subject: Subject) -> dict[str, Any]:
@@ -172,7 +184,7 @@ FAMILIES: dict[str, Callable[[Random], Sample]] = {
 }
 
 
-def endings(subject: Subject, runs: int = 60, max_new_tokens: int = 400) -> dict[str, Any]:
+def endings(subject: Subject, runs: int = 40, max_new_tokens: int = 300) -> dict[str, Any]:
     """For every family: the share of texts that end by themselves, greedy and at temperature 1, and their lengths."""
     table: dict[str, Any] = {}
     for name, maker in FAMILIES.items():
@@ -216,6 +228,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
     return {
         "parameters": sum(parameter.numel() for parameter in subject.model.parameters()),
         "counting_held_out": held_out_counting(subject),
+        "counting_held_out_wordings": held_out_wordings(subject),
         "same_prompt": same_prompt_grid(subject),
         "repeat_held_out": held_out_repeating(subject),
         "repeat_long": long_repeating(subject),

@@ -16,6 +16,7 @@ from tiny.words import MONTHS
 DATED_SHARE = 0.15
 """The share of prompts that keep the two date lines, which latentext drops unless told otherwise."""
 STOP_WEIGHT, NEAR_STOP_WEIGHT, NEAR_STOP_TOKENS, REPEAT_WEIGHT = 10.0, 2.0, 3, 0.5
+WORD_WEIGHT, WORD_TOKENS = 4.0, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,17 @@ def render(sample: Sample, rng: Random) -> tuple[str, str]:
 def answer_weights(sample: Sample, length: int) -> list[float]:
     """Weights of an answer's tokens, the end token being the last.
 
-    In a counting answer one token decides (stop, now) and the others are easy: unweighted, the decision would be lost
-    in the mean. The tokens just before it carry the opposite decision (not yet) and get some of that weight.
+    In a counting answer two decisions matter, which word (its first token, and the form behind a space) and when to
+    stop; between them every token is the one before it. Unweighted, both would be lost in the mean. The tokens just
+    before the end carry the opposite decision (not yet) and get some of that weight.
     """
     if sample.family != "repetition":
         return [1.0] * (length - 1) + [2.0]
-    near = min(NEAR_STOP_TOKENS, length - 1)
-    return [REPEAT_WEIGHT] * (length - 1 - near) + [NEAR_STOP_WEIGHT] * near + [STOP_WEIGHT]
+    weights = [REPEAT_WEIGHT] * length
+    weights[-1 - NEAR_STOP_TOKENS :] = [NEAR_STOP_WEIGHT] * min(NEAR_STOP_TOKENS + 1, length)
+    weights[:WORD_TOKENS] = [WORD_WEIGHT] * min(WORD_TOKENS, length)
+    weights[-1] = STOP_WEIGHT
+    return weights
 
 
 def encode_batch(samples: list[Sample], tokenizer: PreTrainedTokenizerFast, rng: Random, longest: int) -> list[Encoded]:

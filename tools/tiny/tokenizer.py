@@ -20,8 +20,8 @@ SPECIAL_TOKENS = [BOS, END_OF_TEXT, START_HEADER, END_HEADER, EOT, PAD]
 VOCABULARY_SIZE = 5120
 CONTEXT = 2048
 TRAINING_TEXTS = 40_000
-LATE_STEP = 1_000_000
-"""A step far beyond the curriculum's end: its texts have every length."""
+LATE_STEP = 1_000
+"""A step at which texts have every length and every kind its full share."""
 LIST_WORD_WEIGHT = 400
 """How often the tokenizer's text holds each list word: enough for a token, little enough to leave room for others."""
 

@@ -22,12 +22,11 @@ from tiny.model import build_model
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides a run. Recorded in the checkpoint; a checkpoint of other settings is refused."""
+    """What decides a run, recorded in the checkpoint. A longer time budget continues a run at a higher rate."""
 
     seed: int = 0
     hours: float = 1.5
     texts_per_step: int = 64
-    micro_batch_tokens: int = 2048
     longest_text: int = 640
     matrix_learning_rate: float = 1e-2
     vector_learning_rate: float = 4e-3
@@ -80,11 +79,11 @@ class Trainer:
         return {"settings": asdict(self.settings), "progress": asdict(self.progress)}
 
     def resume(self) -> None:
-        """Continue from the checkpoint if there is one; refuse one made under other settings."""
+        """Continue from the checkpoint if there is one; of its settings, only the time budget may differ."""
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, weights_only=True)
-        if state["settings"] != asdict(self.settings):
+        if state["settings"] | {"hours": self.settings.hours} != asdict(self.settings):
             raise SystemExit(f"{self.checkpoint} was made with {state['settings']}; pass these, or remove it")
         self.model.load_state_dict(state["model"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -145,6 +144,5 @@ class Trainer:
             settings.seed,
             self.progress.step,
             settings.texts_per_step,
-            settings.micro_batch_tokens,
             settings.longest_text,
         )
