@@ -139,7 +139,7 @@ def test_the_same_call_again_and_a_longer_list_continue_and_another_setting_is_r
     for changes, what in (
         ({"max_new_tokens": 20}, "decoding.max_new_tokens"),
         ({"task_type": "create"}, "other settings"),
-        ({"prompts": ["Another.", *TEXTS[1:]]}, "holds the prompts of another run"),
+        ({"prompts": ["Another.", *TEXTS[1:], "One more."]}, "holds the prompts of another run"),
         ({"pooling": "mean"}, "holds another vector"),
         ({"folder": "elsewhere", "verify": False}, "decoding.expect"),
     ):
