@@ -16,7 +16,21 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import latentext
-from latentext.cli import capture, demo, export, models, pairs, probe, represent, run, score, show, status, verify
+from latentext.cli import (
+    capture,
+    demo,
+    export,
+    models,
+    pairs,
+    probe,
+    report,
+    represent,
+    run,
+    score,
+    show,
+    status,
+    verify,
+)
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
@@ -41,6 +55,7 @@ app.command("verify")(verify.verify)
 app.command("export")(export.export)
 app.command("show")(show.show)
 app.command("probe")(probe.probe)
+app.command("report")(report.report)
 app.command("represent")(represent.represent)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)

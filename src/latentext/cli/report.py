@@ -1,0 +1,92 @@
+"""``latentext report``: pictures of a dataset, as files and as one page that can be passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentext.cli.tokens import token_decoder
+from latentext.errors import LatentextError
+
+if TYPE_CHECKING:
+    from latentext.dataset.reader import Dataset
+    from latentext.report.probe_scores import Predictions
+    from latentext.report.tokens import Decode
+
+_UNITS = {"remaining": "tokens", "total": "tokens", "log_remaining": "log(1 + tokens)", "progress": "share of the text"}
+"""Of the targets whose predictions are numbers to be set beside the truth."""
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; DIR/report by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which rows are drawn as points.")] = 0,
+) -> None:
+    """Draw a dataset: lengths, tokens, states, correctness, probes.
+
+    Writes a PNG file for each picture and index.html, a single page with all of them inside that loads nothing from
+    elsewhere. Pictures that the dataset does not allow are named with the reason.
+    """
+    from latentext.dataset.reader import open as open_dataset
+    from latentext.report.making import make_report
+
+    dataset = open_dataset(directory)
+    found = list(predictions(dataset))
+    made = make_report(dataset, output, decode=decoder(dataset), predictions=found, seed=seed)
+    for absent in made.skipped:
+        typer.echo(f"no {absent.name}: {absent.reason}")
+    typer.echo(f"{len(made.pictures)} pictures: {made.page}")
+
+
+def decoder(dataset: Dataset) -> Decode:
+    """The texts of tokens; their ids, with a line that says why, where the tokenizer is not to be had."""
+    from latentext.report.tokens import as_id
+
+    try:
+        return token_decoder(dataset)
+    except LatentextError as error:
+        typer.echo(f"tokens are shown as ids: {error}", err=True)
+        return as_id
+
+
+def predictions(dataset: Dataset) -> Iterator[Predictions]:
+    """What saved probes say of their test rows: of each folder of probes the deepest site."""
+    from latentext.report.probe_scores import result_files
+    from latentext.report.state_rows import sites_by_depth
+
+    for results in result_files(dataset):
+        sites = [site for site in sites_by_depth(dataset) if (results.parent / f"{site}.json").exists()]
+        if not sites:
+            continue
+        try:
+            found = predict(dataset, results.parent / sites[-1])
+        except LatentextError as error:  # A probe of other data is no reason to go without the other pictures.
+            typer.echo(f"no predictions of {results.parent.name}: {error}", err=True)
+            continue
+        if found is not None:
+            yield found
+
+
+def predict(dataset: Dataset, path: Path) -> Predictions | None:
+    """The predictions of one saved probe; None where its target is a bin."""
+    from latentext.probes.collecting import collect
+    from latentext.probes.division import TEST, Division
+    from latentext.probes.fitting import predict as predict_rows
+    from latentext.probes.posing import Posed, read
+    from latentext.probes.saved import check_fits, load_probe
+    from latentext.report.probe_scores import Predictions
+
+    probe, facts = load_probe(path)
+    if facts.target not in _UNITS:
+        return None
+    check_fits(facts, dataset)
+    rows, source = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep)
+    output = predict_rows(source, {facts.site: probe}, rows.of(TEST))[facts.site]
+    actual = Posed(facts.question, rows).judge.target
+    predicted = read(facts.question, output).values
+    return Predictions(path.parent.name, facts.site, facts.target, _UNITS[facts.target], actual, predicted)

@@ -1,0 +1,134 @@
+"""The report of a dataset: every picture that it allows, as PNG files and as one page.
+
+The dataset is read as it stands, also while a run goes on; the report is a view, and made again it says what the files
+say then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from latentext.dataset import filesystem
+from latentext.dataset.atomic import write_bytes
+from latentext.dataset.reader import Dataset
+from latentext.dataset.views import model_label
+from latentext.report.components import principal_components
+from latentext.report.correctness import deviation_bins
+from latentext.report.lengths import length_by_count, remaining_by_split
+from latentext.report.page import render_page
+from latentext.report.picture import Picture, Skipped
+from latentext.report.probe_scores import (
+    PREDICTED,
+    SCORES,
+    Predictions,
+    predicted_against_actual,
+    probe_scores,
+    result_files,
+)
+from latentext.report.states import Known, norm_by_layer, state_against_remaining, state_histograms
+from latentext.report.tokens import Decode, as_id, coloured_sequence, frequent_tokens
+
+Drawer = Callable[[], Picture | Skipped]
+
+FOLDER = "report"
+PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made: the page, the pictures in it, and those that the dataset does not allow."""
+
+    page: Path
+    pictures: Sequence[Picture]
+    skipped: Sequence[Skipped]
+
+
+def make_report(
+    dataset: Dataset,
+    output: Path | None = None,
+    *,
+    decode: Decode = as_id,
+    predictions: Sequence[Predictions] = (),
+    seed: int = 0,
+) -> Report:
+    """Draw everything and write ``index.html`` and a PNG file for each picture.
+
+    All states are read once, a bounded number of rows at a time; scatter plots are of rows drawn by `seed`.
+
+    Args:
+        output: a folder; left out, it is ``report`` in the dataset's directory.
+        decode: the text of a token id; left out, ids are shown.
+        predictions: of saved probes, where there are any (`latentext probe` saves them).
+
+    Raises:
+        DatasetError: a file of the dataset is damaged, or the report cannot be written.
+
+    Example:
+        >>> report = make_report(latentext.open("data/same_prompt"))                    # doctest: +SKIP
+        >>> [picture.reason for picture in report.skipped]                              # doctest: +SKIP
+        ['takes two sites, and 1 was captured token by token', 'no probe was saved: latentext probe DIR makes them']
+    """
+    folder = output or dataset.directory / FOLDER
+    drawn = [draw() for draw in _drawers(dataset, decode, predictions, seed)]
+    pictures = [picture for picture in drawn if isinstance(picture, Picture)]
+    skipped = [picture for picture in drawn if isinstance(picture, Skipped)]
+    page = render_page(dataset.spec.name, dataset.spec.description, facts(dataset), pictures, skipped)
+    filesystem.make_folder(folder)
+    for picture in pictures:
+        write_bytes(folder / f"{picture.name}.png", picture.png)
+    # A token may hold half a surrogate pair, which UTF-8 cannot write.
+    write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
+    return Report(folder / PAGE, pictures, skipped)
+
+
+def facts(dataset: Dataset) -> dict[str, str]:
+    """What the top of the page says, counted from the records."""
+    texts = prompt = generated = 0
+    reasons: Counter[str] = Counter()
+    for table in dataset.iter_records(["usage", "finish_reason"]):
+        usage = table["usage"].combine_chunks()
+        texts += table.num_rows
+        prompt += int(usage.field("prompt_tokens").to_numpy().sum())
+        generated += int(usage.field("completion_tokens").to_numpy().sum())
+        reasons.update(table["finish_reason"].to_pylist())
+    captured = (f"{', '.join(stage.sites)} ({stage.positions}, {stage.dtype})" for stage in dataset.captures.values())
+    return {
+        "model": model_label(dataset.spec.model.name),
+        "texts": f"{texts:,} of {dataset.plan_count * dataset.spec.decoding.n:,} planned",
+        "tokens": f"{prompt:,} of prompts, {generated:,} generated",
+        "how texts ended": ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+        or "no text yet",
+        "states": "; ".join(captured) or "none",
+        "split": f"by {dataset.spec.split.by}, seed {dataset.spec.split.seed}",
+    }
+
+
+def _drawers(dataset: Dataset, decode: Decode, predictions: Sequence[Predictions], seed: int) -> list[Drawer]:
+    """The pictures in the order of the page."""
+    known: Known = {}
+    return [
+        partial(remaining_by_split, dataset),
+        partial(length_by_count, dataset),
+        partial(deviation_bins, dataset),
+        partial(frequent_tokens, dataset, decode),
+        partial(coloured_sequence, dataset, decode),
+        partial(state_histograms, dataset, known),
+        partial(state_against_remaining, dataset, known, seed),
+        partial(norm_by_layer, dataset, known),
+        partial(principal_components, dataset, seed),
+        *_probe_drawers(dataset, predictions),
+    ]
+
+
+def _probe_drawers(dataset: Dataset, predictions: Sequence[Predictions]) -> list[Drawer]:
+    files = result_files(dataset)
+    if not files:
+        return [partial(SCORES.skipped, "no probe was saved: latentext probe DIR makes them")]
+    drawers: list[Drawer] = [partial(probe_scores, dataset, path) for path in files]
+    if not predictions:
+        return [*drawers, partial(PREDICTED.skipped, "no predictions of a saved probe of a length were given")]
+    return [*drawers, *(partial(predicted_against_actual, found) for found in predictions)]
