@@ -31,8 +31,11 @@ def probe(
         KindName | None, typer.Option(help="ridge: closed form. linear, mlp: trained. Bins are trained.")
     ] = None,
     split_by: Annotated[
-        str, typer.Option(metavar="GROUP", help="What stays whole: prompt, sample, wording, or a variable.")
-    ] = "prompt",
+        str | None,
+        typer.Option(
+            metavar="GROUP", help="What stays whole: sample, wording, a variable; else --test-by's, or prompt."
+        ),
+    ] = None,
     test_by: Annotated[
         str | None, typer.Option(metavar="GROUP", help="Test on held-out groups of this kind, such as count or word.")
     ] = None,
@@ -72,7 +75,7 @@ def probe(
         sites=[as_site(site) for site in separated(sites or ()) if site != "all"] or captured_sites(dataset),
         target=target,
         kind=kind or ("linear" if target == "bins" else "ridge"),
-        division=Division(split_by, test_by, validation, test, seed),
+        division=Division(split_by or test_by or "prompt", test_by, validation, test, seed),
         training=Training(epochs=epochs, seed=seed),
         twins=twins,
         keep=keep,

@@ -30,7 +30,9 @@ class Division:
     """How texts are divided.
 
     Attributes:
-        by: the group that stays whole: prompt, sample (a request), wording, or a variable such as word or count.
+        by: the group that stays whole: prompt, sample (a request), wording, or a variable such as word or count. Where
+            the test is on unseen groups, settings are best chosen on unseen groups too, so that a baseline is not
+            judged by a penalty that suited seen ones.
         test_by: the group whose held-out members are the test texts; None: as `by`.
         validation, test: shares of the groups.
     """

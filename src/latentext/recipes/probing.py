@@ -55,7 +55,7 @@ class ProbeSettings:
     def name(self) -> str:
         """Of the folder that holds the probes."""
         test_by = "" if self.division.test_by is None else f"-test-by-{self.division.test_by}"
-        by = "" if self.division.by == "prompt" else f"-by-{self.division.by}"
+        by = "" if self.division.by in ("prompt", self.division.test_by) else f"-by-{self.division.by}"
         return f"{self.target}-{self.kind}{by}{test_by}"
 
 
