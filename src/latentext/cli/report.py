@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentext.cli.tokens import token_decoder
-from latentext.errors import LatentextError
+from latentext.errors import LatentextError, SpecError
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -32,6 +32,10 @@ def report(
     Writes a PNG file for each picture and index.html, a single page with all of them inside that loads nothing from
     elsewhere. Pictures that the dataset does not allow are named with the reason.
     """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise SpecError("pictures need matplotlib", remedy="pip install 'latentext[report]'") from error
     from latentext.dataset.reader import open as open_dataset
     from latentext.report.making import make_report
 

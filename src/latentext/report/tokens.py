@@ -30,6 +30,8 @@ _BARS = 20
 _MOST_TOKENS = 240
 _LINE = 88
 """Characters in a line of the token picture."""
+_LONGEST = 40
+"""Characters of a label; a longer one would leave no room for what it labels."""
 
 
 def as_id(token_id: int) -> str:
@@ -53,7 +55,7 @@ def frequent_tokens(dataset: Dataset, decode: Decode = as_id) -> Picture | Skipp
         panel.grid(axis="y", visible=False)
         label(panel, "share of generated tokens (%)", "token (· is a space)")
         panel.set_title(f"n = {total:,} tokens, {int((counts > 0).sum()):,} different")
-        numbers = {name: f"{int(counts[i]):,}" for name, i in zip(names[:5], top, strict=False)}
+        numbers = {f"{name} (id {i})": f"{int(counts[i]):,}" for name, i in zip(names[:5], top, strict=False)}
         return FREQUENT.drawn(figure, f"Among all generated tokens, the {len(top)} most frequent.", numbers)
 
 
@@ -69,7 +71,7 @@ def coloured_sequence(dataset: Dataset, decode: Decode = as_id) -> Picture | Ski
     tokens = [drawable(decode(token_id)) for token_id in ids[:_MOST_TOKENS]]
     places = _places(tokens)
     lines = places[-1][1] + 1
-    with canvas(width=9.0, height=0.9 + 0.26 * lines) as (figure, (panel,)):
+    with canvas(width=9.0, height=max(1.7, 0.9 + 0.26 * lines)) as (figure, (panel,)):
         _draw_tokens(panel, tokens, places, len(ids))
         scale = ScalarMappable(remaining_norm(len(ids) - 1), "viridis")
         remaining_scale(figure, panel, scale, len(ids) - 1)
@@ -82,12 +84,15 @@ def coloured_sequence(dataset: Dataset, decode: Decode = as_id) -> Picture | Ski
 def drawable(text: str) -> str:
     r"""A token as a label: spaces as dots, and what cannot be seen or has no glyph in the font as its escape.
 
+    A long one is cut, which an ellipsis shows.
+
     Example:
         >>> drawable(" hello\n"), drawable("猫")
         ('·hello\\n', '\\u732b')
     """
     glyphs = get_font(findfont("DejaVu Sans Mono")).get_charmap()
-    return "".join(_drawable(character, glyphs) for character in text) or "(empty)"
+    shown = "".join(_drawable(character, glyphs) for character in text) or "(empty)"
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
 
 
 def _drawable(character: str, glyphs: Any) -> str:
@@ -138,7 +143,7 @@ def _draw_tokens(panel: Axes, tokens: list[str], places: list[tuple[int, int]], 
         background = {"facecolor": colours(shade), "edgecolor": "none", "boxstyle": "square,pad=0.12"}
         ink = "black" if shade > 0.55 else "white"
         style: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 9.5, "color": ink, "va": "center"}
-        panel.text(column, line, token[:_LINE], bbox=background, **style)
+        panel.text(column, line, token, bbox=background, **style)
     panel.set_xlim(-0.5, _LINE + 1)
     panel.set_ylim(places[-1][1] + 0.7, -0.7)
     panel.axis("off")
