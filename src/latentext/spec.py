@@ -1,7 +1,7 @@
 """What a run is: frozen pydantic models, one vocabulary for YAML, Python and the command line.
 
-Every field has the same name in a YAML file, in ``Spec(...)`` and in ``--set a.b=c``. Unknown fields are refused. Reading
-files and turning pydantic's findings into one-line errors is the business of `latentext.spec_file`.
+Every field has the same name in a YAML file, in ``Spec(...)`` and in ``--set a.b=c``. Unknown fields are refused.
+Reading files and turning pydantic's findings into one-line errors is the business of `latentext.spec_file`.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ GridValues = RangeSpec | tuple[Scalar, ...]
 class PromptSpec(Frozen):
     """Where requests come from and how they are worded.
 
-    Rows come from exactly one of `grid`, `list`, `file`, `hub` or `corpus`. A row is a set of named values. The user turn is `template`
-    (or each of `templates`) filled from the row; without a template it is the row's `prompt` column, or the chat in
-    its `messages` column. `columns` renames: ``{prompt: source}`` reads the column `source` as `prompt`.
+    Rows come from exactly one of `grid`, `list`, `file`, `hub` or `corpus`. A row is a set of named values. The user
+    turn is `template` (or each of `templates`) filled from the row; without a template it is the row's `prompt`
+    column, or the chat in its `messages` column. `columns` renames: ``{prompt: source}`` reads the column `source` as
+    `prompt`.
     """
 
     template: str | None = None
@@ -167,8 +168,8 @@ class Decoding(Frozen):
 class StatesSpec(Frozen):
     """Which hidden states are kept, by the definitions in docs/architecture.md.
 
-    `sites` are names (`embed`, `resid_post.3`, `final_norm`), Hugging Face hidden_states indices (negative ones count back from the
-    last), or ``all``. With `pool` other than ``none`` one row a text is kept for each pooling.
+    `sites` are names (`embed`, `resid_post.3`, `final_norm`), Hugging Face hidden_states indices (negative ones count
+    back from the last), or ``all``. With `pool` other than ``none`` one row a text is kept for each pooling.
     """
 
     sites: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = ("final_norm",)
@@ -206,7 +207,8 @@ class CheckSpec(Frozen):
 
 
 class SplitSpec(Frozen):
-    """How texts are divided on reading; `by` names the group that stays whole (prompt, template, index or a variable)."""
+    """How texts are divided on reading; `by` names the group that stays whole (prompt, template, index or a
+    variable)."""
 
     by: str = "prompt"
     val: float = Field(default=0.1, ge=0.0, lt=1.0)

@@ -110,8 +110,8 @@ def _map_reward(entry: str | dict[str, Any], move: Callable[[str], str]) -> str 
     for kind in ("classifier", "embedding"):
         if isinstance(name := entry.get(kind), str) and (Path(move(name)).is_dir() or Path(name).is_absolute()):
             moved[kind] = move(name)
-    if isinstance(function := entry.get("function"), str):
-        moved["function"] = _map_reward(function, move)
+    if isinstance(place := entry.get("function"), str):
+        moved["function"] = _map_reward(place, move)
     return moved
 
 

@@ -237,7 +237,7 @@ def test_a_model_whose_files_changed_is_refused_by_run_and_named_by_verify(
     make_dataset(small_spec(model, counts=1), tmp_path / "data")
     files = contents(tmp_path / "data")
     change(model)
-    with pytest.raises(SpecError, match=rf'made with other settings: {field} was [0-9a-f]+… and is [0-9a-f]+…;'):
+    with pytest.raises(SpecError, match=rf"made with other settings: {field} was [0-9a-f]+… and is [0-9a-f]+…;"):
         make_dataset(small_spec(model, counts=1), tmp_path / "data")
     assert contents(tmp_path / "data") == files
     (finding,) = verify(tmp_path / "data")
