@@ -8,19 +8,21 @@ in exactly the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.states_view import StatesView
+from latentext.dataset.states_view import OpenParts, StatesView
 
 Numbers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
 ROWS_PER_BLOCK = 8_192
 """Rows whose states are in memory at a time."""
+
+_MAPPED_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,14 @@ class DatasetStates:
         return {site: view.width for site, view in self.views.items()}
 
     def blocks(self, rows: Numbers) -> Iterator[Block]:
+        # Every state is read once, so only the parts at hand stay mapped: pages that were touched count as memory.
+        views = {site: replace(view, _open=OpenParts(_MAPPED_PARTS)) for site, view in self.views.items()}
         for chunk in chunks(rows):
             where = self.view_row[chunk]
             # A run of rows is a slice of the file: read once, without gathering.
             run = where[-1] - where[0] + 1 == len(where)
             index = slice(int(where[0]), int(where[-1]) + 1) if run else where
-            yield Block(chunk, lambda site, index=index: self.views[site][index])  # type: ignore[misc]
+            yield Block(chunk, lambda site, index=index: views[site][index])  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
