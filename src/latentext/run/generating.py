@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.receipts import FileEntry, Receipt, committed, write_receipt
+from latentext.dataset.receipts import FileEntry, Receipt, write_receipt
 from latentext.dataset.records import count_records, read_records, write_records
 from latentext.dataset.restoring import completions_of, states_of
 from latentext.dataset.stages import StatesStage
@@ -26,6 +26,7 @@ from latentext.errors import DatasetError
 from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
+from latentext.run.finished import finished
 from latentext.spec import Spec
 from latentext.states.rows import row_positions
 
@@ -47,12 +48,9 @@ class Generation:
 
     def done(self, shard: Shard) -> Receipt | None:
         """The records' receipt, if both the records and the states in flight with them are committed."""
-        receipt = committed(self.root, self.stage, shard.number)
-        if receipt is None or (receipt.start, receipt.stop) != (shard.start, shard.stop):
+        if self.capture_stage is not None and finished(self.root, self.capture_stage, shard) is None:
             return None
-        if self.capture_stage is not None and committed(self.root, self.capture_stage, shard.number) is None:
-            return None
-        return receipt
+        return finished(self.root, self.stage, shard)
 
 
 @dataclass

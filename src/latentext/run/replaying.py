@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.receipts import Receipt, committed, read_receipt, write_receipt
+from latentext.dataset.receipts import Receipt, read_receipt, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import completions_of, requests_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
 from latentext.plan import Shard
 from latentext.run.captures import states_spec
+from latentext.run.finished import finished
 from latentext.run.generating import Advance
 from latentext.states.layout import ModelLayout
 from latentext.states.replay import WrittenText, replay
@@ -31,12 +32,11 @@ class Replay:
 
     def done(self, shard: Shard) -> Receipt | None:
         """The capture's receipt, if it is committed and made from the present records."""
-        receipt = committed(self.root, self.stage, shard.number)
-        return receipt if receipt is not None and (receipt.start, receipt.stop) == (shard.start, shard.stop) else None
+        return finished(self.root, self.stage, shard)
 
     def ready(self, shard: Shard) -> bool:
         """Whether the texts are committed."""
-        return committed(self.root, self.records_stage, shard.number) is not None
+        return finished(self.root, self.records_stage, shard) is not None
 
 
 def written_texts(root: Path, records_stage: str, shard_number: int) -> list[WrittenText]:

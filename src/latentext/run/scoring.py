@@ -16,7 +16,7 @@ from typing import Any
 
 from latentext.dataset import layout
 from latentext.dataset.checks import REPETITION, check_settings
-from latentext.dataset.receipts import Receipt, committed, read_receipt, write_receipt
+from latentext.dataset.receipts import Receipt, read_receipt, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
@@ -27,6 +27,7 @@ from latentext.rewards.encoding import RewardModel, reward_model_from
 from latentext.rewards.entries import PerplexityReward
 from latentext.rewards.repetition import COLUMNS, measure_repetitions, tally_repetitions
 from latentext.rewards.scoring import Scorer
+from latentext.run.finished import finished
 from latentext.run.generating import Advance
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
@@ -56,12 +57,11 @@ class Scoring:
 
     def done(self, shard: Shard) -> Receipt | None:
         """The receipt of the scores, if they are committed and made from the present records."""
-        receipt = committed(self.root, self.stage, shard.number)
-        return receipt if receipt is not None and (receipt.start, receipt.stop) == (shard.start, shard.stop) else None
+        return finished(self.root, self.stage, shard)
 
     def ready(self, shard: Shard) -> bool:
         """Whether the texts are committed."""
-        return committed(self.root, self.records_stage, shard.number) is not None
+        return finished(self.root, self.records_stage, shard) is not None
 
 
 def score_shard(stage: Scoring, shard: Shard, advance: Advance) -> Receipt:

@@ -1,0 +1,14 @@
+"""Whether a shard of a stage is done: its receipt is there, can be believed, and is of the same requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latentext.dataset.receipts import Receipt, committed
+from latentext.plan import Shard
+
+
+def finished(root: Path, stage: str, shard: Shard) -> Receipt | None:
+    """The receipt of a finished shard, or None when the shard must be computed (again)."""
+    receipt = committed(root, stage, shard.number)
+    return receipt if receipt is not None and (receipt.start, receipt.stop) == (shard.start, shard.stop) else None
