@@ -219,3 +219,14 @@ def test_a_control_character_in_a_spec_is_one_line(tmp_path: Path) -> None:
     path.write_text("name: a\x07b\n")
     with pytest.raises(SpecError, match=r"spec\.yaml"):
         load_spec(path)
+
+
+def test_a_path_through_a_link_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "prompts.txt").write_text("Hello\n")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    named = tmp_path / "link" / "prompts.txt"
+    spec = load_spec({"prompts": {"file": str(named)}})
+    written = relative_inputs(spec, tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    assert resolve_inputs(written, tmp_path / "data") == spec

@@ -54,7 +54,10 @@ def spec_folder(source: str | Path | Mapping[str, Any]) -> Path:
 
 def resolve_inputs(spec: Spec, folder: Path) -> Spec:
     """The spec with its input paths absolute, where those that are relative were written in `folder`."""
-    return _map_inputs(spec, lambda path: str((folder / Path(path).expanduser()).resolve()))
+    # Links on the way to an input stay as they were named, so that a path written into a dataset reads back the same;
+    # those on the way to `folder` are followed, because `..` begins at the folder itself.
+    start = folder.resolve()
+    return _map_inputs(spec, lambda path: os.path.normpath(start / Path(path).expanduser()))
 
 
 def relative_inputs(spec: Spec, folder: Path) -> Spec:

@@ -195,7 +195,15 @@ def test_ctrl_c_leaves_a_dataset_that_the_printed_command_continues(folder: Path
     forced = "decoding={min_new_tokens: 100, max_new_tokens: 100}"
     words = ["run", str(folder / "small.yaml"), "--set", grid, "--set", forced, "--output", "long", "--fresh"]
     command = [sys.executable, "-m", "latentext", *words]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not list((tmp_path / "long").glob("records/*/00002.receipt.json")):
         assert process.poll() is None
         time.sleep(0.02)

@@ -21,7 +21,7 @@ from latentext.recipes.catalogue import recipe_folder, recipe_names
 from latentext.run.estimate import estimate
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec_file import load_spec, resolve_inputs
 
 LENGTH = [name for name in recipe_names() if name.startswith("length/")]
 TEXTS = {
@@ -46,7 +46,8 @@ LLAMA_32_3B = {  # meta-llama/Llama-3.2-3B, config.json
 
 
 def recipe(name: str, *changes: str) -> Spec:
-    return load_spec(recipe_folder() / f"{name}.yaml", list(changes))
+    path = recipe_folder() / f"{name}.yaml"
+    return resolve_inputs(load_spec(path, list(changes)), path.parent)
 
 
 @pytest.fixture(scope="session")
