@@ -186,3 +186,14 @@ def test_a_run_waits_for_a_shard_that_another_holds_and_says_so(
     assert note.startswith("waiting for 1 shard of texts that process 1 on another, since ")
     assert (progress.done, progress.total) == (8, 8)
     assert contents(root) == files
+
+
+def test_a_lease_that_an_interrupt_left_behind_is_given_back_at_the_end(tmp_path: Path) -> None:
+    leases = Leases(tmp_path)
+    # As when Ctrl-C comes right after the lease was made: nothing ran that would have removed it.
+    interrupted = leases.take("records/00001")
+    assert interrupted.__enter__()
+    assert list(holders(tmp_path)) == ["records/00001"]
+    leases.close()
+    assert not list((tmp_path / ".leases").iterdir())
+    interrupted.__exit__(None, None, None)

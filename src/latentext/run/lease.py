@@ -50,6 +50,7 @@ class Leases:
     def __init__(self, root: Path):
         self._folder = root / FOLDER
         self._held: set[Path] = set()
+        self._asked: set[Path] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -59,6 +60,7 @@ class Leases:
         """Hold the lease of this name inside the ``with`` block; gives False if another live process has it."""
         path = self._folder / f"{name.replace('/', '--')}.json"
         filesystem.make_folder(self._folder)
+        self._asked.add(path)
         if not _acquire(path):
             yield False
             return
@@ -92,10 +94,14 @@ class Leases:
                 filesystem.remove(path)
 
     def close(self) -> None:
-        """Stop the background thread."""
+        """Stop the background thread, and give back what an interrupt kept `take` from giving back."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
+        # Ctrl-C may come between the making of a lease and the block that would remove it.
+        for path in self._asked:
+            if _is_of_this_process(_read(path)):
+                filesystem.remove(path)
 
     def _keep_fresh(self) -> None:
         if self._thread is None:
@@ -141,6 +147,11 @@ def _abandoned(path: Path) -> bool:
         return True
     # A lease that cannot be read is being written, or its writer died writing it: age alone tells.
     return age > (EXPIRY_SECONDS if holder is not None else _TOUCH_SECONDS)
+
+
+def _is_of_this_process(holder: Holder | None) -> bool:
+    mine = (socket.gethostname(), os.getpid(), _process_start(os.getpid()))
+    return holder is not None and (holder.host, holder.process, holder.started) == mine
 
 
 def _read(path: Path) -> Holder | None:
