@@ -60,6 +60,7 @@ class HubSource(Frozen):
 
     name: str
     config: str | None = None
+    data_dir: str | None = None
     split: str = "train"
     revision: str | None = None
 
@@ -76,10 +77,10 @@ GridValues = RangeSpec | tuple[Scalar, ...]
 class PromptSpec(Frozen):
     """Where requests come from and how they are worded.
 
-    Rows come from exactly one of `grid`, `list`, `file`, `hub` or `corpus`. A row is a set of named values. The user
-    turn is `template` (or each of `templates`) filled from the row; without a template it is the row's `prompt`
-    column, or the chat in its `messages` column. `columns` renames: ``{prompt: source}`` reads the column `source` as
-    `prompt`.
+    Rows come from exactly one of `grid`, `list`, `file`, `hub` or `corpus`; beside a `corpus` (a published set by its
+    name) `file` or `hub` say where to read it. A row is a set of named values. The user turn is `template` (or each of
+    `templates`) filled from the row; without a template it is the row's `prompt` column, or the chat in its `messages`
+    column. `columns` renames: ``{prompt: source}`` reads the column `source` as `prompt`.
     """
 
     template: str | None = None
@@ -100,7 +101,7 @@ class PromptSpec(Frozen):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         sources = [name for name in ("grid", "list", "file", "hub", "corpus") if getattr(self, name) is not None]
-        if len(sources) > 1:
+        if len(sources) > 1 and not (self.corpus is not None and sources in (["file", "corpus"], ["hub", "corpus"])):
             raise ValueError(f"give one source of rows, not {' and '.join(sources)}")
         if not sources and self.template is None and self.templates is None:
             raise ValueError("give a template, or rows by one of grid, list, file, hub, corpus")

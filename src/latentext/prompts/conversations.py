@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latentext.errors import SpecError
+from latentext.prompts.corpora import open_corpus
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.rows import (
@@ -102,13 +103,13 @@ def open_conversations(prompts: PromptSpec, seed: int, directory: Path) -> Conve
 
     Args:
         prompts: relative paths in it are taken from the working directory.
-        seed: decides which row gets which template where they are drawn.
+        seed: decides which row gets which template where they are drawn, and where reviews of a corpus are cut.
         directory: where the index of an input file is kept.
 
     Raises:
         SpecError: a source is missing, unreadable or empty, or has no column that the spec needs.
     """
-    rows = _open_rows(prompts, directory)
+    rows = _open_rows(prompts, seed, directory)
     if prompts.columns:
         rows = RenamedRows(rows, prompts.columns)
     templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
@@ -121,7 +122,9 @@ def open_conversations(prompts: PromptSpec, seed: int, directory: Path) -> Conve
     return Conversations(rows, prompts, seed)
 
 
-def _open_rows(prompts: PromptSpec, directory: Path) -> Rows:
+def _open_rows(prompts: PromptSpec, seed: int, directory: Path) -> Rows:
+    if prompts.corpus is not None:
+        return open_corpus(prompts, seed, directory)
     if prompts.grid is not None:
         return GridRows(prompts.grid)
     if prompts.list is not None:
@@ -130,8 +133,6 @@ def _open_rows(prompts: PromptSpec, directory: Path) -> Rows:
         return open_file(prompts.file, directory)
     if prompts.hub is not None:
         return HubRows(prompts.hub)
-    if prompts.corpus is not None:
-        raise SpecError(f"no corpus is called {prompts.corpus!r}", where="prompts.corpus", remedy="use prompts.file")
     return OneRow()
 
 

@@ -31,7 +31,12 @@ class HubRows:
             ) from None
         try:
             loaded = load_dataset(
-                source.name, source.config, split=source.split, revision=source.revision, token=hub_token()
+                source.name,
+                source.config,
+                data_dir=source.data_dir,
+                split=source.split,
+                revision=source.revision,
+                token=hub_token(),
             )
         except (OSError, ValueError) as error:
             raise hub_error(error, source.name, kind="dataset") from error

@@ -1,15 +1,14 @@
 """The two prompt sets of value-aligned sampling, as pure functions of their source texts.
 
 "Anthropic-harmless" are the opening questions of hh-rlhf's harmless-base dialogues (test part); "Imdb" are the first
-words of film reviews. Reading files or the hub is the business of prompt sources; here their texts become prompts.
+words of film reviews. Where their texts are read is the business of `latentext.prompts.corpora`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 
-from latentext.request import Failure
+from latentext.prompts.rows import BadRow
 
 HUMAN, ASSISTANT = "Human:", "Assistant:"
 
@@ -34,39 +33,40 @@ def dialogue_prompt(dialogue: str) -> str | None:
     return question.strip()
 
 
-def dialogue_prompts(dialogues: Iterable[str]) -> Iterator[str | Failure]:
-    """The prompt of each dialogue in turn, or, where a marker is missing, the Failure to record in its place.
+def dialogue_row(dialogue: str) -> str | BadRow:
+    """The prompt of a dialogue, or, where a marker is missing, the reason to record in its place.
 
     Example:
-        >>> [type(found).__name__ for found in dialogue_prompts(["Human: a Assistant: b", "Human: a"])]
-        ['str', 'Failure']
+        >>> dialogue_row("Human: a Assistant: b"), dialogue_row("Human: a").reason
+        ('a', 'no-prompt-marker')
     """
-    for index, dialogue in enumerate(dialogues):
-        prompt = dialogue_prompt(dialogue)
-        if prompt is None:
-            message = f"dialogue {index} has no {HUMAN!r} followed by {ASSISTANT!r}; it is skipped"
-            yield Failure(index=index, sample=0, reason="no-prompt-marker", message=message)
-        else:
-            yield prompt
+    prompt = dialogue_prompt(dialogue)
+    if prompt is None:
+        return BadRow("no-prompt-marker", f"the dialogue has no {HUMAN!r} followed by {ASSISTANT!r}; it is skipped")
+    return prompt
 
 
-def review_prompts(reviews: Iterable[str], *, seed: int = 0, limit: int | None = REVIEWS) -> Iterator[str]:
-    """The beginnings of the first `limit` reviews of more than 30 characters: 20 to 30 of them, back to a word's end.
-
-    A review's length is hashed from the seed and its number, so it depends neither on the other reviews nor on where a
-    shard begins.
+def is_long_enough(review: str) -> bool:
+    """Whether a review has more than 30 characters.
 
     Example:
-        >>> list(review_prompts(["Too short.", "An absolutely wonderful film, from the first minute to the last."]))
-        ['An absolutely wonderful']
+        >>> is_long_enough("Too short."), is_long_enough("Long enough to be cut, as most reviews are.")
+        (False, True)
     """
-    number = 0
-    for review in reviews:
-        if limit is not None and number >= limit:
-            return
-        if len(review) > SHORTEST_REVIEW:
-            yield cut_at_word(review, _cut_length(seed, number))
-            number += 1
+    return len(review) > SHORTEST_REVIEW
+
+
+def review_prompt(review: str, number: int, seed: int) -> str:
+    """The first 20 to 30 characters of a review, back to a word's end.
+
+    How many is hashed from the seed and the review's number among those that are long enough, so it depends neither on
+    the other reviews nor on where a shard begins.
+
+    Example:
+        >>> review_prompt("An absolutely wonderful film, from the first minute to the last.", 0, seed=0)
+        'An absolutely wonderful'
+    """
+    return cut_at_word(review, _cut_length(seed, number))
 
 
 def cut_at_word(text: str, length: int) -> str:
