@@ -1,0 +1,31 @@
+"""Pairs proposed by a model: the wording of a request, the reading of a reply, what comes of all replies.
+
+Pure functions of their arguments, without any engine: the real-time loop (`latentext.recipes.pairs`), batch files and
+rehearsals use the same ones.
+"""
+
+from latentext.pairs.proposing.harvest import Answer, Harvest, Yield, normalised_text
+from latentext.pairs.proposing.lessons import lesson, lessons
+from latentext.pairs.proposing.replies import Reply, ReplyKind, parse_reply
+from latentext.pairs.proposing.wording import (
+    PROPOSAL_DECODING,
+    ResponseFormat,
+    proposal_messages,
+    response_format,
+)
+
+__all__ = [
+    "PROPOSAL_DECODING",
+    "Answer",
+    "Harvest",
+    "Reply",
+    "ReplyKind",
+    "ResponseFormat",
+    "Yield",
+    "lesson",
+    "lessons",
+    "normalised_text",
+    "parse_reply",
+    "proposal_messages",
+    "response_format",
+]
