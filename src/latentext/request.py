@@ -42,11 +42,21 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one text as the provider counted them; `cached_tokens` of the prompt were in its cache."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One text that a model wrote for a request.
 
     `token_ids` holds every generated token, the end token included. `text` is decoded without special tokens and cut
-    at a stop string. `logprobs` and `entropies` (nats), where asked for, have one value a generated token.
+    at a stop string. `logprobs` and `entropies` (nats), where asked for, have one value a generated token. A remote
+    engine's text has `usage`, and no `token_ids` but those that a local tokenizer gives it.
     """
 
     index: int
@@ -57,6 +67,7 @@ class Completion:
     logprobs: Sequence[float] | None = None
     entropies: Sequence[float] | None = None
     verification: Verification | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

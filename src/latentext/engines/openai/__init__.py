@@ -1,0 +1,1 @@
+"""Engines whose model is behind a server that speaks OpenAI's protocol: errors, prices, journal, budget, pace."""

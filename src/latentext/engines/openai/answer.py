@@ -1,0 +1,127 @@
+"""The JSON body of an answer → a text, or the reason why there is none; the same for real time and for batches.
+
+What was answered was paid, whatever it says: a refusal, an answer without a choice and a text stopped by a filter are
+failures of their request, recorded with a reason and kept in the journal like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from latentext.engines.openai.credentials import without_keys
+from latentext.engines.openai.prices import Price
+from latentext.engines.openai.spend import Spend, picodollars
+from latentext.request import Completion, Failure, Request, Usage
+
+_MOST_CHARACTERS = 200
+
+
+class MalformedAnswerError(ValueError):
+    """The answer is no JSON object: cut on its way, or from something that is no such server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What an answer holds: the text, or a failure's `reason` and `message`; `usage` where the server says it."""
+
+    text: str | None
+    finish_reason: str
+    usage: Usage | None
+    reason: str = ""
+    message: str = ""
+    cache_write_tokens: int = 0
+
+
+def read_body(raw: bytes) -> dict[str, Any]:
+    """The JSON object of an answer.
+
+    Raises:
+        MalformedAnswerError: it is none.
+    """
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise MalformedAnswerError(f"an answer of {len(raw)} bytes is no JSON") from error
+    if not isinstance(body, dict):
+        raise MalformedAnswerError("an answer is no JSON object")
+    return body
+
+
+def read_text(body: Mapping[str, Any]) -> Text:
+    """The text of an answer's first choice, or why there is none.
+
+    Example:
+        >>> read_text({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}).text
+        'Hi'
+        >>> read_text({"choices": []}).reason
+        'no-choice'
+    """
+    usage, written = _usage(body.get("usage"))
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, Mapping):
+        return Text(None, "", usage, "no-choice", "the server answered without a text", written)
+    message = choice.get("message")
+    message = message if isinstance(message, Mapping) else {}
+    finish, content = str(choice.get("finish_reason") or "stop"), message.get("content")
+    refusal = message.get("refusal")
+    if finish == "content_filter":
+        return Text(None, finish, usage, "content-filter", "the server's content filter stopped the text", written)
+    if isinstance(refusal, str) and refusal:
+        words = " ".join(without_keys(refusal).split())[:_MOST_CHARACTERS]
+        return Text(None, finish, usage, "refused", f"the model refused: {words}", written)
+    if not isinstance(content, str):
+        return Text(None, finish, usage, "no-text", "the answer's content is null", written)
+    return Text(content, finish, usage, cache_write_tokens=written)
+
+
+def metered(text: Text, price: Price | None, *, batch: bool = False) -> Spend | None:
+    """What an answer cost; None where the server does not say how many tokens it counted."""
+    if text.usage is None:
+        return None
+    usage = text.usage
+    spend = Spend(1, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, unpriced=int(price is None))
+    if price is None:
+        return spend
+    cost = price.cost(usage, batch=batch, cache_write_tokens=text.cache_write_tokens)
+    return spend + Spend(picodollars=picodollars(cost))
+
+
+def completion_of(
+    request: Request, sample: int, text: Text, *, tokenizer: Any = None, ends_with_eos: bool = False
+) -> Completion | Failure:
+    """A text as the rest of the package knows it.
+
+    Args:
+        tokenizer: of the local model; its ids of the text, to which the end token is added where the model ended the
+            text by itself, since the end token counts (docs/architecture.md, *Rows*).
+        ends_with_eos: a text with finish_reason ``stop`` ended by its end token, not by a stop string.
+    """
+    if text.text is None:
+        return Failure(request.index, sample, text.reason, text.message)
+    token_ids: list[int] = []
+    if tokenizer is not None:
+        token_ids = list(tokenizer.encode(text.text, add_special_tokens=False))
+        if ends_with_eos and text.finish_reason == "stop" and tokenizer.eos_token_id is not None:
+            token_ids.append(tokenizer.eos_token_id)
+    return Completion(request.index, sample, text.text, tuple(token_ids), text.finish_reason, usage=text.usage)
+
+
+def _usage(value: object) -> tuple[Usage | None, int]:
+    """Usage and cache-write tokens of an answer."""
+    if not isinstance(value, Mapping):
+        return None, 0
+    prompt, completion = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
+    if prompt is None or completion is None:
+        return None, 0
+    details = value.get("prompt_tokens_details")
+    details = details if isinstance(details, Mapping) else {}
+    cached, written = _count(details.get("cached_tokens")), _count(details.get("cache_write_tokens"))
+    return Usage(prompt, completion, cached or 0), written or 0
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,223 @@
+"""What a server can answer instead of a text: a small closed set, decided once, at the edge.
+
+Whether something is tried again, stops the run or fails one request follows from the kind alone, so nobody behind this
+file looks at status codes. The same rule serves an exception of the official client, a bare HTTP answer and a line of a
+batch's error file.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from latentext.engines.openai.credentials import without_keys
+from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
+
+_MOST_CHARACTERS = 300
+
+
+class ApiErrorKind(StrEnum):
+    """Every way in which a request can go wrong."""
+
+    AUTH = "auth"
+    QUOTA = "quota"
+    NOT_FOUND = "not-found"
+    RATE = "rate"
+    CONTEXT = "context"
+    CONTENT = "content"
+    SERVER = "server"
+    NETWORK = "network"
+    BAD_REQUEST = "bad-request"
+
+
+RETRIED = frozenset({ApiErrorKind.RATE, ApiErrorKind.SERVER, ApiErrorKind.NETWORK})
+"""Kinds that may pass by themselves."""
+
+_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+_CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
+_CONTENT_CODES = {"content_policy_violation", "content_filter", "invalid_prompt"}
+_AUTH_CODES = {"invalid_api_key", "account_deactivated", "invalid_organization", "incorrect_api_key"}
+_MODEL_CODES = {"model_not_found", "DeploymentNotFound"}
+_PARAMETER_CODES = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "unrecognized_parameter"}
+
+
+@dataclass(frozen=True)
+class ApiError:
+    """One error, as the rest of the package knows it.
+
+    Attributes:
+        message: the server's own words in one line, without keys.
+        status: of the HTTP answer; None where there was none.
+        code: the server's word for it, if it gave one.
+        retry_after: seconds that the server asks to wait; None if it does not say.
+        may_have_cost: the request reached the server and nobody knows whether its answer was billed.
+    """
+
+    kind: ApiErrorKind
+    message: str
+    status: int | None = None
+    code: str | None = None
+    retry_after: float | None = None
+    may_have_cost: bool = False
+
+    @property
+    def retried(self) -> bool:
+        """Whether it is worth asking again."""
+        return self.kind in RETRIED
+
+    @property
+    def stops(self) -> bool:
+        """Whether every other request would meet it too."""
+        if self.kind is ApiErrorKind.BAD_REQUEST:
+            return self.code in _PARAMETER_CODES
+        return self.kind in (ApiErrorKind.AUTH, ApiErrorKind.QUOTA, ApiErrorKind.NOT_FOUND)
+
+
+def of_status(
+    status: int, body: object, headers: Mapping[str, str] | None = None, *, now: float | None = None
+) -> ApiError:
+    """The error that an HTTP answer is.
+
+    Args:
+        body: the decoded JSON of the answer, or its text where it is no JSON.
+        headers: of the answer, names in lower case; for how long to wait.
+        now: seconds since the epoch, for a date in ``Retry-After``.
+
+    Example:
+        >>> error = of_status(429, {"error": {"message": "Slow down"}}, {"retry-after": "2"})
+        >>> error.kind.value, error.retry_after, error.retried
+        ('rate', 2.0, True)
+    """
+    message, code, kind_word = _words(body)
+    kind = _kind(status, message.lower(), {word for word in (code, kind_word) if word})
+    wait = _wait(headers or {}, time.time() if now is None else now)
+    return ApiError(kind, message or f"HTTP status {status}", status, code, wait)
+
+
+def of_exception(error: Exception) -> ApiError:
+    """The error that an exception of the official client is, or one of the network beneath it."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        headers = {name.lower(): value for name, value in error.response.headers.items()}
+        return of_status(
+            error.status_code, {"error": error.body} if isinstance(error.body, dict) else error.body, headers
+        )
+    if isinstance(error, (openai.APITimeoutError, TimeoutError)):
+        return ApiError(ApiErrorKind.NETWORK, "no answer in time", may_have_cost=True)
+    if isinstance(error, openai.APIConnectionError):
+        return _lost_connection(error)
+    return ApiError(ApiErrorKind.NETWORK, _one_line(str(error) or type(error).__name__), may_have_cost=True)
+
+
+def of_batch_line(line: Mapping[str, Any]) -> ApiError | None:
+    """The error that a line of a batch's output or error file is; None if it is an answer."""
+    response, error = line.get("response"), line.get("error")
+    if isinstance(error, Mapping) and error:
+        code = str(error.get("code") or "")
+        message = _one_line(str(error.get("message") or code or "the batch gives no reason"))
+        kind = ApiErrorKind.QUOTA if code in _QUOTA_CODES else ApiErrorKind.SERVER
+        return ApiError(kind, message, code=code or None)
+    if not isinstance(response, Mapping):
+        return ApiError(ApiErrorKind.SERVER, "the line holds neither an answer nor an error")
+    status = response.get("status_code")
+    if not isinstance(status, int) or isinstance(status, bool):
+        return ApiError(ApiErrorKind.SERVER, "the line has no status code")
+    return None if 200 <= status < 300 else of_status(status, response.get("body"))
+
+
+def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextError:
+    """The error that ends a run: with exit code 2 for a key, a model or an option, 3 for a quota, else 1."""
+    if error.kind is ApiErrorKind.AUTH:
+        remedy = "check OPENAI_API_KEY" if error.status != 403 else "this key may not do that"
+        return CredentialsError(
+            f"the server refused the key: {error.message}", where=where, remedy=remedy, heading="OpenAI keys"
+        )
+    if error.kind is ApiErrorKind.QUOTA:
+        return BudgetError(
+            f"the account's quota is used up: {error.message}",
+            where=where,
+            remedy="add credit, then give the same command again",
+            heading="Quota and budgets",
+        )
+    if error.kind is ApiErrorKind.NOT_FOUND:
+        return SpecError(f"the server has no such model or address: {error.message}", where=where or "model.name")
+    if error.kind is ApiErrorKind.BAD_REQUEST:
+        return SpecError(
+            f"the server does not take this request: {error.message}",
+            where=where or "model.api.request",
+            remedy="a field set to null there is left out of every request",
+        )
+    return EngineError(f"the server failed ({error.kind.value}): {error.message}", where=where)
+
+
+def _kind(status: int, message: str, words: set[str]) -> ApiErrorKind:
+    if words & _QUOTA_CODES or status == 402:
+        return ApiErrorKind.QUOTA
+    if words & _MODEL_CODES:
+        return ApiErrorKind.NOT_FOUND
+    if status in (401, 403) or words & _AUTH_CODES:
+        return ApiErrorKind.AUTH
+    if status == 404:
+        return ApiErrorKind.NOT_FOUND
+    if status == 429:
+        return ApiErrorKind.RATE
+    if status in (408, 409, 425) or status >= 500:
+        return ApiErrorKind.SERVER
+    if words & _CONTEXT_CODES or "maximum context length" in message or "context size" in message:
+        return ApiErrorKind.CONTEXT
+    if words & _CONTENT_CODES:
+        return ApiErrorKind.CONTENT
+    return ApiErrorKind.BAD_REQUEST
+
+
+def _words(body: object) -> tuple[str, str | None, str | None]:
+    """Message, code and type of an error body; servers nest them, or do not, or send plain text."""
+    if isinstance(body, (str, bytes)):
+        text = body.decode(errors="replace") if isinstance(body, bytes) else body
+        try:
+            body = json.loads(text)
+        except ValueError:
+            return _one_line(text), None, None
+    if not isinstance(body, Mapping):
+        return "", None, None
+    inner = body.get("error", body)
+    if not isinstance(inner, Mapping):
+        return _one_line(str(inner or "")), None, None
+    code, kind = inner.get("code"), inner.get("type")
+    message = _one_line(str(inner.get("message") or ""))
+    return message, str(code) if code is not None else None, str(kind) if kind is not None else None
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(without_keys(text).split())
+    return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
+
+
+def _wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or a date)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) * unit)
+        except (KeyError, ValueError):
+            continue
+    if (date := headers.get("retry-after")) is None or (parsed := email.utils.parsedate_tz(date)) is None:
+        return None
+    return max(0.0, email.utils.mktime_tz(parsed) - now)
+
+
+def _lost_connection(error: Exception) -> ApiError:
+    """A connection that failed: before it stood nothing can have been billed."""
+    import httpx2
+
+    cause: BaseException = error.__cause__ or error
+    unsent = isinstance(
+        cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+    )
+    reason = _one_line(str(cause)) or type(cause).__name__
+    return ApiError(ApiErrorKind.NETWORK, f"connection failed: {reason}", may_have_cost=not unsent)

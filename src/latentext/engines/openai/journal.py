@@ -1,0 +1,325 @@
+"""The journal: every answer that was paid for, on the disk before it counts.
+
+A SQLite file beside the dataset (WAL, ``synchronous=FULL``). One thread writes. What is handed to it while it commits
+goes into the next commit, so answers share a sync and none waits longer than the one under way: groups form by
+themselves, well under 50 ms apart, and a run that is killed finds every answer that any part of it has ever seen.
+
+One process at a time writes a journal (a lock file beside it): budgets are caps on what all of a dataset's requests
+cost, and two processes could each spend what is left. Reading what was spent needs no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from latentext.engines.openai.spend import Spend
+from latentext.errors import DatasetError, DiskFullError, SpecError
+
+T = TypeVar("T")
+Change = Callable[[sqlite3.Connection], T]
+"""Something to do inside the next commit."""
+
+FORMAT = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT NOT NULL, sample INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (key, sample)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spend (
+    model TEXT PRIMARY KEY, answers INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, picodollars INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+    uncertain_picodollars INTEGER NOT NULL, uncertain_tokens INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS promised (
+    one INTEGER PRIMARY KEY CHECK (one = 1), picodollars INTEGER NOT NULL, tokens INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO promised VALUES (1, 0, 0);
+"""
+MOUNTS = Path("/proc/self/mounts")
+"""Where Linux says what is mounted where."""
+
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "lustre", "beegfs", "gpfs", "ceph", "glusterfs", "afs", "ocfs2",
+    "gfs2", "pvfs2", "orangefs", "panfs", "wekafs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs",
+    "fuse.gcsfuse", "fuse.rclone", "fuse.mount-s3", "fuse.juicefs", "fuse.quobyte",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as it came: which text it is for, the JSON body, and what it cost."""
+
+    key: str
+    sample: int
+    body: bytes
+    spend: Spend
+
+
+class Journal:
+    """An open journal; `close` it, or use it in a ``with`` block.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "journal.sqlite")) as journal:
+        ...     journal.put("gpt-4o", Answer("a1", 0, b"{}", Spend(answers=1, prompt_tokens=7))).result()
+        ...     journal.answers([("a1", 0), ("a1", 1)]), journal.spend().prompt_tokens
+        ({('a1', 0): b'{}'}, 7)
+
+    Raises:
+        SpecError: the file is on a network file system, where SQLite's locks cannot be relied on.
+        DatasetError: another process has it open, or it is damaged or of a later version.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        refuse_network_file_system(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatasetError(f"cannot be made: {error.strerror}", where=str(path), remedy="--journal PATH") from error
+        self._lock = _lock(path)
+        try:
+            self._reader = _connect(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._read_lock = threading.Lock()
+        self._changes: queue.SimpleQueue[tuple[Change[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self.commits = 0
+        self._writer = threading.Thread(target=self._write, name="latentext-journal", daemon=True)
+        self._writer.start()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def put(self, model: str, answer: Answer) -> Future[None]:
+        """Keep an answer and count what it cost, in one commit; the future is done when both are on the disk."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            row = (answer.key, answer.sample, answer.body)
+            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
+            add_spend(connection, model, answer.spend)
+
+        return self.change(change)
+
+    def count(self, model: str, spend: Spend) -> Future[None]:
+        """Count what was, or may have been, spent without an answer that is kept."""
+        return self.change(lambda connection: add_spend(connection, model, spend))
+
+    def change(self, change: Change[T]) -> Future[T]:
+        """Do something in the next commit, in the writer's thread; the future is done when it is on the disk."""
+        done: Future[T] = Future()
+        if self._closed:
+            done.set_exception(DatasetError("the journal is closed", where=str(self.path)))
+        else:
+            self._changes.put((change, done))
+        return done
+
+    def answers(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+        """The bodies that are kept for these (key, sample)."""
+        keys = list(dict.fromkeys(wanted))
+        with self._read_lock, _in_our_words(self.path):
+            rows = (
+                (key, self._reader.execute("SELECT body FROM answers WHERE key = ? AND sample = ?", key).fetchone())
+                for key in keys
+            )
+            return {key: bytes(row[0]) for key, row in rows if row is not None}
+
+    def forget(self, keys: Iterable[tuple[str, int]]) -> Future[None]:
+        """Let answers go whose texts are in the dataset; what they cost stays counted."""
+        rows = list(keys)
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM answers WHERE key = ? AND sample = ?", rows)
+
+        return self.change(change)
+
+    def spend(self) -> Spend:
+        """What was spent so far, over all models."""
+        with self._read_lock, _in_our_words(self.path):
+            return _total(self._reader)
+
+    def promised(self) -> tuple[int, int]:
+        """(picodollars, tokens) that a run may have had under way when it ended; see `budget`."""
+        with self._read_lock, _in_our_words(self.path):
+            row: tuple[int, int] = self._reader.execute("SELECT picodollars, tokens FROM promised").fetchone()
+            return row
+
+    def promise(self, picodollars: int, tokens: int) -> Future[None]:
+        """Note the most that requests under way may cost, before they are sent."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE promised SET picodollars = ?, tokens = ?", (picodollars, tokens))
+
+        return self.change(change)
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query, for tables that other modules keep here."""
+        with self._read_lock, _in_our_words(self.path):
+            return self._reader.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Commit what is waiting and close the file; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._changes.put(None)
+        self._writer.join()
+        self._reader.close()
+        os.close(self._lock)
+
+    def _write(self) -> None:
+        with closing(_connect(self.path)) as connection:
+            while (first := self._changes.get()) is not None:
+                group, last = [first], False
+                while not self._changes.empty():
+                    if (item := self._changes.get()) is None:
+                        last = True
+                        break
+                    group.append(item)
+                self._commit(connection, group)
+                if last:
+                    return
+
+    def _commit(self, connection: sqlite3.Connection, group: list[tuple[Change[Any], Future[Any]]]) -> None:
+        """Do a group of changes in one transaction; each future learns its own result, or why none is kept."""
+        try:
+            with _in_our_words(self.path), connection:
+                connection.execute("BEGIN IMMEDIATE")
+                results = [change(connection) for change, _ in group]
+        except Exception as error:  # Handed to those who wait for it; nothing of the group is kept.
+            for _, done in group:
+                done.set_exception(error)
+            return
+        self.commits += 1
+        for (_, done), result in zip(group, results, strict=True):
+            done.set_result(result)
+
+
+def add_spend(connection: sqlite3.Connection, model: str, spend: Spend) -> None:
+    """Add to what a model cost, inside a change."""
+    names = Spend.__slots__
+    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
+    values = [getattr(spend, name) for name in names]
+    marks = ", ".join("?" * (len(names) + 1))
+    connection.execute(
+        f"INSERT INTO spend (model, {', '.join(names)}) VALUES ({marks}) ON CONFLICT (model) DO UPDATE SET {sums}",
+        [model, *values],
+    )
+
+
+def read_spend(path: Path) -> Spend | None:
+    """What a journal's requests cost so far, also while a run is writing it; None if there is no journal."""
+    if not path.is_file():
+        return None
+    with _in_our_words(path), closing(sqlite3.connect(path, timeout=5.0)) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'spend'").fetchone() is None:
+            return None
+        return _total(connection)
+
+
+def refuse_network_file_system(path: Path) -> None:
+    """Refuse a place where several machines write.
+
+    Raises:
+        SpecError: the file system of `path` is a network one (where the system says so: Linux).
+    """
+    kind = _file_system(path)
+    if kind in _NETWORK:
+        raise SpecError(
+            f"is on a network file system ({kind}), where a journal of paid answers is not safe",
+            where=str(path),
+            remedy="place it on a local disk: --journal PATH",
+            heading="The journal",
+        )
+
+
+def _file_system(path: Path) -> str | None:
+    """The kind of file system that a path is, or would be, on; None where the system does not say."""
+    try:
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    real = os.path.realpath(path)
+    found: tuple[int, str | None] = (-1, None)
+    for line in mounts:
+        _, point, kind, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= found[0]:
+            found = (len(point), kind)
+    return found[1]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    with _in_our_words(path):
+        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > FORMAT:
+                raise DatasetError("was made by a later version", where=str(path), heading="A newer format")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _lock(path: Path) -> int:
+    """Take the lock file of a journal; it is given back by the system when the process ends, however it ends."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise DatasetError(f"cannot be made: {error.strerror}", where=str(path), remedy="--journal PATH") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise DatasetError(
+            "another process writes this journal",
+            where=str(path),
+            remedy="wait for it or stop it: two runs could each spend what is left of a budget",
+            heading="The journal",
+        ) from None
+    return descriptor
+
+
+def _total(connection: sqlite3.Connection) -> Spend:
+    columns = ", ".join(f"COALESCE(SUM({name}), 0)" for name in Spend.__slots__)
+    return Spend(*connection.execute(f"SELECT {columns} FROM spend").fetchone())
+
+
+class _in_our_words:  # noqa: N801 - a with-statement, used like a function
+    """Turn SQLite's errors into ours: a full disk is a DiskFullError, all else a DatasetError."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not isinstance(error, sqlite3.Error):
+            return
+        full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+        kind = DiskFullError if full else DatasetError
+        what = "the disk is full" if full else f"the journal cannot be used: {error}"
+        heading = "Disk full" if full else "The journal"
+        raise kind(what, where=str(self._path), heading=heading) from error

@@ -1,0 +1,83 @@
+"""What was spent so far: tokens as the provider counts them, and money where prices are known.
+
+Money is counted in whole picodollars (10⁻¹² US dollars): a price per million tokens has at most six decimals, so a
+token's price is a whole number of them, sums are exact, and SQLite can add them up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+
+PICO = Decimal(10) ** 12
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Totals of a journal, earlier runs included.
+
+    Attributes:
+        answers: requests that were answered.
+        picodollars: cost of those whose model has a price.
+        unpriced: answers of models without a price: for them only tokens are known.
+        uncertain_picodollars, uncertain_tokens: at most so much more may have been billed, for requests whose answer
+            was lost (time-outs, broken connections, a killed run); caps count it as spent.
+    """
+
+    answers: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    picodollars: int = 0
+    unpriced: int = 0
+    uncertain_picodollars: int = 0
+    uncertain_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and of texts together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars; None if no answer had a price."""
+        return None if self.unpriced == self.answers else dollars(self.picodollars)
+
+    @property
+    def uncertain_cost(self) -> Decimal:
+        """US dollars that may have been billed for answers that were lost."""
+        return dollars(self.uncertain_picodollars)
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(*(getattr(self, name) + getattr(other, name) for name in Spend.__slots__))
+
+    def __str__(self) -> str:
+        """Such as ``1,200 tokens, 0.0042 USD``."""
+        parts = [f"{self.tokens:,} tokens"]
+        if (cost := self.cost) is not None:
+            parts.append(f"{money(cost)}{' and unpriced models' if self.unpriced else ''}")
+        elif self.answers:
+            parts.append("price unknown")
+        if self.uncertain_picodollars:
+            parts.append(f"up to {money(self.uncertain_cost)} more for lost answers")
+        return ", ".join(parts)
+
+
+def dollars(picodollars: int) -> Decimal:
+    """US dollars of a whole number of picodollars."""
+    return Decimal(picodollars) / PICO
+
+
+def picodollars(amount: Decimal) -> int:
+    """Whole picodollars of an amount in US dollars, rounded up."""
+    return int((amount * PICO).to_integral_value(ROUND_CEILING))
+
+
+def money(amount: Decimal) -> str:
+    """An amount as a person reads it: cents from ten dollars on, below that four significant places of a dollar.
+
+    Example:
+        >>> money(Decimal("12.3456")), money(Decimal("0.00423")), money(Decimal(0))
+        ('12.35 USD', '0.0042 USD', '0.00 USD')
+    """
+    return f"{amount:.2f} USD" if amount == 0 or amount >= 10 else f"{amount:.4f} USD"

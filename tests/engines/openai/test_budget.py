@@ -1,0 +1,101 @@
+"""Budgets are hard caps, whatever order things happen in and whenever a run is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latentext.engines.openai.budget import Budget, Worst, refuse_unpriced
+from latentext.engines.openai.journal import Journal
+from latentext.engines.openai.prices import shipped_prices
+from latentext.engines.openai.spend import Spend, picodollars
+from latentext.errors import BudgetError, SpecError
+from latentext.limits import Limits
+
+CENT = picodollars(Decimal("0.01"))
+
+
+def test_worst_cases_under_way_count_and_are_given_back_on_usage(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        budget = Budget(journal, Limits(max_cost=Decimal("0.10")))
+        assert budget.reserve(Worst(100, 6 * CENT))
+        assert not budget.reserve(Worst(100, 5 * CENT))
+        budget.settle(Worst(100, 6 * CENT), Spend(answers=1, picodollars=2 * CENT))
+        assert budget.reserve(Worst(100, 5 * CENT))
+        assert not budget.ever_fits(Worst(1, 9 * CENT))
+        assert "0.10" in str(budget.exhausted())
+        assert budget.exhausted().exit_code == 3
+
+
+def test_earlier_runs_count(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.count("m", Spend(answers=1, prompt_tokens=90)).result()
+        budget = Budget(journal, Limits(max_tokens_total=100))
+        assert not budget.reserve(Worst(11, 0))
+        assert budget.reserve(Worst(10, 0))
+        assert "--max-tokens-total" in str(budget.exhausted())
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40), st.booleans()), max_size=40))
+def test_spent_and_under_way_never_exceed_the_cap(steps: list[tuple[int, int, bool]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "j")) as journal:
+        budget, under_way = Budget(journal, Limits(max_tokens_total=100)), []
+        for worst, real, settle in steps:
+            if budget.reserve(Worst(worst, 0)):
+                under_way.append((worst, min(real, worst)))
+            if settle and under_way:
+                reserved, used = under_way.pop(0)
+                budget.settle(Worst(reserved, 0), Spend(answers=1, prompt_tokens=used))
+            assert budget.spent.tokens + sum(w for w, _ in under_way) <= 100
+
+
+def test_what_was_under_way_in_a_killed_run_counts_as_spent(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path;"
+        "from latentext.engines.openai.budget import *; from latentext.engines.openai.journal import Journal;"
+        "budget = Budget(Journal(Path(sys.argv[1])), Limits(max_tokens_total=1000));"
+        "assert budget.reserve(Worst(70, 5)) and budget.reserve(Worst(30, 5)); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "j")], check=False)
+    with Journal(tmp_path / "j") as journal:
+        spent = Budget(journal, Limits(max_tokens_total=1000)).spent
+        assert 100 <= spent.uncertain_tokens <= 200
+        assert spent.uncertain_picodollars >= 10
+        assert spent.answers == 0
+    with Journal(tmp_path / "j") as journal:  # Counted once, not at every start.
+        assert Budget(journal, Limits()).spent == spent
+
+
+def test_a_run_that_ended_well_leaves_no_promise(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        budget = Budget(journal, Limits())
+        budget.reserve(Worst(10, 10))
+        assert journal.promised() != (0, 0)
+        budget.settle(Worst(10, 10), Spend(answers=1, prompt_tokens=3))
+        budget.close()
+        assert journal.promised() == (0, 0)
+
+
+def test_what_is_on_disk_by_other_means_is_not_promised(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        budget = Budget(journal, Limits(max_tokens_total=100))
+        assert budget.reserve(Worst(60, 0), promise=False)
+        assert journal.promised() == (0, 0)
+        assert not budget.reserve(Worst(60, 0))
+
+
+def test_a_cap_on_money_needs_a_price() -> None:
+    with pytest.raises(SpecError, match="--max-tokens-total"):
+        refuse_unpriced(Limits(max_cost=Decimal(1)), None, "my-model")
+    refuse_unpriced(Limits(max_cost=Decimal(1)), shipped_prices().of("gpt-4o"), "gpt-4o")
+    refuse_unpriced(Limits(max_tokens_total=5), None, "my-model")
+    assert issubclass(BudgetError, Exception)

@@ -1,0 +1,127 @@
+"""The journal: what it was given is there after a kill, and one process at a time writes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from latentext.engines.openai import journal as journal_module
+from latentext.engines.openai.journal import Answer, Journal, read_spend, refuse_network_file_system
+from latentext.engines.openai.spend import Spend
+from latentext.errors import DatasetError, SpecError
+
+PAID = Spend(answers=1, prompt_tokens=10, completion_tokens=5, picodollars=7)
+
+_WRITE_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from latentext.engines.openai.journal import Answer, Journal
+from latentext.engines.openai.spend import Spend
+journal = Journal(Path(sys.argv[1]))
+for number in range(100000):
+    journal.put("m", Answer(f"k{number}", 0, b"body", Spend(answers=1, prompt_tokens=1))).result()
+    print(number, flush=True)
+"""
+
+
+def test_answers_and_what_they_cost_are_there_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "journal.sqlite"
+    with Journal(path) as journal:
+        for number in range(50):
+            journal.put("gpt-4o", Answer(f"k{number}", number % 2, b"{}", PAID))
+    with Journal(path) as journal:
+        assert journal.answers([("k3", 1), ("k3", 0), ("absent", 0)]) == {("k3", 1): b"{}"}
+        assert journal.spend() == Spend(answers=50, prompt_tokens=500, completion_tokens=250, picodollars=350)
+
+
+def test_answers_that_wait_share_a_commit(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        waiting = [journal.put("m", Answer(f"k{n}", 0, b"{}", PAID)) for n in range(500)]
+        waiting[-1].result()
+        assert journal.commits < 250
+
+
+def test_forgotten_answers_stay_paid(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        journal.forget([("a", 0)]).result()
+        assert journal.answers([("a", 0)]) == {}
+        assert journal.spend() == PAID
+
+
+def test_a_killed_process_leaves_every_answer_it_has_seen_committed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITE_UNTIL_KILLED, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    seen = [int(process.stdout.readline()) for _ in range(20)]
+    os.kill(process.pid, signal.SIGKILL)
+    seen += [int(line) for line in process.stdout]
+    process.wait()
+    process.stdout.close()
+    with Journal(path) as journal:
+        assert len(journal.answers((f"k{n}", 0) for n in seen)) == len(seen)
+        assert journal.spend().answers in (len(seen), len(seen) + 1)
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        with pytest.raises(DatasetError, match="another process"):
+            Journal(path)
+        assert read_spend(path) == PAID
+    with Journal(path):
+        pass
+
+
+def test_a_change_that_fails_keeps_nothing_and_the_journal_goes_on(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        with pytest.raises(DatasetError):
+            journal.change(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)")).result()
+        journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        assert journal.spend() == PAID
+    with pytest.raises(DatasetError, match="closed"):
+        journal.put("m", Answer("b", 0, b"{}", PAID)).result()
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"this is not a database, " * 100)
+    with pytest.raises(DatasetError, match=r"journal\.sqlite"):
+        Journal(path)
+
+
+def test_a_journal_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.change(lambda connection: None).result()
+    import sqlite3
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(DatasetError, match="later version"):
+        Journal(path)
+
+
+def test_a_network_file_system_is_refused_with_the_option_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {tmp_path}/far nfs4 rw 0 0\n")
+    monkeypatch.setattr(journal_module, "MOUNTS", mounts)
+    (tmp_path / "far").mkdir()
+    refuse_network_file_system(tmp_path / "near.sqlite")
+    with pytest.raises(SpecError, match=r"nfs4.*--journal PATH"):
+        refuse_network_file_system(tmp_path / "far" / "new" / "journal.sqlite")
+
+
+def test_there_is_nothing_to_read_where_no_journal_is(tmp_path: Path) -> None:
+    assert read_spend(tmp_path / "journal.sqlite") is None
