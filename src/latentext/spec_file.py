@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from latentext.errors import SpecError
 from latentext.models.resolve import TINY
-from latentext.spec import Spec
+from latentext.spec import ModelSpec, Spec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
 _MAX_BYTES = 4 << 20
@@ -98,10 +98,19 @@ def _map_inputs(spec: Spec, move: Callable[[str], str]) -> Spec:
     if spec.prompts.file is not None:
         file = spec.prompts.file.model_copy(update={"path": move(spec.prompts.file.path)})
         spec = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={"file": file})})
-    is_path = Path(moved := move(spec.model.name)).is_dir() or Path(spec.model.name).is_absolute()
-    if is_path and spec.model.name != TINY:
-        spec = spec.model_copy(update={"model": spec.model.model_copy(update={"name": moved})})
+    spec = spec.model_copy(update={"model": _map_model(spec.model, move)})
     return spec.model_copy(update={"rewards": tuple(_map_reward(entry, move) for entry in spec.rewards)})
+
+
+def _map_model(model: ModelSpec, move: Callable[[str], str]) -> ModelSpec:
+    """The model with `move` applied to its folder and to its table of prices."""
+    field = "local" if model.remote else "name"
+    name = getattr(model, field)
+    if name is not None and name != TINY and (Path(moved := move(name)).is_dir() or Path(name).is_absolute()):
+        model = model.model_copy(update={field: moved})
+    if model.api is not None and model.api.prices is not None:
+        model = model.model_copy(update={"api": model.api.model_copy(update={"prices": move(model.api.prices)})})
+    return model
 
 
 def _map_reward(entry: str | dict[str, Any], move: Callable[[str], str]) -> str | dict[str, Any]:

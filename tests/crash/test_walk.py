@@ -42,10 +42,10 @@ def test_a_run_stopped_before_any_change_to_the_disk_continues_to_the_same_bytes
 
 def _walk(model: str, folder: str, points: str, report: str) -> None:
     """Load the model once, then fork: one child to crash, one to go on, for each point."""
-    from latentext.engines.opening import open_engine
+    from latentext.engines.opening import open_transformers
 
     spec = small_spec(model, counts=1, decoding={"max_new_tokens": 3}, states={"sites": ["final_norm"]})
-    engine = open_engine(spec.model)
+    engine = open_transformers(spec.model)
     quiet = Path(folder, "quiet")
     changes = Path(folder, "changes")
     _in_a_fork(lambda: changes.write_text(str(_counted(lambda: _make(quiet, engine), None))))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.run.made import small_spec
 
-from latentext.engines.opening import open_engine
+from latentext.engines.opening import open_transformers
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
@@ -27,7 +27,7 @@ def spec(stories260k: Path) -> Spec:
 @pytest.fixture(scope="session")
 def engine(spec: Spec) -> TransformersEngine:
     """The model in memory, shared by all runs in this process."""
-    return open_engine(spec.model)
+    return open_transformers(spec.model)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from latentext.cli.wording import columns, counted, size
 from latentext.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
+    from latentext.limits import Limits
     from latentext.run.estimate import Estimate
     from latentext.run.runner import RunSummary
     from latentext.spec import Spec
@@ -49,6 +50,16 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the run would make, and make nothing.")
     ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Stop before requests to a server cost more in all.")
+    ] = None,
+    max_tokens_total: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Stop before requests to a server use more tokens in all.")
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where answers of a server are kept until committed; on a local disk."),
+    ] = None,
 ) -> int:
     """Make the dataset of a spec, or continue it.
 
@@ -62,10 +73,28 @@ def run(
         return _print_plan(chosen)
     if preview is not None:
         return _preview(chosen, preview)
-    return make(chosen, output, retry_failed=retry_failed, fresh=fresh)
+    limits = limits_from(max_cost, max_tokens_total)
+    return make(chosen, output, retry_failed=retry_failed, fresh=fresh, limits=limits, journal=journal)
 
 
-def make(spec: Spec, output: Path | None, *, retry_failed: bool = False, fresh: bool = False) -> int:
+def limits_from(max_cost: float | None, max_tokens_total: int | None) -> Limits:
+    """The caps of the command line; money is counted in decimals, as it is written."""
+    from decimal import Decimal
+
+    from latentext.limits import Limits
+
+    return Limits(None if max_cost is None else Decimal(str(max_cost)), max_tokens_total)
+
+
+def make(
+    spec: Spec,
+    output: Path | None,
+    *,
+    retry_failed: bool = False,
+    fresh: bool = False,
+    limits: Limits | None = None,
+    journal: Path | None = None,
+) -> int:
     """Run a spec with progress on the error stream and a summary on standard output; returns the exit code."""
     from latentext.run.progress import progress_for
     from latentext.run.runner import make_dataset
@@ -76,7 +105,16 @@ def make(spec: Spec, output: Path | None, *, retry_failed: bool = False, fresh: 
         progress.note(_intention(plan))
 
     with continued_by(sys.argv[1:]):
-        summary = make_dataset(spec, output, retry_failed=retry_failed, fresh=fresh, progress=progress, on_plan=say)
+        summary = make_dataset(
+            spec,
+            output,
+            retry_failed=retry_failed,
+            fresh=fresh,
+            progress=progress,
+            on_plan=say,
+            limits=limits,
+            journal=journal,
+        )
     print_summary(summary)
     return summary.exit_code
 

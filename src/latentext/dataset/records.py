@@ -81,13 +81,13 @@ def count_records(
 
     `prompt_tokens` counts each prompt once a text; ``finish_reason.<reason>`` counts texts.
     """
-    prompt_lengths = {request.index: len(request.prompt_token_ids) for request in requests}
+    by_index = {request.index: request for request in requests}
     counts: Counter[str] = Counter({"planned": planned, "failed": sum(1 for _ in failures)})
     counts.update(dict.fromkeys(("accepted", "rejected", "prompt_tokens", "completion_tokens"), 0))
     for completion in completions:
         counts["accepted"] += 1
-        counts["prompt_tokens"] += prompt_lengths[completion.index]
-        counts["completion_tokens"] += len(completion.token_ids)
+        for name, tokens in _usage(by_index[completion.index], completion).items():
+            counts[name] += tokens
         counts[f"finish_reason.{completion.finish_reason}"] += 1
     return dict(sorted(counts.items()))
 
@@ -107,11 +107,18 @@ def _row(request: Request, completion: Completion) -> dict[str, object]:
         "entropies": None if completion.entropies is None else list(completion.entropies),
         "finish_reason": completion.finish_reason,
         "verification": None if completion.verification is None else asdict(completion.verification),
-        "usage": {
-            "prompt_tokens": len(request.prompt_token_ids),
-            "completion_tokens": len(completion.token_ids),
-        },
+        "usage": _usage(request, completion),
     }
+
+
+def _usage(request: Request, completion: Completion) -> dict[str, int]:
+    """Tokens as the provider counted them, or else as they are here."""
+    if completion.usage is not None:
+        return {
+            "prompt_tokens": completion.usage.prompt_tokens,
+            "completion_tokens": completion.usage.completion_tokens,
+        }
+    return {"prompt_tokens": len(request.prompt_token_ids), "completion_tokens": len(completion.token_ids)}
 
 
 def _check(path: Path, by_index: dict[int, Request], rows: Sequence[Completion]) -> None:

@@ -14,14 +14,27 @@ import torch
 from latentext.dataset import layout
 from latentext.dataset.parts import open_part
 from latentext.dataset.receipts import read_receipt
-from latentext.request import Completion, Request, StateRows, Verification
+from latentext.request import Completion, Request, StateRows, Usage, Verification
 
 
 def completions_of(records: pa.Table) -> list[Completion]:
     """The completions in a records table, in its order."""
-    columns = ["index", "sample", "text", "token_ids", "finish_reason", "logprobs", "entropies", "verification"]
+    columns = [
+        "index",
+        "sample",
+        "text",
+        "token_ids",
+        "finish_reason",
+        "logprobs",
+        "entropies",
+        "verification",
+        "usage",
+    ]
     rows = records.select(columns).to_pylist()
-    return [Completion(**{**row, "verification": _verification(row["verification"])}) for row in rows]
+    return [
+        Completion(**{**row, "verification": _verification(row["verification"]), "usage": Usage(**row["usage"])})
+        for row in rows
+    ]
 
 
 def requests_of(records: pa.Table) -> list[Request]:

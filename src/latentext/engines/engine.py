@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.spec import Decoding, StatesSpec
@@ -34,7 +34,11 @@ class Engine(Protocol):
     """Requests → completions. A shard is one call; its outputs may come in any fixed order."""
 
     name: str
-    tokenizer: Any
+
+    @property
+    def shards_in_flight(self) -> int:
+        """How many shards may be generated at once, each by a call in a thread of its own; 1: one after the other."""
+        ...
 
     def generate(
         self,
@@ -46,9 +50,21 @@ class Engine(Protocol):
         capture: Capture | None = None,
         slots: int | None = None,
     ) -> Generator[Generated | Failure, None, None]:
-        """Write the given samples of every request; `slots` bounds the batch (None: the engine's own choice)."""
+        """Write the given samples of every request; `slots` bounds the batch (None: the engine's own choice).
+
+        Closing the generator, or the engine from another thread, ends the work promptly.
+        """
         ...
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
         """Texts in flight for these requests: a pure function of them and of the recorded batch budget."""
+        ...
+
+    def committed(self, requests: Sequence[Request], samples: range) -> None:
+        """These texts are on disk: what was kept for them elsewhere may be let go."""
+        ...
+
+    def close(self) -> None:
+        """Give memory and connections back. Calls to `generate` that are under way in other threads end with an error;
+        one that comes later takes them up again."""
         ...

@@ -1,14 +1,74 @@
-"""From a model spec to an engine: the one place that knows which engines there are."""
+"""From a model spec to an engine: the one place that knows which engines there are.
+
+What a run has to know before it loads anything (identity, tokenizer, dtype) is told by `model_facts`, so that a
+finished dataset is recognised and another model refused within a second.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from latentext.engines.engine import Engine
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import load_model
-from latentext.spec import ModelSpec
+from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
+from latentext.errors import SpecError
+from latentext.limits import Limits
+from latentext.models.resolve import model_identity, resolve_model
+from latentext.prompts.tokenizer import load_tokenizer
+from latentext.spec import Decoding, ModelSpec
 
 
-def open_engine(model: ModelSpec, *, batch_tokens: int | None = None) -> TransformersEngine:
-    """Load the model and make it ready to generate.
+@dataclass(frozen=True)
+class ModelFacts:
+    """What decides a model's outputs, known without its weights in memory.
+
+    Attributes:
+        identity: hash of the weights' content; of the name where the model is behind a server.
+        tokenizer: None where the model is behind a server and no local model is named.
+        dtype: such as ``float32``; with `device`, of the model on this machine, None if there is none.
+        device: ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    identity: str
+    tokenizer: PreTrainedTokenizerBase | None
+    dtype: str | None
+    device: str | None
+
+
+def model_facts(model: ModelSpec, engine: Engine | None = None) -> ModelFacts:
+    """The facts of a model, or of the one that `engine` has in memory.
+
+    Raises:
+        SpecError, CredentialsError: there is no such model or device, or it is not given out.
+    """
+    if isinstance(engine, TransformersEngine):
+        loaded = engine.loaded
+        return ModelFacts(model_identity(model), loaded.tokenizer, _name(loaded.dtype), loaded.device.type)
+    here = local_model(model)
+    if here is None:
+        return ModelFacts(model_identity(model), None, None, None)
+    source = resolve_model(here.name, here.revision)
+    device = choose_device(here.device)
+    tokenizer = load_tokenizer(source, trust_remote_code=here.trust_remote_code)
+    return ModelFacts(model_identity(model), tokenizer, _name(choose_dtype(here, source, device)), device.type)
+
+
+def local_model(model: ModelSpec) -> ModelSpec | None:
+    """The model whose tokenizer and weights are on this machine, as the engine `transformers` loads it, or None."""
+    if not model.remote:
+        return model.model_copy(update={"engine": "transformers", "vllm": None})
+    if model.local is None:
+        return None
+    return model.model_copy(
+        update={"name": model.local, "engine": "transformers", "revision": None, "api": None, "local": None}
+    )
+
+
+def open_transformers(model: ModelSpec, *, batch_tokens: int | None = None) -> TransformersEngine:
+    """Load the weights into this process and make them ready to generate.
 
     Args:
         batch_tokens: the budget that an earlier run of the same dataset recorded; None lets the spec or the engine
@@ -18,3 +78,34 @@ def open_engine(model: ModelSpec, *, batch_tokens: int | None = None) -> Transfo
         SpecError, EngineError, CredentialsError: see `latentext.engines.transformers.loading.load_model`.
     """
     return TransformersEngine(load_model(model), batch_tokens=batch_tokens or model.batch_tokens)
+
+
+def open_engine(
+    model: ModelSpec,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    journal: Path | None = None,
+    limits: Limits | None = None,
+) -> Engine:
+    """Make the engine of a spec ready to generate; see `open_transformers` for the one in this process.
+
+    Args:
+        tokenizer: of `model_facts`.
+        journal: where a remote engine keeps every answer until its shard is written.
+        limits: what a remote engine may spend.
+    """
+    if model.engine == "transformers":
+        return open_transformers(model)
+    raise SpecError(f"engine {model.engine!r} is not part of this version", where="model.engine")
+
+
+def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
+    """Refuse options that the engine cannot follow, by name, before anything starts.
+
+    Raises:
+        SpecError: the first of them.
+    """
+
+
+def _name(dtype: object) -> str:
+    return str(dtype).removeprefix("torch.")

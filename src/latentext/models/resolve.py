@@ -7,6 +7,7 @@ folder, another path or a hub cache on another disk resume the same run.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -68,7 +69,15 @@ def resolve_model(name: str, revision: str | None = None) -> ModelSource:
 
 
 def model_identity(model: ModelSpec) -> str:
-    """What stands for the model in request keys: the hash of its files."""
+    """What stands for the model in request keys: the hash of its files.
+
+    A model behind a server is known by its name alone, and by what every request asks of it: the same server may answer
+    under another address tomorrow.
+    """
+    if model.remote:
+        asked = model.api.request if model.api is not None else {}
+        facts = json.dumps([model.name, asked], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(f"latentext remote model 1\n{facts}\n".encode()).hexdigest()
     return model_fingerprint(resolve_model(model.name, model.revision))
 
 

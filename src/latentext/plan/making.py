@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,9 @@ from latentext.spec import Decoding, PromptSpec, Spec
 
 Progress = Callable[[int, int], None]
 """Called with (requests read, requests to read)."""
+
+_ENCODING = threading.Lock()
+"""Fast tokenizers refuse to be used from two threads at once, and shards may be generated side by side."""
 
 _DIGESTS, _OCCURRENCES = "digests.u64", "occurrences.u64"
 _DIGEST = np.dtype("<u8")
@@ -72,7 +76,8 @@ class Plan:
         Raises:
             SpecError: the prompts are not those that were planned: an input changed since.
         """
-        prompts = list(self._encoder.prompts(shard.start, shard.stop))
+        with _ENCODING:
+            prompts = list(self._encoder.prompts(shard.start, shard.stop))
         _compare(prompts, _read_digests(self._directory, shard.start, shard.stop), shard.start)
         occurrences = read_occurrences(self._directory / _OCCURRENCES, shard.start, shard.stop)
         decoding = decoding_identity(self._decoding)

@@ -15,7 +15,7 @@ import numpy as np
 from latentext.dataset.reader import Dataset
 from latentext.dataset.targets import TokenRows
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.opening import open_engine
+from latentext.engines.opening import open_transformers
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, EngineError, PromptError, SpecError
 from latentext.models.resolve import model_identity
@@ -154,7 +154,7 @@ def open_live(dataset: Dataset, path: Path) -> LiveProbe:
             remedy="make the dataset and the probe again",
         )
     model = spec.model.model_copy(update={"dtype": provenance.identity["model.dtype"]})
-    return LiveProbe(spec, probe, facts, open_engine(model, batch_tokens=provenance.engine.get("batch_tokens")))
+    return LiveProbe(spec, probe, facts, open_transformers(model, batch_tokens=provenance.engine.get("batch_tokens")))
 
 
 def _rows_of_one(prompt_tokens: int, total_tokens: int) -> TokenRows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,34 @@ from latentext.dataset.states import DTYPE_NAME
 from latentext.errors import SpecError
 from latentext.spec import StatesSpec
 from latentext.states.layout import ModelLayout
-from latentext.states.sites import index_of, resolve_sites
+from latentext.states.sites import block_of, index_of, resolve_sites
+
+
+@dataclass(frozen=True)
+class StatesShape:
+    """What of a model a capture has to know before it begins: how many blocks, and how wide each kind of site is.
+
+    Without `blocks_readable` only sites that have a Hugging Face index can be read.
+    """
+
+    num_blocks: int
+    widths: Mapping[str, int]
+    blocks_readable: bool = True
+
+    def width(self, site: str) -> int:
+        """Number of components of a state at this site."""
+        return self.widths["resid_post"] if block_of(site) is not None else self.widths[site]
+
+
+def shape_of_layout(layout: ModelLayout) -> StatesShape:
+    """The shape of a model that is in memory."""
+    return StatesShape(layout.num_blocks, layout.widths, layout.blocks is not None)
+
+
+def shape_of_config(config: Any) -> StatesShape:
+    """The shape of a model whose weights need not be in memory yet, from the configuration of its text part."""
+    width = int(config.hidden_size)
+    return StatesShape(int(config.num_hidden_layers), {"embed": width, "resid_post": width, "final_norm": width})
 
 
 def declared_captures(root: Path, samples: range) -> dict[str, StatesStage]:
@@ -35,7 +63,7 @@ def missing_capture(
     present: Mapping[str, StatesStage],
     samples: range,
     *,
-    model_layout: ModelLayout,
+    shape: StatesShape,
     dtype: torch.dtype,
     replay_only: bool,
     settings: Mapping[str, Any],
@@ -44,19 +72,20 @@ def missing_capture(
 
     Args:
         dtype: in which the states would be stored.
-        replay_only: the texts of these samples exist, or another capture reads them in flight.
+        replay_only: the texts of these samples exist, another capture reads them in flight, or the engine cannot.
         settings: what else decides the numbers (attention, model dtype).
 
     Raises:
         SpecError: a site that the model does not have, or in-flight capture of texts that exist.
     """
-    missing = missing_sites(wanted, present, model_layout.num_blocks, dtype)
+    missing = missing_sites(wanted, present, shape.num_blocks, dtype)
     if not missing:
         return None
-    _check_readable(missing, model_layout)
+    _check_readable(missing, shape)
     replay_only = replay_only or wanted.positions == "text"
     if wanted.how == "inflight" and replay_only:
-        raise SpecError("the texts exist, so states cannot be read in flight", where="states.how", remedy="use replay")
+        what = "the texts exist or their engine gives no states, so none can be read in flight"
+        raise SpecError(what, where="states.how", remedy="use replay")
     tensors = [s if wanted.pool == ("none",) else f"{s}:{p}" for s in missing for p in wanted.pool]
     return StatesStage(
         samples=(samples.start, samples.stop),
@@ -65,9 +94,9 @@ def missing_capture(
         pool=wanted.pool,
         dtype=DTYPE_NAME[dtype],
         how="replay" if replay_only or wanted.how == "replay" else "inflight",
-        widths={t: model_layout.width(t.partition(":")[0]) for t in tensors},
-        num_layers=model_layout.num_blocks + 1,
-        huggingface_indices=tuple(index_of(s, model_layout.num_blocks) for s in missing),
+        widths={t: shape.width(t.partition(":")[0]) for t in tensors},
+        num_layers=shape.num_blocks + 1,
+        huggingface_indices=tuple(index_of(s, shape.num_blocks) for s in missing),
         settings=dict(settings),
     )
 
@@ -126,8 +155,8 @@ def _same_rows(capture: StatesStage, wanted: StatesSpec, dtype: str) -> bool:
     return (capture.positions, capture.pool, capture.dtype) == (wanted.positions, wanted.pool, dtype)
 
 
-def _check_readable(sites: tuple[str, ...], model_layout: ModelLayout) -> None:
-    if model_layout.blocks is None and (bad := [s for s in sites if index_of(s, model_layout.num_blocks) is None]):
+def _check_readable(sites: tuple[str, ...], shape: StatesShape) -> None:
+    if not shape.blocks_readable and (bad := [s for s in sites if index_of(s, shape.num_blocks) is None]):
         raise SpecError(
             f"{bad[0]} cannot be read from this model, whose blocks have no hooks that fit",
             where="states.sites",

@@ -7,13 +7,14 @@ only its configuration is read, so a dry run of a 70B model takes seconds on a l
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig
 
+from latentext.engines.opening import local_model
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.models.catalogue import describe_model
@@ -36,9 +37,9 @@ class Estimate:
     prompt_tokens: int
     max_new_tokens_total: int
     record_bytes: int
-    state_bytes: int
-    model_bytes: int | None
-    kv_cache_bytes: int
+    state_bytes: int = 0
+    model_bytes: int | None = None
+    kv_cache_bytes: int = 0
     cost: float | None = None
 
 
@@ -48,8 +49,11 @@ def estimate(spec: Spec) -> Estimate:
     Raises:
         SpecError: whatever would stop the run before its first token.
     """
-    source = resolve_model(spec.model.name, spec.model.revision)
-    tokenizer = load_tokenizer(source.path_or_id, source.revision, spec.model.trust_remote_code)
+    here = local_model(spec.model)
+    tokenizer = None
+    if here is not None:
+        source = resolve_model(here.name, here.revision)
+        tokenizer = load_tokenizer(source.path_or_id, source.revision, here.trust_remote_code)
     with tempfile.TemporaryDirectory(prefix="latentext-plan-") as folder:
         plan = make_plan(
             spec, tokenizer=tokenizer, model_id="", directory=Path(folder), shard_size=spec.shard_size or 128
@@ -59,17 +63,23 @@ def estimate(spec: Spec) -> Estimate:
 
 def bound(spec: Spec, plan: Plan) -> Estimate:
     """Bound what a run of this plan makes; of the model only the configuration is read."""
-    source = resolve_model(spec.model.name, spec.model.revision)
-    config = model_config(source, spec.model.trust_remote_code)
-    dtype = choose_dtype(spec.model, source, choose_device(spec.model.device))
     texts, longest = plan.count * spec.decoding.n, spec.decoding.max_new_tokens
     prompt_tokens = plan.prompt_tokens * spec.decoding.n
-    parameters = describe_model(spec.model.name).parameters
-    return Estimate(
+    made = Estimate(
         requests=plan.count,
         prompt_tokens=plan.prompt_tokens,
         max_new_tokens_total=texts * longest,
         record_bytes=texts * _RECORD_BYTES + (prompt_tokens + texts * longest) * _BYTES_PER_TOKEN,
+    )
+    here = local_model(spec.model)
+    if here is None:
+        return made
+    source = resolve_model(here.name, here.revision)
+    config = model_config(source, here.trust_remote_code)
+    dtype = choose_dtype(here, source, choose_device(here.device))
+    parameters = describe_model(here.name).parameters
+    return replace(
+        made,
         state_bytes=_state_bytes(spec, config, dtype, texts, prompt_tokens),
         model_bytes=None if parameters is None else parameters * dtype.itemsize,
         kv_cache_bytes=min(MOST_TEXTS_ON_CPU, texts)

@@ -93,7 +93,7 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
             counts={"texts": len(written.completions)},
         )
     planned = len(shard) * len(stage.samples)
-    return write_receipt(
+    receipt = write_receipt(
         stage.root / stage.stage / layout.receipt_name(shard.number),
         stage=stage.stage,
         shard=shard.number,
@@ -104,6 +104,8 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
         counts=count_records(planned, requests, written.completions, written.failures),
         failures=written.failures,
     )
+    engine.committed(requests, stage.samples)
+    return receipt
 
 
 def _write(

@@ -104,9 +104,10 @@ class Leases:
                 filesystem.remove(path)
 
     def _keep_fresh(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._touch_all, name="latentext-leases", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._touch_all, name="latentext-leases", daemon=True)
+                self._thread.start()
 
     def _touch_all(self) -> None:
         while not self._closed.wait(_TOUCH_SECONDS):

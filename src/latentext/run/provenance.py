@@ -41,12 +41,14 @@ class Provenance(Frozen):
     versions: dict[str, str]
 
 
-def make_identity(spec: Spec, *, model: str, tokenizer: str, dtype: str, device: str) -> dict[str, Any]:
+def make_identity(
+    spec: Spec, *, model: str, tokenizer: str | None, dtype: str | None, device: str | None
+) -> dict[str, Any]:
     """The facts that decide outputs, under the names that the spec gives them.
 
     Args:
         model, tokenizer: fingerprints.
-        dtype, device: as resolved, not ``auto``.
+        dtype, device: as resolved, not ``auto``; of a remote model without a local one they are None, as its tokenizer.
     """
     return {
         "version": IDENTITY_VERSION,
@@ -58,8 +60,17 @@ def make_identity(spec: Spec, *, model: str, tokenizer: str, dtype: str, device:
         "model.device": device,
         "model.attention": spec.model.attention,
         "model.device_map": spec.model.device_map,
+        **_engine_identity(spec),
         **{f"decoding.{k}": v for k, v in spec.decoding.model_dump(mode="json", exclude={"n"}).items()},
     }
+
+
+def _engine_identity(spec: Spec) -> dict[str, Any]:
+    """What else decides the texts of an engine that is not in this process; nothing for one that is."""
+    if spec.model.vllm is not None:
+        names = ("max_model_len", "quantization", "tensor_parallel_size")
+        return {f"model.vllm.{name}": getattr(spec.model.vllm, name) for name in names}
+    return {"model.name": spec.model.name} if spec.model.remote else {}
 
 
 def package_versions() -> dict[str, str]:

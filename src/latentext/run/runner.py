@@ -20,8 +20,9 @@ import torch
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.views import write_views
-from latentext.engines.transformers.engine import TransformersEngine
+from latentext.engines.engine import Engine
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
+from latentext.limits import Limits
 from latentext.plan.note import PlanNote
 from latentext.run.estimate import Estimate, bound
 from latentext.run.progress import NoProgress, Progress, StatusFile
@@ -60,7 +61,9 @@ def make_dataset(
     fresh: bool = False,
     progress: Progress | None = None,
     on_plan: Callable[[Estimate], None] | None = None,
-    engine: TransformersEngine | None = None,
+    engine: Engine | None = None,
+    limits: Limits | None = None,
+    journal: Path | None = None,
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
 
@@ -71,7 +74,10 @@ def make_dataset(
         fresh: move an existing directory aside first.
         progress: who is told; nobody by default.
         on_plan: told what the run will make before it starts.
-        engine: a loaded engine of the spec's model, to spare loading it again.
+        engine: a loaded engine of the spec's model, to spare loading it again; it is not closed.
+        limits: what the requests to a server may cost.
+        journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
+            file in the dataset directory.
 
     Raises:
         LatentextError: see `latentext.errors`; what is finished stays finished.
@@ -87,10 +93,10 @@ def make_dataset(
         refuse_missing(spec.rewards)
         if fresh and (aside := move_aside(root)):
             progress.note(f"the earlier dataset is now {aside}")
-        workspace = prepare(spec, root, progress, engine)
+        workspace = prepare(spec, root, progress, engine, limits=limits, journal=journal)
         if on_plan is not None:
             on_plan(bound(spec, workspace.plan))
-        return _run(workspace, all_works(workspace, retry_failed), progress)
+        return _run(workspace, all_works(workspace, retry_failed), progress, own_engine=engine is None)
 
 
 def capture_states(
@@ -98,7 +104,7 @@ def capture_states(
     states: StatesSpec,
     *,
     progress: Progress | None = None,
-    engine: TransformersEngine | None = None,
+    engine: Engine | None = None,
 ) -> RunSummary:
     """Add states to the texts of a dataset, without generating anything again; arguments as `make_dataset`.
 
@@ -109,7 +115,7 @@ def capture_states(
     with _as_a_guest():
         workspace = workspace_of(Path(directory), progress, engine)
         _refuse_without_texts(workspace)
-        return _run(workspace, text_works(workspace, states, generate=False), progress)
+        return _run(workspace, text_works(workspace, states, generate=False), progress, own_engine=engine is None)
 
 
 def score_texts(
@@ -118,7 +124,7 @@ def score_texts(
     *,
     retry_failed: bool = False,
     progress: Progress | None = None,
-    engine: TransformersEngine | None = None,
+    engine: Engine | None = None,
 ) -> RunSummary:
     """Score the texts of a dataset by these rewards and those that it has, and by its check; nothing is generated.
 
@@ -138,7 +144,8 @@ def score_texts(
         refuse_missing(added.rewards)
         workspace = prepare(added, Path(directory), progress, engine)
         _refuse_without_texts(workspace)
-        return _run(workspace, all_works(workspace, retry_failed, generate=False), progress)
+        works = all_works(workspace, retry_failed, generate=False)
+        return _run(workspace, works, progress, own_engine=engine is None)
 
 
 def _refuse_without_texts(workspace: Workspace) -> None:
@@ -147,14 +154,16 @@ def _refuse_without_texts(workspace: Workspace) -> None:
         raise SpecError("has no texts yet", where=str(workspace.root), remedy="run its spec first")
 
 
-def _run(workspace: Workspace, works: Iterator[Work], progress: Progress) -> RunSummary:
+def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own_engine: bool) -> RunSummary:
     started, tokens = time.monotonic(), 0
     progress = StatusFile(progress, workspace.root)
+    counting = threading.Lock()  # Shards may be computed side by side.
 
     def count(texts: int, new_tokens: int) -> None:
         nonlocal tokens
-        tokens += new_tokens
-        progress.advance(texts, new_tokens)
+        with counting:
+            tokens += new_tokens
+            progress.advance(texts, new_tokens)
 
     try:
         for work in works:
@@ -167,6 +176,8 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress) -> Run
         raise
     finally:
         progress.finish()
+        if own_engine:
+            workspace.close_engine()
         workspace.leases.close()
     return RunSummary(
         directory=workspace.root,

@@ -197,5 +197,5 @@ def _needs_generator(reward: Reward, workspace: Workspace) -> bool:
 
 
 def _generator(workspace: Workspace) -> RewardModel:
-    loaded = workspace.engine.loaded
+    loaded = workspace.model
     return reward_model_from(loaded.model, loaded.tokenizer)

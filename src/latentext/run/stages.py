@@ -26,7 +26,7 @@ from latentext.run.replaying import Replay, replay_shard
 from latentext.run.scoring import check_work, identified, reward_works
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
-from latentext.spec import StatesSpec
+from latentext.spec import Spec, StatesSpec
 
 
 def all_works(workspace: Workspace, retry_failed: bool, *, generate: bool = True) -> Iterator[Work]:
@@ -45,11 +45,17 @@ def all_works(workspace: Workspace, retry_failed: bool, *, generate: bool = True
 def text_works(
     workspace: Workspace, states: StatesSpec | None, retry_failed: bool = False, *, generate: bool = True
 ) -> Iterator[Work]:
-    """Texts with the states that are read in flight, and states that are replayed."""
-    for samples in sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0):
-        captures = _declare_missing(workspace, states, samples)
+    """Texts with the states that are read in flight, and then states that are replayed.
+
+    All texts come first: an engine of its own can then give its memory back to the model that replays them.
+    """
+    ranges = sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0)
+    declared = {}
+    for samples in ranges:
+        declared[samples] = captures = _declare_missing(workspace, states, samples)
         if generate:
             yield _generation(workspace, samples, captures, retry_failed)
+    for samples, captures in declared.items():
         for name, capture in captures.items():
             if capture.how == "replay":
                 yield _replay(workspace, layout.records_folder(samples), name, capture)
@@ -67,14 +73,20 @@ def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: r
             wanted,
             captures,
             samples,
-            model_layout=workspace.engine.loaded.layout,
+            shape=workspace.states_shape,
             dtype=dtype,
-            replay_only=texts_exist or inflight_capture(captures) is not None,
+            replay_only=texts_exist or inflight_capture(captures) is not None or not reads_in_flight(workspace.spec),
             settings=workspace.settings,
         )
         if missing is not None:
             captures[declare(workspace.root, missing)] = missing
     return captures
+
+
+def reads_in_flight(spec: Spec) -> bool:
+    """Whether the spec's engine gives states while it writes."""
+    model = spec.model
+    return model.engine == "transformers" or (model.vllm is not None and model.vllm.capture == "extract")
 
 
 def sample_ranges(root: Path, samples: int) -> list[range]:
@@ -106,7 +118,9 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
         retried.add(shard.number)
         return generate_shard(stage, shard, workspace.engine, advance, keep=stage.done(shard) is not None)
 
-    return Work(stage.stage, "texts", len(samples), done, compute)
+    return Work(
+        stage.stage, "texts", len(samples), done, compute, shards_in_flight=lambda: workspace.engine.shards_in_flight
+    )
 
 
 def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:
@@ -117,6 +131,6 @@ def _replay(workspace: Workspace, records_stage: str, name: str, capture: States
         f"states {name.removeprefix('states/')}",
         texts,
         stage.done,
-        lambda shard, advance: replay_shard(stage, shard, workspace.engine.loaded.layout, advance),
+        lambda shard, advance: replay_shard(stage, shard, workspace.model.layout, advance),
         stage.ready,
     )

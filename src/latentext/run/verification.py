@@ -24,6 +24,7 @@ from latentext.dataset.records import read_records
 from latentext.dataset.restoring import requests_of, states_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.verify import verify_files
+from latentext.engines.opening import local_model
 from latentext.engines.transformers.loading import LoadedModel, load_model
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.prompts.chat import ChatFormat, added_bos
@@ -59,13 +60,13 @@ def verify(directory: str | Path, sample: int = 32) -> list[Finding]:
     dataset = open_dataset(directory)
     root = dataset.directory
     spec = resolve_inputs(dataset.spec, root)
-    source = spec.model
-    if sample == 0:
+    source = local_model(spec.model)
+    if sample == 0 or source is None:  # Without a model on this machine the files are all there is to look at.
         return verify_files(root)
     tokenizer = load_tokenizer(*_tokenizer_place(source))
     findings = verify_files(root, bos_token_id=tokenizer.bos_token_id, bos_required=added_bos(tokenizer) is not None)
     # What follows reads the files, so it makes sense of sound ones only, and of the model that wrote them.
-    if findings := findings or list(_identity(root, source, tokenizer)):
+    if findings := findings or list(_identity(root, spec.model, tokenizer)):
         return findings
     chosen = _choose(dataset, sample)
     findings = list(_prompts(dataset, spec, tokenizer, chosen))

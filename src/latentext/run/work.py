@@ -1,13 +1,15 @@
 """Stages as the runner sees them, and the walk of one run over the shards of a stage.
 
 A stage says which shards are done and how to compute one; nothing here knows what is computed. Runs that share a
-directory take the shards that no other holds, and wait at the end for those that are held.
+directory take the shards that no other holds, and wait at the end for those that are held. An engine that works best
+with several shards at once gets each from a thread of its own; every shard is committed by itself all the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from latentext.dataset.receipts import Receipt
@@ -31,6 +33,8 @@ class Work:
     compute: Callable[[Shard, Advance], Receipt]
     ready: Callable[[Shard], bool] = lambda shard: True
     """Whether what a shard is computed from is there; if not, the shard is left to a later run."""
+    shards_in_flight: Callable[[], int] = lambda: 1
+    """How many shards may be computed at once; asked only when there is something to do."""
 
     def lease(self, shard: Shard) -> str:
         """Name of the lease that keeps other runs from the shard."""
@@ -46,14 +50,45 @@ def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: 
     left = sum(len(shard) for shard in waiting) * work.texts_per_request
     progress.start(total, total - left, work.description)
     said = False
+    most = work.shards_in_flight()
     while waiting:
-        held = [shard for shard in waiting if not _compute_if_free(workspace, work, shard, advance)]
+        held = _pass_over(workspace, work, waiting, advance, most)
         if held == waiting:
             if not said:
                 progress.note(_waiting(workspace, work, held))
                 said = True
             time.sleep(_POLL_SECONDS)
         waiting = held
+
+
+def _pass_over(workspace: Workspace, work: Work, shards: list[Shard], advance: Advance, most: int) -> list[Shard]:
+    """Compute those shards that nobody holds, `most` at a time; returns the others."""
+    if most == 1:
+        return [shard for shard in shards if not _compute_if_free(workspace, work, shard, advance)]
+    held: list[Shard] = []
+    left = iter(shards)
+    with ThreadPoolExecutor(most, thread_name_prefix="latentext-shard") as threads:
+        running: dict[Future[bool], Shard] = {}
+        try:
+            while _fill(running, left, most, lambda s: threads.submit(_compute_if_free, workspace, work, s, advance)):
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    shard = running.pop(future)
+                    if not future.result():
+                        held.append(shard)
+        except BaseException:
+            # The other threads sit in calls of the engine: closing it ends those, and the pool can be left.
+            workspace.close_engine()
+            raise
+    return held
+
+
+def _fill(
+    running: dict[Future[bool], Shard], left: Iterator[Shard], most: int, start: Callable[[Shard], Future[bool]]
+) -> bool:
+    """Start shards until `most` are running; whether any is."""
+    while len(running) < most and (shard := next(left, None)) is not None:
+        running[start(shard)] = shard
+    return bool(running)
 
 
 def _waiting(workspace: Workspace, work: Work, held: list[Shard]) -> str:

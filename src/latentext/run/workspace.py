@@ -13,18 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import sweep, write_bytes
 from latentext.dataset.documents import read_spec
-from latentext.engines.opening import open_engine
+from latentext.engines.engine import Engine
+from latentext.engines.opening import (
+    ModelFacts,
+    local_model,
+    model_facts,
+    open_engine,
+    open_transformers,
+    refuse_unsupported,
+)
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
-from latentext.engines.transformers.loading import choose_device, choose_dtype
+from latentext.engines.transformers.loading import LoadedModel, load_model
 from latentext.errors import DatasetError, SpecError
-from latentext.models.resolve import model_identity, resolve_model
+from latentext.limits import Limits
+from latentext.models.resolve import resolve_model
 from latentext.plan import Plan, make_plan
-from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
+from latentext.prompts.tokenizer import tokenizer_fingerprint
+from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
 from latentext.run.lease import FOLDER as LEASES
 from latentext.run.lease import Leases, holders
@@ -38,11 +47,12 @@ from latentext.run.provenance import (
     refuse_changes,
     write_provenance,
 )
-from latentext.spec import Spec
+from latentext.spec import ModelSpec, Spec
 from latentext.spec_file import dump_spec, relative_inputs
 from latentext.states.sites import resolve_sites
 
 PLAN = "plan"
+JOURNAL = "journal.sqlite"
 _OURS = {PLAN, LEASES, layout.SPEC, layout.PROVENANCE, "status.json"}
 
 
@@ -55,21 +65,71 @@ class Workspace:
     plan: Plan
     provenance: Provenance
     leases: Leases
-    state_dtype: Callable[[str], torch.dtype]
-    _open_engine: Callable[[], TransformersEngine]
+    facts: ModelFacts
+    _open_engine: Callable[[], Engine]
 
     @cached_property
-    def engine(self) -> TransformersEngine:
-        """The engine, with the batch budget of the first run; the model is loaded on first use."""
+    def engine(self) -> Engine:
+        """The engine, with the batch budget of the first run; what it needs is loaded on first use."""
         engine = self._open_engine()
-        engine.batch_tokens = self.provenance.engine["batch_tokens"]
+        if isinstance(engine, TransformersEngine):
+            engine.batch_tokens = self.provenance.engine["batch_tokens"]
         return engine
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """The weights in this process: what states and log-probabilities of texts that exist are read from.
+
+        Raises:
+            SpecError: the model is behind a server, and no local one is named.
+        """
+        if self.spec.model.engine == "transformers":
+            assert isinstance(self.engine, TransformersEngine)
+            return self.engine.loaded
+        here = required_local_model(self.spec)
+        self.close_engine()  # One copy of the weights at a time is what the memory has room for.
+        return load_model(here)
+
+    @property
+    def states_shape(self) -> StatesShape:
+        """What a capture has to know of the model. An engine of its own is not kept waiting for weights it never
+        uses."""
+        if self.spec.model.engine == "transformers":
+            return shape_of_layout(self.model.layout)
+        here = required_local_model(self.spec)
+        return shape_of_config(model_config(resolve_model(here.name, here.revision), here.trust_remote_code))
+
+    def state_dtype(self, wanted: str) -> torch.dtype:
+        """The dtype in which states are kept that a spec asks for in `wanted`."""
+        if self.facts.dtype is None:
+            required_local_model(self.spec)
+        return state_dtype(wanted, getattr(torch, self.facts.dtype or "float32"))
+
+    def close_engine(self) -> None:
+        """Give back what the engine holds, if one was opened; it is opened again when it is needed again."""
+        if (engine := self.__dict__.pop("engine", None)) is not None:
+            engine.close()
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides a capture's numbers beside the texts: kept in its ``stage.json``."""
         identity = self.provenance.identity
         return {name: identity[name] for name in ("model", "model.dtype", "model.attention")}
+
+
+def required_local_model(spec: Spec) -> ModelSpec:
+    """The model of a spec that is on this machine.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if (here := local_model(spec.model)) is None:
+        raise SpecError(
+            f"the model {spec.model.name} is behind a server, which gives no states",
+            where="model",
+            remedy="name the same model on this machine as model.local",
+        )
+    return here
 
 
 def move_aside(root: Path) -> Path | None:
@@ -99,100 +159,108 @@ def move_aside(root: Path) -> Path | None:
     return aside
 
 
-def prepare(spec: Spec, root: Path, progress: Progress, engine: TransformersEngine | None = None) -> Workspace:
+def prepare(
+    spec: Spec,
+    root: Path,
+    progress: Progress,
+    engine: Engine | None = None,
+    *,
+    limits: Limits | None = None,
+    journal: Path | None = None,
+) -> Workspace:
     """Make or open the directory for a run of this spec.
 
     Args:
         spec: with input paths that are absolute or relative to the working directory.
         engine: one that is in memory already; it must be of the model that the spec names.
+        limits: what a remote engine may spend.
+        journal: where a remote engine keeps its answers until they are committed; a file in the directory by default.
 
     Raises:
         SpecError: the directory was made with other settings, or the spec asks for what the model does not have.
         DatasetError: it is not a dataset directory, or it is damaged.
     """
     _refuse_foreign(root)
-    source = resolve_model(spec.model.name, spec.model.revision)
-    device = engine.loaded.device if engine else choose_device(spec.model.device)
-    dtype = engine.loaded.dtype if engine else choose_dtype(spec.model, source, device)
-    tokenizer = (
-        engine.tokenizer if engine else load_tokenizer(source.path_or_id, source.revision, spec.model.trust_remote_code)
-    )
+    refuse_unsupported(spec.model, spec.decoding)
+    facts = model_facts(spec.model, engine)
     identity = make_identity(
         spec,
-        model=model_identity(spec.model),
-        tokenizer=tokenizer_fingerprint(tokenizer),
-        dtype=str(dtype).removeprefix("torch."),
-        device=device.type,
+        model=facts.identity,
+        tokenizer=None if facts.tokenizer is None else tokenizer_fingerprint(facts.tokenizer),
+        dtype=facts.dtype,
+        device=facts.device,
     )
     if spec.states is not None:
-        resolve_sites(spec.states.sites, model_config(source, spec.model.trust_remote_code).num_hidden_layers)
+        here = required_local_model(spec)
+        config = model_config(resolve_model(here.name, here.revision), here.trust_remote_code)
+        resolve_sites(spec.states.sites, config.num_hidden_layers)
     if (before := read_provenance(root)) is not None:
         refuse_changes(root, before, identity, spec)
         _note_other_versions(before, progress)
     else:
-        engine = engine or open_engine(spec.model)
-        before = _first_provenance(spec, identity, engine)
+        if spec.model.engine == "transformers":
+            engine = engine or open_transformers(spec.model)
+        before = _first_provenance(spec, identity, facts, engine)
     filesystem.make_folder(root)
     leases = Leases(root)
     try:
-        provenance, plan = _settle(spec, root, leases, before, identity, tokenizer)
+        provenance, plan = _settle(spec, root, leases, before, facts)
     except BaseException:
         leases.close()
         raise
     torch.set_num_threads(provenance.threads)
     loaded = engine
+
+    def open_now() -> Engine:
+        return loaded or open_engine(spec.model, facts.tokenizer, journal=journal or root / JOURNAL, limits=limits)
+
     return Workspace(
-        root=root,
-        spec=spec,
-        plan=plan,
-        provenance=provenance,
-        leases=leases,
-        state_dtype=lambda wanted: state_dtype(wanted, dtype),
-        _open_engine=lambda: loaded or open_engine(spec.model),
+        root=root, spec=spec, plan=plan, provenance=provenance, leases=leases, facts=facts, _open_engine=open_now
     )
 
 
-def workspace_of(root: Path, progress: Progress, engine: TransformersEngine | None = None) -> Workspace:
+def workspace_of(root: Path, progress: Progress, engine: Engine | None = None) -> Workspace:
     """Open a directory that a run made, with its own spec."""
     return prepare(read_spec(root), root, progress, engine)
 
 
-def _settle(
-    spec: Spec,
-    root: Path,
-    leases: Leases,
-    proposed: Provenance,
-    identity: dict[str, Any],
-    tokenizer: PreTrainedTokenizerBase,
-) -> tuple[Provenance, Plan]:
+def _settle(spec: Spec, root: Path, leases: Leases, proposed: Provenance, facts: ModelFacts) -> tuple[Provenance, Plan]:
     """Write what all runs of the directory share, or take it over: of runs that start together, the first decides."""
     with leases.wait_for("plan"):
         if (provenance := read_provenance(root)) is not None:
-            refuse_changes(root, provenance, identity, spec)
+            refuse_changes(root, provenance, proposed.identity, spec)
         sweep(root)
         leases.sweep()
-        plan = _plan(spec, root, tokenizer, identity["model"], (provenance or proposed).shard_size)
+        plan = _plan(spec, root, facts, (provenance or proposed).shard_size)
         if provenance is None:
             write_provenance(root, provenance := proposed)
         _write_spec(root, spec, provenance)
     return provenance, plan
 
 
-def _first_provenance(spec: Spec, identity: dict[str, Any], engine: TransformersEngine) -> Provenance:
+def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, engine: Engine | None) -> Provenance:
     """What the first run of a directory settles for all that follow."""
+    settled: dict[str, Any] = {}
+    if isinstance(engine, TransformersEngine):
+        settled = {"batch_tokens": engine.batch_tokens, "attention": engine.loaded.attention}
+    elif spec.model.remote:
+        # The server's token ids are not known: those in the records are the local tokenizer's, of the same text.
+        settled = {"retokenized": facts.tokenizer is not None}
     return Provenance(
         identity=identity,
-        engine={"batch_tokens": engine.batch_tokens, "attention": engine.loaded.attention},
-        shard_size=spec.shard_size or (128 if engine.loaded.device.type == "cpu" else 512),
+        engine=settled,
+        shard_size=spec.shard_size or (512 if facts.device == "cuda" and not spec.model.remote else 128),
         threads=spec.model.threads or torch.get_num_threads(),
         versions=package_versions(),
     )
 
 
-def _plan(spec: Spec, root: Path, tokenizer: PreTrainedTokenizerBase, model_id: str, shard_size: int) -> Plan:
+def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int) -> Plan:
     """Make, open or extend the plan; if it is refused because the wording changed, say which fields did."""
     try:
-        return make_plan(spec, tokenizer=tokenizer, model_id=model_id, directory=root / PLAN, shard_size=shard_size)
+        return make_plan(
+            spec, tokenizer=facts.tokenizer, model_id=facts.identity, directory=root / PLAN, shard_size=shard_size
+        )
     except SpecError as error:
         if error.where != "prompts" or not (root / layout.SPEC).exists():
             raise

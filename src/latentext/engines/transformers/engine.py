@@ -52,6 +52,7 @@ class TransformersEngine:
     """
 
     name = "transformers"
+    shards_in_flight = 1
 
     def __init__(self, loaded: LoadedModel, *, batch_tokens: int | None = None):
         self.loaded = loaded
@@ -98,6 +99,12 @@ class TransformersEngine:
                 yield from self._write([task], decoding, seed, capture, 1)
             except OutOfMemory as error:
                 yield Failure(task.request.index, task.sample, "out-of-memory", str(error))
+
+    def committed(self, requests: Sequence[Request], samples: range) -> None:
+        """Nothing was kept elsewhere."""
+
+    def close(self) -> None:
+        """The model goes with the last reference to the engine."""
 
     def _write(
         self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
