@@ -1,23 +1,35 @@
-"""``latentext pairs``: prompts that differ in exactly one token, checked, made from word banks, divided.
+"""``latentext pairs``: prompts that differ in exactly one token, checked, proposed, made from word banks, divided.
 
 Only thin commands: what does the work is imported inside them, so that ``latentext --help`` answers at once.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from latentext.cli import pairs_generate
+from latentext.cli.pairs_options import (
+    CacheDir,
+    ConfigDir,
+    Details,
+    Force,
+    LogLevelOption,
+    Tokenizers,
+    keep_existing,
+    load,
+    set_log_level,
+)
+from latentext.cli.pairs_summary import print_tally
 from latentext.cli.wording import columns as aligned
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, EXIT_FAILED, SpecError
 
 if TYPE_CHECKING:
-    from latentext.pairs import PairCheck, PairTokenizer, Scenario, Tally
+    from latentext.pairs import PairCheck, PairTokenizer, Scenario
     from latentext.pairs.checks import TwinTexts
     from latentext.pairs.validation import Render
 
@@ -29,24 +41,8 @@ app = typer.Typer(
     add_completion=False,
 )
 
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-Tokenizers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tokenizer",
-        metavar="[NAME=]ID|DIR",
-        help="A Hugging Face id, a folder or a tokenizer.json; give it once for each tokenizer. Default: Qwen2, "
-        "Llama-3 and SOLAR, which need a network.",
-    ),
-]
-CacheDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where tokenizers are downloaded to.")]
-ConfigDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Your folder of task files, searched before the shipped ones.")
-]
-LogLevelOption = Annotated[
-    LogLevel, typer.Option(case_sensitive=False, help="DEBUG prints lengths and differing ids of every pair.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+app.command("generate")(pairs_generate.generate)
+app.command("plan")(pairs_generate.plan)
 
 
 @app.command()
@@ -77,9 +73,9 @@ def validate(
     """
     from latentext.pairs import Tally, validate_texts
 
-    _log(log_level)
+    set_log_level(log_level)
     pairs = _twins(file, columns)
-    tokenizers = _load(tokenizer, cache_dir)
+    tokenizers = load(tokenizer, cache_dir)
     chats = _chats(tokenizers, chat_template or []) if chat or chat_template else None
     tally = Tally.of(tokenizers)
     checks = tally.watch(validate_texts(pairs, tokenizers, same_word=same_word, chats=chats))
@@ -88,7 +84,7 @@ def validate(
             typer.echo(f"pair {number}: {check.describe()}: {_shown(check)}")
     if tally.pairs == 0:
         raise SpecError("holds no pairs", where=str(file), remedy="give a file with at least one pair")
-    _print_tally(tally)
+    print_tally(tally)
     if answers is not None:
         _print_answers(answers, config_dir, tokenizers)
     return EXIT_DONE if tally.valid() == tally.pairs else EXIT_FAILED
@@ -103,9 +99,7 @@ def substitute(
     ),
     seed: Annotated[int, typer.Option(help="The same seed gives the same scenarios.")] = 0,
     bank: Annotated[str | None, typer.Option(metavar="FILE", help="Your own word bank; default is the task's.")] = None,
-    details: Annotated[
-        bool, typer.Option("--details", help="Add topic, word, and the differing token's place to each line.")
-    ] = False,
+    details: Details = False,
     show: Annotated[int, typer.Option(min=0, metavar="N", help="Print N scenarios, drawn from the set.")] = 0,
     tokenizer: Tokenizers = None,
     config_dir: ConfigDir = None,
@@ -117,9 +111,9 @@ def substitute(
     from latentext.pairs import load_bank, load_task, write_scenarios
     from latentext.pairs import substitute as make
 
-    _log(log_level)
-    _keep_existing([output], force)
-    tokenizers = _load(tokenizer, cache_dir)
+    set_log_level(log_level)
+    keep_existing([output], force)
+    tokenizers = load(tokenizer, cache_dir)
     loaded = load_task(task, config_dir=config_dir, tokenizers=tokenizers)
     words = load_bank(bank or loaded.task_name, config_dir=config_dir)
     scenarios = make(loaded, words, tokenizers, num_scenarios, seed=seed)
@@ -147,21 +141,11 @@ def split(
 
     parts = split_scenarios(list(read_scenarios(file)), SplitSpec(by=by, val=val, test=test, seed=seed))
     paths = {name: file.with_suffix(f".{name}{file.suffix}") for name in parts}
-    _keep_existing(paths.values(), force)
+    keep_existing(paths.values(), force)
     for name, part in parts.items():
         write_scenarios(paths[name], part, details=any(scenario.checks for scenario in part))
         typer.echo(f"{counted(len(part), 'scenario')} in {paths[name]}")
     return EXIT_DONE
-
-
-def _log(level: LogLevel) -> None:
-    logging.getLogger("latentext").setLevel(level)
-
-
-def _load(sources: Sequence[str] | None, cache_dir: Path | None) -> tuple[PairTokenizer, ...]:
-    from latentext.pairs import DEFAULT_TOKENIZERS, load_tokenizers
-
-    return load_tokenizers(sources or DEFAULT_TOKENIZERS, cache_dir=cache_dir)
 
 
 def _twins(file: Path, columns: str | None) -> Iterator[TwinTexts]:
@@ -184,27 +168,9 @@ def _chats(tokenizers: Sequence[PairTokenizer], templates: Iterable[str]) -> dic
     return chat_renderers(tokenizers, {name: Path(path) for name, _, path in named})
 
 
-def _keep_existing(paths: Iterable[Path], force: bool) -> None:
-    if existing := [path for path in paths if path.exists() and not force]:
-        raise SpecError("exists already", where=str(existing[0]), remedy="choose another --output, or pass --force")
-
-
 def _shown(check: PairCheck) -> str:
     first, second = list(check.texts.values())[-1]
     return f"{first!r} / {second!r}"
-
-
-def _print_tally(tally: Tally) -> None:
-    from latentext.pairs.tally import ALL
-
-    reasons = tally.reasons_found()
-    rows = [["tokenizer", "valid", "of", "yield", *reasons]]
-    for name in (*tally.names, ALL):
-        valid = tally.valid(name)
-        counts = [str(tally.failed(reason, name)) for reason in reasons]
-        rows.append([name, str(valid), str(tally.pairs), f"{valid / tally.pairs:.1%}", *counts])
-    for line in aligned(rows):
-        typer.echo(line)
 
 
 def _print_answers(name: str, config_dir: Path | None, tokenizers: Sequence[PairTokenizer]) -> None:

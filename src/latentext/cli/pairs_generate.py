@@ -1,0 +1,355 @@
+"""``latentext pairs generate`` and ``latentext pairs plan``: pairs that a model proposes, and what that will cost."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from latentext.cli.pairs_options import (
+    CacheDir,
+    ConfigDir,
+    Details,
+    Force,
+    LogLevelOption,
+    Tokenizers,
+    keep_existing,
+    load,
+    set_log_level,
+)
+from latentext.cli.run import continued_by
+from latentext.cli.wording import counted
+from latentext.errors import EXIT_DONE, SpecError
+
+if TYPE_CHECKING:
+    from latentext.pairs import PairTokenizer, Task
+    from latentext.pairs.proposing import Harvest
+    from latentext.recipes.pairs.checkpoint import Checkpoint
+    from latentext.recipes.pairs.proposing import Outcome, Proposals
+    from latentext.recipes.pairs.rounds import Round
+    from latentext.run.progress import Progress
+    from latentext.spec import ModelSpec
+
+EngineName = Literal["auto", "openai", "transformers", "vllm"]
+Form = Literal["json_schema", "json_object", "none"]
+TaskName = Annotated[str, typer.Option(metavar="TASK", help="The name or file of a task.")]
+Scenarios = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
+PairsEach = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Pairs asked for in a request. Default: the task's batch_size.")
+]
+MaxTokens = Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of a reply at most.")]
+PriceTable = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A price table of your own (YAML); see docs/pairs.md.")
+]
+
+REHEARSAL = Path("rehearsal") / "dataset.jsonl"
+
+
+def plan(
+    task: TaskName = "refusal",
+    num_scenarios: Scenarios = 1500,
+    expected_yield: Annotated[
+        float | None,
+        typer.Option(
+            "--yield", min=0.001, max=1, metavar="SHARE", help="Valid new pairs of those asked for. Default: a range."
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="ID", help="The model that would propose.")] = "gpt-4o",
+    pairs_per_request: PairsEach = None,
+    max_tokens: MaxTokens = 2048,
+    prices: PriceTable = None,
+    config_dir: ConfigDir = None,
+) -> int:
+    """Print requests, tokens and money of a run, in real time and in batches; nothing is sent."""
+    from latentext.cli.pairs_summary import print_projections
+    from latentext.engines.openai.prices import Prices, read_prices, shipped_prices
+    from latentext.pairs import load_task
+    from latentext.recipes.pairs.projection import YIELDS
+    from latentext.spec import Decoding
+
+    table = shipped_prices()
+    if prices is not None:
+        own = read_prices(Path(prices))
+        table = Prices({**table.models, **own.models}, own.date)
+    print_projections(
+        load_task(task, config_dir=config_dir),
+        num_scenarios,
+        YIELDS if expected_yield is None else [expected_yield],
+        model=model,
+        decoding=Decoding(max_new_tokens=max_tokens),
+        pairs_each=pairs_per_request,
+        prices=table,
+    )
+    return EXIT_DONE
+
+
+def generate(
+    task: TaskName = "refusal",
+    num_scenarios: Scenarios = 1500,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON lines, or Parquet if it ends so. Default: dataset.jsonl; of a rehearsal "
+            "rehearsal/dataset.jsonl.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder with requests, answers and journal that the same command continues from. Default: beside "
+            "the output, dataset.checkpoint.",
+        ),
+    ] = None,
+    no_checkpoint: Annotated[
+        bool, typer.Option("--no-checkpoint", help="Work in a temporary folder: what a stopped run paid for is lost.")
+    ] = False,
+    config_dir: ConfigDir = None,
+    model: Annotated[
+        str, typer.Option(metavar="ID|DIR", help="A model of the server, or with --engine transformers a local one.")
+    ] = "gpt-4o",
+    engine: Annotated[
+        EngineName, typer.Option(help="auto: transformers for tiny and for folders, else openai.")
+    ] = "auto",
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Any server that speaks OpenAI's protocol, http://host:port/v1.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the replies.")] = 0.8,
+    max_tokens: MaxTokens = 2048,
+    pairs_per_request: PairsEach = None,
+    response_format: Annotated[
+        Form, typer.Option(help="How the server is asked to hold replies to JSON; none for servers that cannot.")
+    ] = "json_schema",
+    seed: Annotated[int, typer.Option(help="Decides topics, words and draws.")] = 0,
+    min_yield: Annotated[
+        float, typer.Option(min=0, max=1, help="Valid new pairs of those asked for, under which the run ends.")
+    ] = 0.02,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="A hard cap on the money spent, earlier runs included.")
+    ] = None,
+    max_tokens_total: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="A hard cap on tokens, of prompts and replies together.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at most.")] = 16,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="The account's limit, if known.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="The account's limit, if known.")] = None,
+    prices: PriceTable = None,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where answers are kept first, on a disk of this machine.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")] = False,
+    rehearse: Annotated[
+        bool,
+        typer.Option("--rehearse", help="Run all of it against a stand-in server on this machine, free of charge."),
+    ] = False,
+    details: Details = False,
+    tokenizer: Tokenizers = None,
+    cache_dir: CacheDir = None,
+    force: Force = False,
+    log_level: LogLevelOption = "INFO",
+) -> int:
+    """Let a model propose pairs, keep those that are valid, and tell it what was wrong with the others.
+
+    The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
+    run is continued by the same command; no answer is paid for twice.
+    """
+    from latentext.limits import Limits
+    from latentext.pairs import load_task
+    from latentext.recipes.pairs.checkpoint import Checkpoint
+    from latentext.recipes.pairs.proposing import Proposals, propose_pairs
+    from latentext.run.progress import progress_for
+    from latentext.spec import Decoding
+
+    set_log_level(log_level)
+    if no_checkpoint and checkpoint is not None:
+        raise SpecError("--checkpoint and --no-checkpoint exclude each other", remedy="leave one out")
+    target = output or (REHEARSAL if rehearse else Path("dataset.jsonl"))
+    temporary = no_checkpoint or (rehearse and checkpoint is None)
+    with _folder(None if temporary else checkpoint or target.with_suffix(".checkpoint")) as folder:
+        kept = Checkpoint(folder)
+        if not (kept.may_replace(target) or (rehearse and output is None)):
+            keep_existing([target], force)
+        loaded = load_task(task, config_dir=config_dir)
+        tokenizers = _tokenizers(loaded, tokenizer, cache_dir, config_dir, rehearse)
+        progress = progress_for(sys.stderr)
+        with _server(loaded, config_dir, rehearse) as stand_in:
+            spec = _model(
+                loaded,
+                model,
+                "openai" if rehearse else engine,
+                response_format,
+                base_url=stand_in or base_url,
+                concurrency=concurrency,
+                requests_per_minute=requests_per_minute,
+                tokens_per_minute=tokens_per_minute,
+                prices="openai" if rehearse and prices is None else prices,
+            )
+            proposals = Proposals(
+                loaded,
+                tokenizers,
+                num_scenarios,
+                spec,
+                Decoding(temperature=temperature, max_new_tokens=max_tokens),
+                seed,
+                pairs_per_request,
+                min_yield,
+            )
+            with continued_by(sys.argv[1:]):
+                outcome = propose_pairs(
+                    proposals,
+                    kept,
+                    limits=Limits(None if max_cost is None else Decimal(str(max_cost)), max_tokens_total),
+                    journal=journal,
+                    retry_failed=retry_failed,
+                    progress=progress,
+                    on_round=_say_round(progress, kept, num_scenarios, journal),
+                )
+        return _finish(outcome, kept, target, proposals, details=details, rehearsed=rehearse, journal=journal)
+
+
+def _finish(
+    outcome: Outcome,
+    checkpoint: Checkpoint,
+    output: Path,
+    proposals: Proposals,
+    *,
+    details: bool,
+    rehearsed: bool,
+    journal: Path | None,
+) -> int:
+    """Write what there is, say what it consists of, and raise what ended the run early."""
+    from latentext.cli.pairs_summary import print_harvest, print_projections
+    from latentext.engines.openai.prices import shipped_prices
+    from latentext.pairs import write_scenarios
+    from latentext.recipes.pairs.projection import YIELDS
+
+    scenarios = outcome.harvest.scenarios
+    print_harvest(outcome.harvest)
+    if scenarios:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_scenarios(output, scenarios, details=details)
+        checkpoint.note_output(output)
+    spent = _spent(checkpoint, journal)
+    typer.echo(f"{counted(len(scenarios), 'scenario')} in {output}{f'; {spent}' if spent else ''}")
+    if rehearsed:
+        typer.echo("This was a rehearsal: the pairs are the stand-in's, no money was spent. The real run:")
+        print_projections(
+            proposals.task,
+            proposals.target,
+            YIELDS,
+            model=proposals.model.name,
+            decoding=proposals.decoding,
+            pairs_each=proposals.pairs_each,
+            prices=shipped_prices(),
+            seed=proposals.seed,
+        )
+    if outcome.stopped is not None:
+        raise outcome.stopped
+    return EXIT_DONE
+
+
+def _model(
+    task: Task,
+    name: str,
+    engine: EngineName,
+    form: Form,
+    **options: object,
+) -> ModelSpec:
+    """The model of the spec; options of a server are left out where there is none."""
+    from latentext.models.resolve import TINY
+    from latentext.pairs.proposing import response_format
+    from latentext.spec import ModelSpec
+
+    if engine == "auto":
+        engine = "transformers" if name == TINY or Path(name).expanduser().is_dir() else "openai"
+    if engine != "openai":
+        return ModelSpec(name=name, engine=engine)
+    request = response_format(task, form)
+    api = {**options, "request": {} if request is None else {"response_format": request}}
+    return ModelSpec.model_validate({"name": name, "engine": engine, "api": api})
+
+
+def _tokenizers(
+    task: Task, sources: Sequence[str] | None, cache_dir: Path | None, config_dir: Path | None, rehearse: bool
+) -> tuple[PairTokenizer, ...]:
+    """The tokenizers asked for; a rehearsal without any gets one that needs no files."""
+    import logging
+
+    from latentext.pairs import failing_examples
+    from latentext.recipes.pairs.mixture import rehearsal_tokenizer
+
+    if rehearse and not sources:
+        logging.getLogger(__name__).info("no --tokenizer is given: the rehearsal takes one that knows whole words")
+        return (rehearsal_tokenizer(task, config_dir),)
+    tokenizers = load(sources, cache_dir)
+    for number, check in failing_examples(task, tokenizers):
+        logging.getLogger(__name__).warning("example %d is no valid pair: %s", number, check.describe())
+    return tokenizers
+
+
+def _say_round(
+    progress: Progress, checkpoint: Checkpoint, target: int, journal: Path | None
+) -> Callable[[Harvest, Sequence[Round]], None]:
+    """One line after each round: done, valid, yield, tokens and money, time left."""
+    from latentext.recipes.pairs.rounds import recent_yield
+    from latentext.run.progress import in_words
+
+    started, before = time.monotonic(), -1
+
+    def say(harvest: Harvest, history: Sequence[Round]) -> None:
+        nonlocal before
+        done = len(harvest.scenarios)
+        before = done if before < 0 else before
+        asked = sum(round.asked for round in history)
+        parts = [
+            f"round {len(history)}: {done:,} of {target:,} scenarios",
+            f"{sum(round.requests for round in history):,} requests",
+            f"yield {harvest.valid / asked:.0%}"
+            + (f", lately {found:.0%}" if (found := recent_yield(history)) else ""),
+        ]
+        if spent := _spent(checkpoint, journal):
+            parts.append(spent)
+        if done > before:
+            left = (time.monotonic() - started) / (done - before) * max(0, target - done)
+            parts.append(f"about {in_words(left)} left")
+        progress.note(", ".join(parts))
+
+    return say
+
+
+def _spent(checkpoint: Checkpoint, journal: Path | None) -> str:
+    """Tokens and money so far; empty where no server was asked."""
+    from latentext.engines.openai.journal import read_spend
+
+    spend = read_spend(journal or checkpoint.answers / "journal.sqlite")
+    return "" if spend is None else str(spend)
+
+
+@contextmanager
+def _folder(checkpoint: Path | None) -> Iterator[Path]:
+    if checkpoint is not None:
+        yield checkpoint
+        return
+    with tempfile.TemporaryDirectory(prefix="latentext-pairs-") as folder:
+        yield Path(folder) / "checkpoint"
+
+
+@contextmanager
+def _server(task: Task, config_dir: Path | None, rehearse: bool) -> Iterator[str | None]:
+    """The address of a stand-in server, if one is wanted."""
+    if not rehearse:
+        yield None
+        return
+    from latentext.engines.openai.standin import StandIn
+    from latentext.recipes.pairs.mixture import proposal_replies
+
+    with StandIn(proposal_replies(task, config_dir)) as server:
+        yield server.url
