@@ -119,6 +119,26 @@ class HubSource(Frozen):
     revision: str | None = None
 
 
+PairForm = Literal["single_token", "multi_token"]
+"""How a task of a pairs file is asked: for an answer of one token, or of many."""
+
+TWINS = ("prompt", "counterfactual")
+"""The two texts of a pair, in their order."""
+
+
+class PairsSource(Frozen):
+    """A file of counterfactual pairs, as ``latentext pairs`` writes them: every text a prompt, twins side by side."""
+
+    path: str
+    forms: Annotated[tuple[PairForm, ...], Field(min_length=1)] = ("single_token", "multi_token")
+
+    @model_validator(mode="after")
+    def _each_form_once(self) -> Self:
+        if len(set(self.forms)) < len(self.forms):
+            raise ValueError(f"forms names one twice: {', '.join(self.forms)}")
+        return self
+
+
 class RangeSpec(Frozen):
     """Whole numbers like Python's ``range``: ``{range: [5, 50]}`` is 5 … 49."""
 
@@ -131,10 +151,10 @@ GridValues = RangeSpec | tuple[Scalar, ...]
 class PromptSpec(Frozen):
     """Where requests come from and how they are worded.
 
-    Rows come from exactly one of `grid`, `list`, `file`, `hub` or `corpus`; beside a `corpus` (a published set by its
-    name) `file` or `hub` say where to read it. A row is a set of named values. The user turn is `template` (or each of
-    `templates`) filled from the row; without a template it is the row's `prompt` column, or the chat in its `messages`
-    column. `columns` renames: ``{prompt: source}`` reads the column `source` as `prompt`.
+    Rows come from exactly one of `grid`, `list`, `file`, `hub`, `pairs` or `corpus`; beside a `corpus` (a published set
+    by its name) `file` or `hub` say where to read it. A row is a set of named values. The user turn is `template` (or
+    each of `templates`) filled from the row; without a template it is the row's `prompt` column, or the chat in its
+    `messages` column. `columns` renames: ``{prompt: source}`` reads the column `source` as `prompt`.
     """
 
     template: str | None = None
@@ -144,6 +164,7 @@ class PromptSpec(Frozen):
     list: tuple[str | dict[str, Any], ...] | None = None
     file: Annotated[FileSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = None
     hub: Annotated[HubSource | None, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = None
+    pairs: Annotated[PairsSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = None
     corpus: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     system: str | None = None
@@ -154,15 +175,24 @@ class PromptSpec(Frozen):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        sources = [name for name in ("grid", "list", "file", "hub", "corpus") if getattr(self, name) is not None]
+        names = ("grid", "list", "file", "hub", "pairs", "corpus")
+        sources = [name for name in names if getattr(self, name) is not None]
         if len(sources) > 1 and not (self.corpus is not None and sources in (["file", "corpus"], ["hub", "corpus"])):
             raise ValueError(f"give one source of rows, not {' and '.join(sources)}")
         if not sources and self.template is None and self.templates is None:
-            raise ValueError("give a template, or rows by one of grid, list, file, hub, corpus")
+            raise ValueError("give a template, or rows by one of grid, list, file, hub, pairs, corpus")
         if self.template is not None and self.templates is not None:
             raise ValueError("give template or templates, not both")
         if self.templates is not None and not self.templates:
             raise ValueError("templates is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _twins_stay_twins(self) -> Self:
+        if self.pairs is not None and self.template_choice == "random":
+            raise ValueError("template_choice: random would give twins different templates")
+        if self.pairs is not None and self.limit is not None and self.limit % len(TWINS):
+            raise ValueError(f"limit {self.limit} would cut a pair in two; give an even number of texts")
         return self
 
 
@@ -180,7 +210,8 @@ _NOT_WITH_EXPECT = (
 class Decoding(Frozen):
     """How tokens are chosen. ``temperature: 0`` is greedy; filters act in the order temperature, top-k, top-p, min-p.
 
-    `n` is the number of samples a prompt. ``min_new_tokens == max_new_tokens`` forces the length.
+    `n` is the number of samples a prompt. ``min_new_tokens == max_new_tokens`` forces the length. With
+    ``max_new_tokens: 0`` nothing is written: the prompts are given texts, whose states are read.
     `logprobs` and `entropy` (in nats) are of the model's own distribution, before temperature, filters and penalties.
 
     `expect` names the variable that holds what the model will probably write, as in "repeat this text". It changes no
@@ -197,7 +228,7 @@ class Decoding(Frozen):
     no_repeat_ngram_size: int = Field(default=0, ge=0)
     stop: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
     min_new_tokens: int = Field(default=0, ge=0)
-    max_new_tokens: int = Field(default=200, ge=1)
+    max_new_tokens: int = Field(default=200, ge=0)
     n: int = Field(default=1, ge=1)
     logprobs: bool = False
     entropy: bool = False
@@ -217,6 +248,18 @@ class Decoding(Frozen):
             raise ValueError(f"min_new_tokens {self.min_new_tokens} is above max_new_tokens {self.max_new_tokens}")
         if any(not s for s in self.stop):
             raise ValueError("stop has an empty string")
+        return self
+
+    @property
+    def given(self) -> bool:
+        """Whether the prompts are given texts and nothing is written."""
+        return self.max_new_tokens == 0
+
+    @model_validator(mode="after")
+    def _nothing_about_what_is_not_written(self) -> Self:
+        for name in ("n", "stop", "expect", "logprobs", "entropy") if self.given else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"max_new_tokens: 0 writes nothing and cannot stand beside {name}")
         return self
 
 
@@ -300,4 +343,21 @@ class Spec(Frozen):
             for name in (self.check.repetition.word, self.check.repetition.count):
                 if name not in known:
                     raise ValueError(f"check.repetition needs {name!r}; the grid has {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _given_texts_are_only_read(self) -> Self:
+        if not self.decoding.given:
+            return self
+        if self.rewards or self.check is not None:
+            raise ValueError("decoding.max_new_tokens: 0 writes no texts that rewards or a check could judge")
+        states = self.states
+        if states is not None and (states.positions not in ("text", "prompt", "all") or states.pool != ("none",)):
+            raise ValueError("decoding.max_new_tokens: 0 writes no texts; states of given texts are positions: text")
+        return self
+
+    @model_validator(mode="after")
+    def _twins_share_a_shard(self) -> Self:
+        if self.prompts.pairs is not None and self.shard_size is not None and self.shard_size % len(TWINS):
+            raise ValueError(f"shard_size {self.shard_size} would cut a pair in two; give an even number")
         return self

@@ -21,6 +21,8 @@ from latentext.spec import ModelSpec, Spec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
 _MAX_BYTES = 4 << 20
+_INPUTS = ("prompts.file", "prompts.file.path", "prompts.pairs", "prompts.pairs.path", "model", "model.name")
+"""Fields that hold the path of an input file or of a folder."""
 
 
 def load_spec(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Spec:
@@ -95,9 +97,10 @@ def dump_spec(spec: Spec) -> str:
 
 def _map_inputs(spec: Spec, move: Callable[[str], str]) -> Spec:
     """The spec with `move` applied to the file of prompts, and to models and reward functions that are local."""
-    if spec.prompts.file is not None:
-        file = spec.prompts.file.model_copy(update={"path": move(spec.prompts.file.path)})
-        spec = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={"file": file})})
+    for name in ("file", "pairs"):
+        if (source := getattr(spec.prompts, name)) is not None:
+            moved = source.model_copy(update={"path": move(source.path)})
+            spec = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={name: moved})})
     spec = spec.model_copy(update={"model": _map_model(spec.model, move)})
     return spec.model_copy(update={"rewards": tuple(_map_reward(entry, move) for entry in spec.rewards)})
 
@@ -185,7 +188,7 @@ def _long_form(names: Sequence[str], value: Any, where: str) -> dict[str, Any]:
 def _seen_from(folder: Path, names: Sequence[str], value: Any) -> Any:
     """A path given on the command line, as the spec file's folder sees it."""
     path = ".".join(names)
-    is_input = path in ("prompts.file", "prompts.file.path") or path in ("model", "model.name")
+    is_input = path in _INPUTS
     if not is_input or not isinstance(value, str) or folder == Path():
         return value
     if path.startswith("model") and (value == TINY or not Path(value).is_dir()):

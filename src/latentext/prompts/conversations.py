@@ -17,6 +17,7 @@ from latentext.errors import SpecError
 from latentext.prompts.corpora import open_corpus
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
+from latentext.prompts.pair_rows import open_pairs
 from latentext.prompts.rows import (
     BadRow,
     GridRows,
@@ -133,6 +134,8 @@ def _open_rows(prompts: PromptSpec, seed: int, directory: Path) -> Rows:
         return open_file(prompts.file, directory)
     if prompts.hub is not None:
         return HubRows(prompts.hub)
+    if prompts.pairs is not None:
+        return open_pairs(prompts.pairs, directory)
     return OneRow()
 
 

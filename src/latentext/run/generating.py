@@ -27,6 +27,7 @@ from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
 from latentext.run.finished import finished
+from latentext.run.twins import aligned_twins
 from latentext.spec import Spec
 from latentext.states.rows import row_positions
 
@@ -73,6 +74,9 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
         keep: keep the texts that a committed version of this shard holds and write only those that failed.
     """
     requests, bad_rows = stage.plan.requests(shard)
+    if stage.spec.prompts.pairs is not None:
+        requests, unfit = aligned_twins(requests)
+        bad_rows += unfit
     failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.samples]
     kept, kept_states = _kept(stage, shard) if keep else ([], [])
     advance(len(failures) + len(kept), 0)

@@ -12,6 +12,8 @@ from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.receipts import Receipt
 from latentext.dataset.stages import StatesStage
+from latentext.engines.engine import Engine
+from latentext.engines.given import GivenTexts
 from latentext.plan import Shard
 from latentext.run.captures import (
     all_states_specs,
@@ -86,6 +88,8 @@ def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: r
 def reads_in_flight(spec: Spec) -> bool:
     """Whether the spec's engine gives states while it writes."""
     model = spec.model
+    if spec.decoding.given:
+        return False
     return model.engine == "transformers" or (model.vllm is not None and model.vllm.capture == "extract")
 
 
@@ -116,11 +120,12 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
 
     def compute(shard: Shard, advance: Advance) -> Receipt:
         retried.add(shard.number)
-        return generate_shard(stage, shard, workspace.engine, advance, keep=stage.done(shard) is not None)
+        return generate_shard(stage, shard, writer(), advance, keep=stage.done(shard) is not None)
 
-    return Work(
-        stage.stage, "texts", len(samples), done, compute, shards_in_flight=lambda: workspace.engine.shards_in_flight
-    )
+    def writer() -> Engine:
+        return GivenTexts(workspace.model) if workspace.spec.decoding.given else workspace.engine
+
+    return Work(stage.stage, "texts", len(samples), done, compute, shards_in_flight=lambda: writer().shards_in_flight)
 
 
 def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:
