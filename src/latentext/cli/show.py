@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
 
 _PIPE_COLUMNS = 120
-_COLUMNS = ("index", "sample", "variables", "messages", "token_ids", "finish_reason")
+_COLUMNS = ("index", "sample", "variables", "messages", "text", "token_ids", "finish_reason")
 
 
 def show(
@@ -70,6 +70,6 @@ def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
     return [
         f"{head}  {visible(variables)}".rstrip(),
         *(f"{message['role']}: {visible(message['content'])}" for message in json.loads(row["messages"])),
-        *interlinear(tokens, remaining, width),
+        *(interlinear(tokens, remaining, width) if tokens else [visible(row["text"])]),
         "",
     ]

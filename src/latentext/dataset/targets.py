@@ -36,7 +36,8 @@ class TextLengths:
     Attributes:
         prompt_tokens: P.
         total_tokens: T, the end token included.
-        whole: whether the text ended by itself; False where it was cut at the limit, and T is a lower bound.
+        whole: whether the text ended by itself; False where it was cut at the limit, and T is a lower bound, and where
+            nothing was written.
     """
 
     prompt_tokens: Integers
@@ -77,7 +78,8 @@ def text_lengths(dataset: Dataset) -> TextLengths:
         usage = table["usage"].combine_chunks()
         columns[0].append(usage.field("prompt_tokens").to_numpy())
         columns[1].append(usage.field("completion_tokens").to_numpy())
-        columns[2].append(np.asarray(table["finish_reason"].to_numpy() != "length", bool))
+        ended = np.asarray(table["finish_reason"].to_numpy() != "length", bool)
+        columns[2].append(ended & (columns[1][-1] > 0))  # A given text has no length that a model decided on.
     prompt, total = (np.concatenate(column) if column else np.empty(0, np.int64) for column in columns[:2])
     return TextLengths(prompt, total, np.concatenate(columns[2]) if columns[2] else np.empty(0, bool))
 

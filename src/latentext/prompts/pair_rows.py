@@ -72,6 +72,9 @@ def open_pairs(source: PairsSource, directory: Path) -> Rows:
         SpecError: missing, unreadable, or no pairs file.
     """
     path = Path(source.path).expanduser()
+    if not path.is_file():
+        what, remedy = "no such file of pairs", "make one (latentext pairs substitute) or name it: prompts.pairs=FILE"
+        raise SpecError(what, where=str(path), remedy=remedy)
     form = "parquet" if path.suffix == ".parquet" else "jsonl"  # As `latentext pairs` names its files.
     return PairRows(open_file(FileSource(path=source.path, format=form), directory), source.forms, path)
 

@@ -68,6 +68,8 @@ def coloured_sequence(dataset: Dataset, decode: Decode = as_id) -> Picture | Ski
     by_length = whole[np.argsort(lengths.total_tokens[whole], kind="stable")]
     record = _record(dataset, int(by_length[(len(by_length) - 1) // 2]))
     ids = record["token_ids"]
+    if not ids:
+        return SEQUENCE.skipped("the records hold no token ids: the texts came from a server")
     tokens = [drawable(decode(token_id)) for token_id in ids[:_MOST_TOKENS]]
     places = _places(tokens)
     lines = places[-1][1] + 1

@@ -179,6 +179,8 @@ def _spec(
         finding = error.errors()[0]
         name = ".".join(map(str, finding["loc"])) or "model_config"
         raise ArgumentError(f"{name}: {finding['msg'].removeprefix('Value error, ')}", remedy="change it") from None
+    if plain.given:
+        raise ArgumentError("max_new_tokens: 0 would write no texts", remedy="give 1 or more")
     if expected:
         # With penalties the model's first choice does not decide a text, and it is written token by token.
         with suppress(ValidationError):
