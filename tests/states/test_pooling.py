@@ -11,6 +11,7 @@ from tests.states.comparing import assert_same_states
 from latentext.errors import SpecError
 from latentext.request import StateRows
 from latentext.spec import Decoding, Pool, StatesSpec
+from latentext.states.pooling import SlotPool, pool_rows
 
 POOLS: tuple[Pool, ...] = ("last", "mean", "max", "first", "entropy_mean")
 
@@ -68,6 +69,17 @@ def test_a_replay_without_entropies_is_refused_where_they_are_needed() -> None:
     completions, _ = write_with_states(loaded, requests, StatesSpec(), decoding=Decoding(max_new_tokens=5))
     with pytest.raises(SpecError, match=r"decoding\.entropy"):
         replay_states(loaded, requests, completions, StatesSpec(pool="entropy_mean"))
+
+
+def test_no_caller_gets_the_plain_mean_in_place_of_the_weighted_one() -> None:
+    for length in (1, 3):
+        with pytest.raises(SpecError, match="no entropies to weigh"):
+            pool_rows("entropy_mean", torch.ones(length, 2), None)
+    pooled = SlotPool(("entropy_mean",), 1, 2, torch.device("cpu"))
+    slots = torch.tensor([0])
+    pooled.begin(slots, torch.ones(1, 2))
+    with pytest.raises(SpecError, match="no entropies to weigh"):
+        pooled.add(slots, torch.ones(1, 2), None)
 
 
 def _weighted_and_plain(captured: StateRows) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,10 +9,14 @@ the entropy of the distribution that the model predicted from it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 
+from latentext.errors import SpecError
 from latentext.spec import Pool
+
+Entropies = TypeVar("Entropies")
 
 
 class SlotPool:
@@ -41,15 +45,19 @@ class SlotPool:
             self._max[slots] = -torch.inf
 
     def add(self, slots: torch.Tensor, states: torch.Tensor, entropies: torch.Tensor | None) -> None:
-        """Take in one later row of each text; entropies [batch] belong to the same rows."""
+        """Take in one later row of each text; entropies [batch] belong to the same rows.
+
+        Raises:
+            SpecError: they are missing, and a pooling needs them.
+        """
         states = states.float()
         self._last[slots] = states
         if self._sum is not None:
             self._sum[slots] += states
         if self._max is not None:
             self._max[slots] = torch.maximum(self._max[slots], states)
-        if self._weighted is not None and entropies is not None:
-            weight = entropies.float().unsqueeze(-1).to(states.device)
+        if self._weighted is not None:
+            weight = given_entropies(entropies).float().unsqueeze(-1).to(states.device)
             self._weighted[slots] += weight * states
             self._weight[slots] += weight
 
@@ -67,21 +75,41 @@ class SlotPool:
             assert self._sum is not None
             result = self._sum[slot] / rows
             # Where the model was certain everywhere the weights vanish; the plain mean is the limit of equal weights.
-            if pool == "entropy_mean" and self._weighted is not None and self._weight[slot].item() > 0.0:
+            if pool == "entropy_mean" and self._weight[slot].item() > 0.0:
+                assert self._weighted is not None
                 result = self._weighted[slot] / self._weight[slot]
         return result.unsqueeze(0)
 
 
 def pool_rows(pool: Pool, rows: torch.Tensor, entropies: torch.Tensor | None) -> torch.Tensor:
-    """The same pooling from all generated rows [T, width] of one text at once (replay); float32 [1, width]."""
+    """The same pooling from all generated rows [T, width] of one text at once (replay); float32 [1, width].
+
+    Raises:
+        SpecError: a pooling by entropy without the entropies [T].
+    """
     rows = rows.float()
+    weights = given_entropies(entropies)[1:].to(rows) if pool == "entropy_mean" else None
     if pool == "first" or len(rows) == 1:
         return rows[:1]
     if pool == "last":
         return rows[-1:]
     if pool == "max":
         return rows[1:].amax(0, keepdim=True)
-    if pool == "entropy_mean" and entropies is not None and entropies[1:].sum() > 0:
-        weight = entropies[1:, None].to(rows)
-        return (weight * rows[1:]).sum(0, keepdim=True) / weight.sum()
+    if weights is not None and weights.sum() > 0:
+        return (weights[:, None] * rows[1:]).sum(0, keepdim=True) / weights.sum()
     return rows[1:].mean(0, keepdim=True)
+
+
+def given_entropies(entropies: Entropies | None) -> Entropies:
+    """The entropies that a pooling weighs by: the plain mean in their place would be another number under this name.
+
+    Raises:
+        SpecError: there are none.
+    """
+    if entropies is None:
+        raise SpecError(
+            "the texts have no entropies to weigh their states by",
+            where="states.pool: entropy_mean",
+            remedy="write them with decoding.entropy: true, or read the states in flight",
+        )
+    return entropies

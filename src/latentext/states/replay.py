@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from latentext.errors import SpecError
 from latentext.request import StateRows
 from latentext.spec import StatesSpec
 from latentext.states.layout import ModelLayout, SitesReached, reading
-from latentext.states.pooling import pool_rows
+from latentext.states.pooling import given_entropies, pool_rows
 from latentext.states.rows import label_rows, row_positions
 
 REPLAY_TOKENS = 8_192
@@ -56,12 +55,9 @@ def replay(
     Raises:
         SpecError: a pooling by entropy of texts that were written without entropies.
     """
-    if "entropy_mean" in states.pool and any(t.entropies is None for t in texts):
-        raise SpecError(
-            "the texts have no entropies to weigh their states by",
-            where="states.pool: entropy_mean",
-            remedy="write them with decoding.entropy: true, or read the states in flight",
-        )
+    if "entropy_mean" in states.pool:
+        for text in texts:  # Before the first pass, not in the middle of the work.
+            given_entropies(text.entropies)
     for group in _passes(texts, tokens_per_pass):
         yield from _replay_pass(layout, group, states, sites, dtype)
 
