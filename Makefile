@@ -10,12 +10,17 @@ TESTS ?= src tests
 # One process a core, and one thread in each: small models gain nothing from threads, and threads that wait for each other lose much.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: help install demo test test-fast lint format clean
+# gpi-pack in an environment of its own: from 0.2 on it imports torchvision, whose published build needs a torch for CUDA.
+GPI := build/gpi
+GPI_STAMP := $(GPI)/.installed
+
+.PHONY: help install demo test test-fast test-gpi lint format clean
 
 help:
 	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
 	@echo "make test       ruff, mypy and all tests"
 	@echo "make test-fast  the tests without the slow ones; TESTS=tests/cli picks a folder"
+	@echo "make test-gpi   the vectors of docs/represent.md in gpi-pack itself, installed in build/gpi"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the layout of the code"
 	@echo "make clean      remove the virtual environment and all caches (datasets stay)"
@@ -47,6 +52,16 @@ test: lint
 
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow" $(TESTS)
+
+test-gpi: $(STAMP) $(GPI_STAMP)
+	LATENTEXT_GPI_PYTHON=$(CURDIR)/$(GPI)/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/represent/test_guide.py
+
+$(GPI_STAMP): constraints.txt | $(STAMP)
+	@$(BIN)/python -m venv --clear $(GPI)
+	@echo "Installing gpi-pack in $(GPI) (once)"
+	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt gpi-pack==0.1.0
+	@touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
     python benchmarks/repeat.py                                        tiny: 64 texts of 300 tokens, then `create`
     python benchmarks/repeat.py --model PATH --tokens 150              another model folder
     python benchmarks/repeat.py --shape llama-3.2-3b --device cuda     random weights in the shape of a published model
+    python benchmarks/repeat.py --memory                               peak memory of calls with 256 and 2,560 prompts
 
 The expected texts are the model's own greedy continuations, so every token verifies; end tokens are ignored, so all
 texts are as long as asked. All rows write the same texts and keep the state at the last token; *batch 1, all layers
@@ -14,10 +15,14 @@ from __future__ import annotations
 
 import argparse
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +69,23 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=300)
     parser.add_argument("--create", type=int, default=256, metavar="PROMPTS", help="0 leaves the second table out")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--processor-time", action="store_true", help="where others use the machine too; set one thread"
+    )
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--peak-of", type=int, metavar="PROMPTS", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.peak_of:
+        print(peak_of(options.peak_of))
+    elif options.memory:
+        compare_memory()
+    else:
+        compare_rates(options)
+
+
+def compare_rates(options: argparse.Namespace) -> None:
+    """Print the tables for one model."""
     engine = open_engine(options)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, {engine.loaded.device}, {engine.loaded.dtype}")
     name = options.shape or options.model
@@ -78,6 +98,11 @@ def main() -> None:
     gains = [verified / decoded for verified, decoded in zip(rows[2].rates, rows[1].rates, strict=True)]
     print(f"verifying against decoding: {statistics.median(gains):.2f}x, {min(gains):.2f} … {max(gains):.2f}")
     save(options.json, tables)
+
+
+def clock_of(options: argparse.Namespace) -> Callable[[], float]:
+    """Seconds as they pass, or those of this process."""
+    return time.process_time if options.processor_time else time.perf_counter
 
 
 def repeat_rows(engine: TransformersEngine, options: argparse.Namespace) -> list[Row]:
@@ -99,7 +124,7 @@ def repeat_rows(engine: TransformersEngine, options: argparse.Namespace) -> list
         "our engine, decoding": lambda: count(written(endless, known, decoding)),
         "our engine, verifying": lambda: count(written(endless, known, expecting)),
     }
-    return measure(ways, options.rounds)
+    return measure(ways, options.rounds, clock_of(options))
 
 
 def create_rows(engine: TransformersEngine, options: argparse.Namespace) -> list[Row]:
@@ -112,7 +137,7 @@ def create_rows(engine: TransformersEngine, options: argparse.Namespace) -> list
         ),
         "whole call, all files": lambda: whole_call(engine, prompts),
     }
-    return measure(ways, options.rounds)
+    return measure(ways, options.rounds, clock_of(options))
 
 
 def whole_call(engine: TransformersEngine, prompts: Sequence[str]) -> int:
@@ -125,6 +150,26 @@ def whole_call(engine: TransformersEngine, prompts: Sequence[str]) -> int:
             max_new_tokens=100, tokenizer_config=config,
         )  # fmt: skip
         return made.run.tokens
+
+
+def compare_memory() -> None:
+    """Peak memory of whole calls, each in a process of its own."""
+    few, many = 256, 2_560
+    peaks = [
+        int(subprocess.run([sys.executable, __file__, "--peak-of", str(n)], check=True, capture_output=True).stdout)
+        for n in (few, many)
+    ]
+    sizes = f"{peaks[0] / 1e6:,.0f} MB with {few} prompts, {peaks[1] / 1e6:,.0f} MB with {many:,}"
+    print(f"peak memory: {sizes}: {peaks[1] / peaks[0]:.3f}x")
+
+
+def peak_of(prompts: int) -> int:
+    """One call of the recipe's function; returns the process's peak memory in bytes."""
+    texts = [f"Write a biography of person number {number}." for number in range(prompts)]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        extract_and_save_hidden_states(texts, f"{folder}/hidden", f"{folder}/texts", "tiny", "tiny", max_new_tokens=24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def written(engine: TransformersEngine, requests: Sequence[Request], decoding: Decoding) -> list[Generated]:

@@ -186,6 +186,9 @@ def test_foreign_files_are_neither_replaced_nor_joined(stories260k: Path, tmp_pa
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"task_type": " "}, "task_type is ' '"),
         ({"prefix_hidden": "a/b"}, "prefix_hidden is 'a/b'"),
+        ({"save_name": "made/"}, "save_name is 'made/'"),
+        ({"segments": "sentences"}, "segments need a state for every token; use pooling='none'"),
+        ({"segments": "words", "pooling": "none"}, "segments is 'words'"),
         ({"tokenizer": 3, "model": 3}, "model is 3"),
         ({"model": object()}, "model is a object"),
     ],
@@ -193,9 +196,10 @@ def test_foreign_files_are_neither_replaced_nor_joined(stories260k: Path, tmp_pa
 def test_bad_arguments_are_refused_before_anything_is_written(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    arguments: dict[str, Any] = {"prompts": ["a"], "tokenizer": "tiny", "model": "tiny", **changes}
+    folders = {"output_hidden_dir": tmp_path / "h", "save_name": tmp_path / "t"}
+    arguments: dict[str, Any] = {"prompts": ["a"], **folders, "tokenizer": "tiny", "model": "tiny", **changes}
     with pytest.raises(ArgumentError, match=message) as caught:
-        extract_and_save_hidden_states(output_hidden_dir=tmp_path / "h", save_name=tmp_path / "t", **arguments)
+        extract_and_save_hidden_states(**arguments)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -247,15 +251,17 @@ def test_the_end_token_at_once_gives_the_state_at_the_prompts_end(
     stories: TransformersEngine, stories260k: Path, tmp_path: Path
 ) -> None:
     name = str(stories260k)
-    made = extract_and_save_hidden_states(
-        TEXTS, tmp_path / "h", tmp_path / "t", name, name, pooling=("last", "mean", "max", "first"),
-        tokenizer_config={"use_chat_template": False}, max_new_tokens=1,
-    )  # fmt: skip
+    with pytest.warns(UserWarning, match=r"3 of 3 texts ended at once \(x, y, z\): their vectors are the state at"):
+        made = extract_and_save_hidden_states(
+            TEXTS, tmp_path / "h", tmp_path / "t", name, name, pooling=("last", "mean", "max", "first"),
+            tokenizer_config={"use_chat_template": False}, max_new_tokens=1, ids=["x", "y", "z"],
+        )  # fmt: skip
+    assert made.prompt_end == ["x", "y", "z"]
     for k, ids in enumerate(latentext.open(made.dataset).records(["prompt_token_ids"])["prompt_token_ids"].to_pylist()):
         with torch.inference_mode():
             state = stories.loaded.model.model(torch.tensor([ids])).last_hidden_state[0, -1:]
         for pool in ("last", "mean", "max", "first"):
-            assert torch.allclose(vector(tmp_path / "h" / f"final_norm-{pool}", k), state, atol=1e-4)
+            assert torch.allclose(vector(tmp_path / "h" / f"final_norm-{pool}", "xyz"[k]), state, atol=1e-4)
 
 
 KILLED = """

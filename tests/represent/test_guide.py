@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "represent.md"
 _GPI_PYTHON = "LATENTEXT_GPI_PYTHON"
 
-ESTIMATE = """
-import sys
-import numpy as np
-import pandas as pd
-import torch
-from gpi_pack import estimate_k_ate, load_hiddens
 
-folder, names = sys.argv[1], sys.argv[2:]
-R = load_hiddens(folder, names, prefix="hidden_")
-assert R.shape[0] == len(names) and R.ndim == 2 and np.isfinite(R).all(), R.shape
-torch.manual_seed(0)
-rng = np.random.default_rng(0)
-R = np.repeat(R, 25, axis=0) + rng.normal(0, 0.01, (25 * len(R), R.shape[1])).astype("float32")
-T = rng.integers(0, 2, len(R))
-Y = 2.0 * T + rng.normal(0, 0.1, len(R))
-effect, error = estimate_k_ate(
-    R=R, Y=Y, T=T, K=2, plot_propensity=False, nepoch=30, lr=1e-3, architecture_z=[16], architecture_y=[16, 1]
-)[:2]
-print(effect, error)
-assert np.isfinite(effect) and np.isfinite(error)
-"""
-
-
-def blocks() -> list[str]:
-    """The Python examples, in order."""
-    return re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str = "python") -> list[str]:
+    """The examples that begin so, in order."""
+    text = GUIDE.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +40,23 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, ob
 @pytest.mark.filterwarnings("ignore:.*not repeated exactly")
 def test_the_examples_of_the_guide_run(walked: tuple[Path, dict[str, object]]) -> None:
     folder, names = walked
-    assert len(blocks()) == 5
-    assert names["vectors"].shape == (8, 192)  # type: ignore[attr-defined]
-    assert list(names["frame"]["kind"]) == [1] * 4 + [0] * 4  # type: ignore[index]
-    assert names["segments"].states.ndim == 3  # type: ignore[attr-defined]
+    assert len(blocks()) == 6
+    assert names["vectors"].shape == (120, 192)  # type: ignore[attr-defined]
+    assert list(names["frame"]["kind"]) == ([1] * 6 + [0] * 6) * 10  # type: ignore[index]
+    assert np.array_equal(names["kept"]["final_norm"], names["segments"].states)  # type: ignore[attr-defined, index]
     assert (folder / "reviews" / "hidden" / "hidden_r7.pt").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*not repeated exactly")
+def test_the_guides_command_makes_the_files_of_its_call(walked: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    folder, _ = walked
+    (command,) = re.findall(r"^    latentext (represent .*)$", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shutil.copy(folder / "reviews.csv", tmp_path)
+    run = subprocess.run([sys.executable, "-m", "latentext", *command.split()], cwd=tmp_path, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()[-2000:]
+    for name in ("texts_fidelity.csv", "hidden/hidden_r7.pt", "texts_prompts.jsonl"):
+        assert (tmp_path / "reviews" / name).read_bytes() == (folder / "reviews" / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -70,14 +64,15 @@ def test_the_examples_of_the_guide_run(walked: tuple[Path, dict[str, object]]) -
 def test_gpi_pack_loads_the_vectors_and_estimates(walked: tuple[Path, dict[str, object]]) -> None:
     python = os.environ.get(_GPI_PYTHON)
     if python is None:
-        pytest.skip(f"no environment with gpi-pack; name its python in {_GPI_PYTHON}")
-    folder, _ = walked
-    names = [f"r{number}" for number in range(8)]
+        pytest.skip("no environment with gpi-pack: `make test-gpi` makes one and runs this test")
+    folder, names = walked
+    (estimate,) = blocks("python gpi-pack")
     run = subprocess.run(
-        [python, "-c", ESTIMATE, str(folder / "reviews" / "hidden"), *names],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "MPLBACKEND": "agg"},
+        [python, "-c", estimate], capture_output=True, text=True, cwd=folder, env={**os.environ, "MPLBACKEND": "agg"}
     )
     assert run.returncode == 0, run.stderr[-2000:]
+    said = re.search(r"^(\d+) texts: effect (-?\d+\.\d+), standard error (\d+\.\d+)$", run.stdout, re.MULTILINE)
+    assert said is not None, run.stdout
+    exact = names["faithful"]
+    assert int(said[1]) == len(exact) > 60  # type: ignore[arg-type]
+    assert float(said[3]) > 0

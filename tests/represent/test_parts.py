@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,27 @@ def test_a_segments_state_stands_on_the_token_of_its_last_character(
         segment_states(dataset, stories.tokenizer, lambda text: [5, 3])
     with pytest.raises(ArgumentError, match="no ends of segments are given for text 1"):
         segment_states(dataset, stories.tokenizer, {0: [4]})
+
+
+@pytest.mark.parametrize("segments", ["sentences", lambda text: [1, len(text)], {"a": [1, 4], "b": [2]}])
+def test_the_option_segments_keeps_their_states_in_one_file(
+    stories260k: Path, tmp_path: Path, segments: Any, stories: TransformersEngine
+) -> None:
+    name, ids = str(stories260k), ["a", "b"]
+    for folder in ("one", "two"):
+        made = extract_and_save_hidden_states(
+            ["Once upon a time", "Lily had a red ball. She"], tmp_path / folder / "h", tmp_path / folder / "t", name,
+            name, max_new_tokens=30, pooling="none", tokenizer_config={"use_chat_template": False}, ids=ids,
+            sites=("final_norm", 1), segments=segments,
+        )  # fmt: skip
+    kept = np.load(tmp_path / "one" / "t_segments.npz")
+    assert set(kept) == {"ids", "lengths", "final_norm", "resid_post.0"} and kept["ids"].tolist() == ids
+    ends = sentence_ends if segments == "sentences" else segments
+    for site in ("final_norm", "resid_post.0"):
+        expected = segment_states(latentext.open(made.dataset), stories.tokenizer, ends, site)
+        assert np.array_equal(kept[site], expected.states) and np.array_equal(kept["lengths"], expected.lengths)
+    files = [tmp_path / folder / "t_segments.npz" for folder in ("one", "two")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_components_are_those_of_scikit_learn() -> None:

@@ -44,6 +44,10 @@ def represent(
     ] = None,
     prefix: Annotated[str, typer.Option(help="What the names of the vectors' files begin with.")] = "hidden_",
     verify: Annotated[bool, typer.Option(help="Check repeats in one pass instead of writing them by token.")] = True,
+    segments: Annotated[
+        str | None,
+        typer.Option(metavar="sentences", help="With --pooling none: also keep the states at the ends of sentences."),
+    ] = None,
     tokenizer_config: Options = None,
     model_config: Options = None,
 ) -> int:
@@ -69,6 +73,7 @@ def represent(
             ids=ids,
             sites=[as_site(site) for site in separated(sites or ["final_norm"])],
             verify=verify,
+            segments=segments,
         )
     _print(made, [str(warning.message) for warning in found if warning.category is UserWarning])
     return made.run.exit_code

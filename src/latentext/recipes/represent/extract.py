@@ -7,17 +7,19 @@ continues after a kill and is refused with other settings; the files that other 
     {save_name}_dataset/          the dataset: texts, token ids, states, what made them
     {save_name}.pkl               columns X (text) and P (prompt)
     {save_name}_fidelity.csv      for repeats: how faithful each is
+    {save_name}_segments.npz      with `segments`: the states at their ends
     {output_hidden_dir}/{prefix_hidden}{k}.pt
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -30,19 +32,25 @@ from latentext.prompts.tokenizer import load_tokenizer
 from latentext.recipes.represent.fidelity import Fidelity, fidelity_table
 from latentext.recipes.represent.files import (
     hidden_folder,
+    one_token_texts,
     refuse_foreign_files,
     text_frame,
     write_frame,
+    write_segments,
     write_vectors,
 )
 from latentext.recipes.represent.loading import model_and_engine
 from latentext.recipes.represent.options import decoding_options, prompt_options
+from latentext.recipes.represent.segments import Ends, segment_ends
 from latentext.recipes.represent.tasks import system_text
 from latentext.recipes.represent.texts import Name, check_ids, check_prompts, write_prompts
 from latentext.run.progress import Progress
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.spec import Decoding, FileSource, ModelSpec, Pool, PromptSpec, Spec, StatesSpec
 from latentext.states.sites import resolve_sites
+
+_SHOWN = 5
+"""Ids that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Representation:
         frame: the pickled frame.
         hidden: the folder of each site and pooling, by ``site:pool``.
         failed: prompts that gave no text; their rows in the frame hold None and they have no ``.pt``.
+        prompt_end: ids of the texts that ended at once: their vectors are the state at the end of the prompt.
         fidelity: for repeats, how faithful they are.
     """
 
@@ -62,6 +71,7 @@ class Representation:
     hidden: dict[str, Path]
     texts: int
     failed: int
+    prompt_end: list[Name]
     fidelity: Fidelity | None
     run: RunSummary
 
@@ -82,6 +92,7 @@ def extract_and_save_hidden_states(
     ids: Iterable[Any] | None = None,
     sites: str | int | Sequence[str | int] = "final_norm",
     verify: bool = True,
+    segments: Literal["sentences"] | Ends | Mapping[Any, Sequence[int]] | None = None,
     progress: Progress | None = None,
 ) -> Representation:
     """Write a text for every prompt, or repeat it, and save one vector a text from inside the model.
@@ -101,6 +112,8 @@ def extract_and_save_hidden_states(
         ids: names of the prompts (such as a data frame's index), instead of their numbers, for files and rows.
         sites: where states are read, see docs/architecture.md.
         verify: check repeats in one pass instead of writing them token by token; the texts are the same.
+        segments: with ``pooling="none"``, also keep the states at the ends of segments: of ``"sentences"``, of what a
+            function from a text to ascending numbers of characters says, or of such numbers by id; see `Segments`.
         progress: who is told; nobody by default.
 
     Raises:
@@ -108,7 +121,8 @@ def extract_and_save_hidden_states(
         SpecError: the files hold another run.
 
     Warns:
-        UserWarning: prompts that failed, repeats that are not exact, a task's name that is nearly right.
+        UserWarning: prompts that failed, texts that ended at once, repeats that are not exact, a task's name that is
+            nearly right.
 
     Example:
         >>> extract_and_save_hidden_states(                                              # doctest: +SKIP
@@ -117,6 +131,7 @@ def extract_and_save_hidden_states(
     texts = check_prompts(prompts)
     names = check_ids(ids, len(texts))
     paths = _Paths.of(save_name, output_hidden_dir, prefix_hidden)
+    pools, ends = _pools(pooling), segment_ends(segments, pooling)
     model_spec, engine = model_and_engine(model, tokenizer)
     spec = _spec(
         model_spec,
@@ -124,13 +139,13 @@ def extract_and_save_hidden_states(
         system_text(task_type),
         prompt_options(tokenizer_config),
         {"max_new_tokens": max_new_tokens, **decoding_options(model_config)},
-        StatesSpec(sites=_sites(sites), pool=_pools(pooling)),
+        StatesSpec(sites=_sites(sites), pool=pools),
         expected=task_type == "repeat" and verify,
     )
     _refuse_what_is_there(paths, prefix_hidden, names, spec)
     write_prompts(paths.prompts, texts, names)
     run = make_dataset(spec, paths.dataset, engine=engine, progress=progress)
-    return _export(paths, prefix_hidden, spec, run, texts, names, engine, repeated=task_type == "repeat")
+    return _export(paths, prefix_hidden, spec, run, texts, names, engine, ends, repeated=task_type == "repeat")
 
 
 @dataclass(frozen=True)
@@ -139,11 +154,12 @@ class _Paths:
     dataset: Path
     frame: Path
     fidelity: Path
+    segments: Path
     hidden: Path
 
     @classmethod
     def of(cls, save_name: str | Path, output_hidden_dir: str | Path, prefix_hidden: str) -> _Paths:
-        if not Path(save_name).name:
+        if not Path(save_name).name or str(save_name).endswith(("/", os.sep)):
             raise ArgumentError(f"save_name is {str(save_name)!r}", remedy="give the beginning of a file name")
         if Path(prefix_hidden).name != prefix_hidden and prefix_hidden:
             raise ArgumentError(f"prefix_hidden is {prefix_hidden!r}", remedy="put folders into output_hidden_dir")
@@ -153,6 +169,7 @@ class _Paths:
             dataset=Path(f"{stem}_dataset"),
             frame=Path(f"{stem}.pkl"),
             fidelity=Path(f"{stem}_fidelity.csv"),
+            segments=Path(f"{stem}_segments.npz"),
             hidden=Path(output_hidden_dir),
         )
 
@@ -230,6 +247,7 @@ def _export(
     prompts: Sequence[str],
     names: Sequence[Name],
     engine: TransformersEngine | None,
+    ends: Ends | Mapping[Any, Sequence[int]] | None,
     *,
     repeated: bool,
 ) -> Representation:
@@ -246,14 +264,21 @@ def _export(
     if failed:
         reasons = paths.dataset / layout.FAILURES
         warnings.warn(f"{failed} of {len(prompts)} prompts gave no text; the reasons are in {reasons}", stacklevel=3)
+    prompt_end = [names[index] for index in one_token_texts(dataset)]
+    if prompt_end and set(spec.states.pool if spec.states else ()) - {"first", "none"}:
+        some = ", ".join(str(name) for name in prompt_end[:_SHOWN]) + (", …" if len(prompt_end) > _SHOWN else "")
+        what = f"{len(prompt_end)} of {texts} texts ended at once ({some})"
+        warnings.warn(f"{what}: their vectors are the state at the end of the prompt", stacklevel=3)
+    tokenizer = engine.tokenizer if engine else load_tokenizer(spec.model.name)
+    if ends is not None:
+        write_segments(dataset, tokenizer, ends, [site for site, _ in kept], paths.segments)
     fidelity = None
     if repeated:
-        tokenizer = engine.tokenizer if engine else load_tokenizer(spec.model.name)
         table, fidelity = fidelity_table(dataset, tokenizer, names)
         write_frame(table, paths.fidelity)
         if fidelity.warning:
             warnings.warn(fidelity.warning, stacklevel=3)
-    return Representation(paths.dataset, paths.frame, hidden, texts, failed, fidelity, run)
+    return Representation(paths.dataset, paths.frame, hidden, texts, failed, prompt_end, fidelity, run)
 
 
 def _kept(spec: Spec, dataset: Dataset) -> list[tuple[str, Pool]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from latentext.dataset import filesystem
 from latentext.dataset.atomic import atomic_file, temporary_name
 from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
+from latentext.recipes.represent.segments import Ends, segment_states
 from latentext.recipes.represent.texts import Name
 from latentext.spec import Pool
 
@@ -73,6 +76,36 @@ def text_frame(dataset: Dataset, prompts: Sequence[str]) -> pd.DataFrame:
             if index < len(texts):
                 texts[index] = text
     return pd.DataFrame({"X": pd.Series(texts, dtype=object), "P": list(prompts)})
+
+
+def one_token_texts(dataset: Dataset) -> list[int]:
+    """The indices of texts whose only token is their end (or that were allowed only one): they have no state of their
+    own, and every pooling falls back to the state at the end of the prompt."""
+    return [
+        index
+        for records in dataset.iter_records(["index", "token_ids"])
+        for index, token_ids in zip(records["index"].to_pylist(), records["token_ids"].to_pylist(), strict=True)
+        if len(token_ids) == 1
+    ]
+
+
+def write_segments(
+    dataset: Dataset, tokenizer: Any, ends: Ends | Mapping[Any, Sequence[int]], sites: Sequence[str], path: Path
+) -> None:
+    """Write the states at the ends of segments as npz: an array [N, T, width] named after each site, `lengths` [N]
+    and `ids` [N], in one order."""
+    made = {site: segment_states(dataset, tokenizer, ends, site) for site in sites}
+    first = made[sites[0]]
+    content = io.BytesIO()
+    arrays = {site: segments.states for site, segments in made.items()}
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in {"ids": np.asarray(first.ids), "lengths": first.lengths, **arrays}.items():
+            # numpy's own savez writes the time of day, and two equal runs would leave two files.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    filesystem.make_folder(path.parent)
+    with atomic_file(path) as target:
+        target.write(content.getbuffer())
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

@@ -54,6 +54,33 @@ def sentence_ends(text: str) -> list[int]:
     return ends if ends and ends[-1] == length else [*ends, length] if length else []
 
 
+def segment_ends(
+    segments: str | Ends | Mapping[Any, Sequence[int]] | None, pooling: str | Sequence[str]
+) -> Ends | Mapping[Any, Sequence[int]] | None:
+    """What the option `segments` stands for, or None without it.
+
+    Raises:
+        ArgumentError: a word other than ``sentences``, or poolings that leave no state a token.
+
+    Example:
+        >>> segment_ends("sentences", "none") is sentence_ends
+        True
+    """
+    if segments is None:
+        return None
+    if pooling not in ("none", ["none"], ("none",)):
+        raise ArgumentError("segments need a state for every token", remedy="use pooling='none'")
+    if isinstance(segments, str):
+        if segments != "sentences":
+            what = f"segments is {segments!r}"
+            raise ArgumentError(what, remedy="use sentences, a function, or the ends of segments by id")
+        return sentence_ends
+    if not callable(segments) and not isinstance(segments, Mapping):
+        what = f"segments is a {type(segments).__name__}"
+        raise ArgumentError(what, remedy="use sentences, a function, or the ends of segments by id")
+    return segments
+
+
 def segment_states(
     dataset: Dataset, tokenizer: Any, ends: Ends | Mapping[Any, Sequence[int]] = sentence_ends, site: str = "final_norm"
 ) -> Segments:
