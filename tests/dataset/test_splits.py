@@ -30,7 +30,7 @@ def test_groups_stay_whole_in_exact_numbers_whatever_the_order(
     sizes["train"] = count - sum(sizes.values())
     has_share = {"train": True, "val": share[0] > 0, "test": share[1] > 0}
     if any(has_share[name] and sizes[name] <= 0 for name in sizes):
-        with pytest.raises(DatasetError, match=rf"empty: {count} groups by prompt"):
+        with pytest.raises(DatasetError, match=rf"empty: {count} groups? by prompt"):
             split_groups(rows, split)
         return
     parts = split_groups(rows, split)
@@ -114,7 +114,7 @@ def test_a_variable_that_is_not_there_is_refused_with_those_that_are(make_datase
 def test_a_split_that_leaves_a_side_empty_is_refused_with_the_numbers(make_dataset: Maker) -> None:
     with pytest.raises(DatasetError, match=r"leaves val empty: 3 groups by word, val 0\.1, test 0\.0; make more texts"):
         split_records(make_dataset(6, states=False), SplitSpec(by="word", val=0.1))
-    with pytest.raises(DatasetError, match=r"leaves train empty: 1 groups"):
+    with pytest.raises(DatasetError, match=r"leaves train empty: 1 group "):
         split_groups([b"a", b"a"], SplitSpec(val=0.6))
 
 

@@ -41,13 +41,18 @@ def test_texts_that_are_not_usable_are_on_no_side(repeating: Dataset) -> None:
 
 def test_a_side_without_texts_is_refused(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "one", [MadeText(3, "cat", 5)])
-    with pytest.raises(DatasetError, match="1 groups by prompt"):
+    with pytest.raises(DatasetError, match="1 group by prompt"):
         divide(data, np.ones(1, bool), Division())
 
 
-def test_shares_that_leave_nothing_to_train_on_are_refused(repeating: Dataset) -> None:
-    with pytest.raises(DatasetError, match="add up to below 1"):
-        divide(repeating, np.ones(60, bool), Division(validation=0.5, test=0.5))
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.0, 0.2), (0.2, 0.0), (-0.1, 0.2), (0.2, 1.5)])
+@pytest.mark.parametrize("test_by", [None, "count"])
+def test_shares_that_leave_a_part_without_texts_are_refused(
+    repeating: Dataset, shares: tuple[float, float], test_by: str | None
+) -> None:
+    division = Division(test_by=test_by, validation=shares[0], test=shares[1])
+    with pytest.raises(DatasetError, match="give both above 0, adding up to below 1"):
+        divide(repeating, np.ones(60, bool), division)
 
 
 def test_an_unknown_variable_is_named_with_those_that_exist(repeating: Dataset) -> None:

@@ -138,7 +138,7 @@ def test_what_cannot_be_asked_is_one_clear_line(repeating: Dataset, tmp_path: Pa
     cut = write_dataset(tmp_path / "cut", [MadeText(k, "cat", 5, "length") for k in range(9)])
     with pytest.raises(DatasetError, match="none of 9 texts can be used: 9 were cut at the limit"):
         probed(cut)
-    with pytest.raises(DatasetError, match=r"the split leaves .* empty: 1 groups by prompt"):
+    with pytest.raises(DatasetError, match=r"the split leaves .* empty: 1 group by prompt"):
         probed(write_dataset(tmp_path / "one", [MadeText(3, "cat", 5)]))
     with pytest.raises(DatasetError, match=r"all .* training targets are 5: there is nothing to predict"):
         probed(write_dataset(tmp_path / "same", [MadeText(k, "cat", 5) for k in range(30)]), "total")

@@ -105,7 +105,8 @@ def parse_split(text: str) -> SplitSpec:
 def _stops(count: int, split: SplitSpec) -> dict[str, tuple[int, int]]:
     """Ranks of each split: validation first, then test, then training, so that val does not depend on test."""
     val, test = round(split.val * count), round(split.test * count)
-    _refuse_empty({"train": count - val - test, "val": val, "test": test}, split, f"{count} groups by {split.by}")
+    groups = f"{count} group{'' if count == 1 else 's'} by {split.by}"
+    _refuse_empty({"train": count - val - test, "val": val, "test": test}, split, groups)
     ranges = {"train": (val + test, count), "val": (0, val), "test": (val, val + test)}
     return {name: bounds for name, bounds in ranges.items() if _has_share(name, split)}
 

@@ -50,7 +50,7 @@ class ShardParts:
 
 
 class OpenParts:
-    """The few parts and row orders used last; the others are unmapped, so memory and maps stay bounded."""
+    """The few arrays used last, parts or rows of shards; the others are let go, so memory and maps stay bounded."""
 
     def __init__(self, limit: int = _OPEN_PARTS):
         self._limit = limit
@@ -87,6 +87,7 @@ class StatesView:
     tokens_of_shard: Tokens = field(repr=False)
     align: Literal["predict", "at"] = "predict"
     _open: OpenParts = field(default_factory=OpenParts, repr=False, compare=False)
+    _rows: OpenParts = field(default_factory=OpenParts, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -147,7 +148,7 @@ class StatesView:
 
         Only `token_id` changes. `remaining` belongs to the row: it still counts the tokens after the predicted one.
         """
-        return replace(self, align="at", _open=OpenParts())
+        return replace(self, align="at", _open=OpenParts(), _rows=OpenParts())
 
     @cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
@@ -235,7 +236,7 @@ class StatesView:
             rows = self._stored_rows(shard)
             return np.lexsort((rows["position"], rows["sample"], rows["index"]))
 
-        return self._open.get(("order", shard.number), make)
+        return self._rows.get(("order", shard.number), make)
 
     def _stored_rows(self, shard: ShardParts) -> Rows:
         return np.concatenate([self._part(part).read_rows() for part in shard.parts] or [np.empty(0, ROW_DTYPE)])
@@ -250,7 +251,7 @@ class StatesView:
             rows.flags.writeable = False  # It is kept and handed out again.
             return rows
 
-        return self._open.get(("rows", shard.number), make)
+        return self._rows.get(("rows", shard.number), make)
 
     def _map(self, part: tuple[Path, int]) -> npt.NDArray[Any]:
         return self._open.get((part[0], self.tensor), lambda: self._part(part).map(self.tensor))

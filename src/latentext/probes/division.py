@@ -48,8 +48,9 @@ def divide(dataset: Dataset, usable: npt.NDArray[np.bool_], division: Division) 
     """The part of every record: `TRAIN`, `VALIDATION`, `TEST`, or `LEFT_OUT` where it is not `usable`.
 
     Raises:
-        DatasetError: there is no such variable, or a part would be empty; the numbers are given.
+        DatasetError: a share is none, there is no such variable, or a part would be empty; the numbers are given.
     """
+    _check_shares(division)
     parts = np.full(len(usable), LEFT_OUT, np.int8)
     numbers = np.flatnonzero(usable)
     if division.test_by is None:
@@ -72,7 +73,14 @@ def _split(
 ) -> dict[str, npt.NDArray[np.int64]]:
     groups = record_groups(dataset, _GROUPS.get(by, by))
     wanted = SplitSpec(by=by, val=val, test=test, seed=division.seed)
-    for name, share in (("val", val), ("test", test)):
-        if not 0.0 <= share < 1.0 or val + test >= 1.0:
-            raise DatasetError(f"{name} {share} is no share", remedy="shares of validation and test add up to below 1")
     return split_groups([groups[number] for number in numbers], wanted)
+
+
+def _check_shares(division: Division) -> None:
+    """A probe needs all three parts: one to fit, one to choose by, one to be judged by."""
+    shares = {"validation": division.validation, "test": division.test}
+    what = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+    if min(shares.values()) <= 0.0 or sum(shares.values()) >= 1.0:
+        raise DatasetError(
+            f"shares of {what} leave a part without texts", remedy="give both above 0, adding up to below 1"
+        )

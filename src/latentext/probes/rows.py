@@ -22,7 +22,8 @@ Doubles = npt.NDArray[np.float64]
 ROWS_PER_BLOCK = 8_192
 """Rows whose states are in memory at a time."""
 
-_MAPPED_PARTS = 4
+_MAPPED_PARTS = 1
+"""Of each site: rows are read in their order, so a part is done with when the next one begins."""
 
 
 @dataclass(frozen=True)
