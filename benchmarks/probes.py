@@ -2,6 +2,7 @@
 
     python benchmarks/probes.py                 50,000 rows, 8 sites
     python benchmarks/probes.py --memory        peak memory of one pass at 4 and at 40 shards
+    python benchmarks/probes.py --writing       NumPy files beside plain writes to the same disk (writing.py)
 
 Both read the same files. scikit-learn fits one penalty a site, in float32, with the site in memory; this package fits
 nine penalties, chooses one on validation rows and predicts the test rows, for six columns, in float64. A rate is rows
@@ -34,6 +35,7 @@ from latentext.probes.fitting import fit_ridge
 from latentext.probes.rows import DatasetStates, ProbeRows
 from latentext.request import StateRows
 from rounds import measure, print_table, save
+from writing import compare_writing
 
 TEXT = 100
 """Rows of a text."""
@@ -114,7 +116,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     }
     measured = measure(ways, options.rounds)
     title = f"{options.rows:,} rows x {options.sites} sites x {options.width}: rows of states a second"
-    print_table(title, measured)
+    print_table(title, measured, unit="rows/s")
     save(options.json, {title: measured})
 
 
@@ -156,12 +158,13 @@ def main() -> None:
     parser.add_argument("--shard-texts", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help="peak memory instead of speed")
+    parser.add_argument("--writing", action="store_true", help="the writing of NumPy files instead of probes")
     parser.add_argument("--json", type=Path, help="write all rates here")
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}")
     folder = Path(tempfile.mkdtemp(prefix="probes-"))
     try:
-        (compare_memory if options.memory else compare)(folder, options)
+        (compare_memory if options.memory else compare_writing if options.writing else compare)(folder, options)
     finally:
         shutil.rmtree(folder)
 

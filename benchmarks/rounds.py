@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Way = Callable[[], int]
-"""Does some work and returns how many tokens it generated."""
+"""Does some work and returns how many tokens it generated, or how much it did of whatever is counted."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Tokens per second of one way in every round."""
+    """Tokens (or what else is counted) per second of one way in every round."""
 
     name: str
     rates: list[float]
@@ -45,10 +45,10 @@ def measure(ways: Mapping[str, Way], rounds: int, clock: Callable[[], float] = t
     return [Row(name, values) for name, values in rates.items()]
 
 
-def print_table(title: str, rows: list[Row]) -> None:
+def print_table(title: str, rows: list[Row], unit: str = "tokens/s") -> None:
     """Print rates and their ratios to the first row."""
     print(f"\n{title}")
-    print(f"{'':44} {'tokens/s':>10} {'ratio':>8}   smallest … largest ratio")
+    print(f"{'':44} {unit:>10} {'ratio':>8}   smallest … largest ratio")
     for row in rows:
         ratios = [mine / base for mine, base in zip(row.rates, rows[0].rates, strict=True)]
         print(
