@@ -1,0 +1,208 @@
+"""The engine `openai`: a shard of requests to a server that speaks OpenAI's protocol, in real time.
+
+What makes it safe to kill: an answer is yielded only after the journal has it on the disk, and what the journal has is
+not asked for again. Several shards are in flight at once, so that the last slow answers of one leave nothing idle.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentext.engines.engine import Capture, Generated
+from latentext.engines.openai.answer import Text, completion_of, read_body, read_text
+from latentext.engines.openai.budget import Budget, refuse_unpriced, worst_case
+from latentext.engines.openai.client import open_client
+from latentext.engines.openai.credentials import server_address
+from latentext.engines.openai.errors import ApiError, ApiErrorKind
+from latentext.engines.openai.journal import Journal
+from latentext.engines.openai.pace import FIRST_WAIT, Pace
+from latentext.engines.openai.prices import prices_for
+from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
+from latentext.engines.openai.sender import Job, Outbox, Result, Sender
+from latentext.engines.openai.spend import Spend
+from latentext.errors import EngineError
+from latentext.limits import Limits
+from latentext.request import Completion, Failure, Request
+from latentext.spec import ApiOptions, Decoding, ModelSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["OpenAIEngine", "refuse_unsupported"]
+
+_REASONS = {
+    ApiErrorKind.CONTEXT: "prompt-too-long",
+    ApiErrorKind.CONTENT: "content-filter",
+    ApiErrorKind.RATE: "rate-limited",
+    ApiErrorKind.SERVER: "server-error",
+    ApiErrorKind.NETWORK: "network",
+}
+
+
+class OpenAIEngine:
+    """Generation by a server.
+
+    Args:
+        journal: the file that keeps answers until their shard is written; made if it is not there.
+        limits: what may be spent in all, earlier runs with this journal included.
+        tokenizer: of a local model; gives texts their token ids.
+        on_spend: told what was spent so far after every answer, from another thread.
+        first_wait: seconds before a second try where the server does not say, doubled with every further one.
+
+    Raises:
+        CredentialsError: there is no key for OpenAI's own server.
+        SpecError: a cap on money for a model without a price, or a journal on a network file system.
+        DatasetError: another process has the journal open.
+
+    Example:
+        >>> import tempfile
+        >>> from latentext.engines.openai.standin import StandIn
+        >>> request = Request(0, "a1", {}, [{"role": "user", "content": "Hi"}], "Hi", ())
+        >>> with StandIn() as server, tempfile.TemporaryDirectory() as folder:
+        ...     model = ModelSpec(name="m", engine="openai", api=ApiOptions(base_url=server.url))
+        ...     engine = OpenAIEngine(model, journal=Path(folder, "j"), limits=Limits())
+        ...     [made] = engine.generate([request], range(1), Decoding(max_new_tokens=3), 0)
+        ...     engine.close()
+        >>> len(made.completion.text.split()), made.completion.usage.completion_tokens
+        (3, 3)
+    """
+
+    name = "openai"
+    shards_in_flight = 4
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        *,
+        journal: Path,
+        limits: Limits,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        on_spend: Callable[[Spend], None] | None = None,
+        first_wait: float = FIRST_WAIT,
+    ):
+        self._model, options = model, model.api or ApiOptions()
+        # A copy, because fast tokenizers refuse to be used from two threads at once and others use the original.
+        self._tokenizer, self._encoding = copy.deepcopy(tokenizer), threading.Lock()
+        url = server_address(options.base_url)
+        self._price = prices_for(options, url).of(model.name)
+        refuse_unpriced(limits, self._price, model.name)
+        self._journal = Journal(journal)
+        try:
+            self._budget = Budget(self._journal, limits)
+            self._sender = Sender(
+                lambda: open_client(options),
+                options,
+                model.name,
+                self._price,
+                self._journal,
+                self._budget,
+                Pace(
+                    options.concurrency, options.requests_per_minute, options.tokens_per_minute, first_wait=first_wait
+                ),
+                on_spend,
+            )
+        except BaseException:
+            self._journal.close()
+            raise
+
+    @property
+    def spent(self) -> Spend:
+        """What was spent so far, earlier runs included."""
+        return self._budget.spent
+
+    def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
+        """A server has no batch of ours: the number says nothing but how many requests there are."""
+        return max(1, len(requests))
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        samples: range,
+        decoding: Decoding,
+        seed: int,
+        *,
+        capture: Capture | None = None,
+        slots: int | None = None,
+    ) -> Generator[Generated | Failure, None, None]:
+        """Ask for all samples of all requests; texts come in the order of their answers, failures last, in order.
+
+        Raises:
+            EngineError: states were asked for, which a server does not give; or the engine was closed meanwhile.
+            CredentialsError, BudgetError, SpecError: what every further request would meet too.
+        """
+        if capture is not None:
+            raise EngineError("a server gives no states", remedy="read them by replay (states.how: replay)")
+        failures: list[Failure] = []
+        wanted = {(r.key, s): (r, s) for r in requests for s in samples}
+        for made in self._kept(wanted, decoding):
+            if isinstance(made, Failure):
+                failures.append(made)
+            else:
+                yield Generated(made)
+        for made in self._asked(wanted.values(), decoding, seed):
+            if isinstance(made, Failure):
+                failures.append(made)
+            else:
+                yield Generated(made)
+        yield from sorted(failures, key=lambda failure: (failure.index, failure.sample))
+
+    def committed(self, requests: Sequence[Request], samples: range) -> None:
+        """Let go of what the journal keeps for these texts."""
+        self._journal.forget((r.key, s) for r in requests for s in samples)
+
+    def close(self) -> None:
+        """End all calls, give answers on their way two seconds to reach the journal, and close both."""
+        self._sender.close()
+        self._budget.close()
+        self._journal.close()
+
+    def _kept(
+        self, wanted: dict[tuple[str, int], tuple[Request, int]], decoding: Decoding
+    ) -> Iterable[Completion | Failure]:
+        """What the journal has, taken out of `wanted`."""
+        for place, raw in self._journal.answers(wanted).items():
+            request, sample = wanted.pop(place)
+            yield self._completion(request, sample, read_text(read_body(raw)), decoding)
+
+    def _asked(
+        self, wanted: Iterable[tuple[Request, int]], decoding: Decoding, seed: int
+    ) -> Generator[Completion | Failure, None, None]:
+        """Ask the server for texts, and give each when it is in the journal."""
+        outbox, jobs = Outbox(), []
+        for request, sample in wanted:
+            if not request.messages:
+                yield Failure(request.index, sample, "empty-prompt", "there is no message to send")
+                continue
+            body = chat_body(self._model, request.messages, decoding, seed=draw_seed(seed, request.key, sample))
+            jobs.append(Job(request.key, sample, body, worst_case(body, self._price), outbox, tag=request))
+        if not jobs:
+            return
+        self._sender.submit(outbox, jobs)
+        try:
+            for _ in jobs:
+                result = outbox.results.get()
+                if isinstance(result, BaseException):
+                    raise copy.copy(result)  # Other threads raise the same one.
+                yield self._made(result, decoding)
+        finally:
+            self._sender.withdraw(outbox)
+
+    def _made(self, result: Result, decoding: Decoding) -> Completion | Failure:
+        request, sample = result.job.tag, result.job.sample
+        if result.text is None:
+            assert result.error is not None
+            return failure_of(request, sample, result.error)
+        return self._completion(request, sample, result.text, decoding)
+
+    def _completion(self, request: Request, sample: int, text: Text, decoding: Decoding) -> Completion | Failure:
+        with self._encoding:
+            return completion_of(request, sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop)
+
+
+def failure_of(request: Request, sample: int, error: ApiError) -> Failure:
+    """The failure of a request that met an error which others do not."""
+    return Failure(request.index, sample, _REASONS.get(error.kind, error.kind.value), error.message)

@@ -1,0 +1,300 @@
+"""Requests on their way: a thread with an event loop that sends what budget and pace allow and journals every answer.
+
+Only this thread touches the client, the queue and the pace. Others hand it jobs and read results from their own
+outboxes, into which the journal's writer puts an answer once it is on the disk. When something ends the run (a refused
+key, a used-up quota, a cap), nothing more is sent, answers that are still on their way are awaited and journaled, for
+they are paid, and then every outbox gets the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from latentext.engines.openai.answer import MalformedAnswerError, Text, metered, read_body, read_text
+from latentext.engines.openai.budget import Budget, Worst
+from latentext.engines.openai.client import post_chat
+from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error
+from latentext.engines.openai.journal import Answer, Journal
+from latentext.engines.openai.pace import Pace
+from latentext.engines.openai.prices import Price
+from latentext.engines.openai.spend import Spend
+from latentext.errors import BudgetError, EngineError, LatentextError
+from latentext.spec import ApiOptions
+
+if TYPE_CHECKING:
+    import openai
+
+_MOST_PAUSE = 600.0
+"""Seconds; a server that asks for a longer pause is out of quota for now."""
+
+_FAILED_IN_A_ROW = 8
+"""Requests that fail for the server's sake with none answered in between: then it is down, and the run stops."""
+
+_GRACE = 2.0
+"""Seconds that answers on their way get when a run is interrupted."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One request to be sent: what to ask, what it may cost, where the result goes."""
+
+    key: str
+    sample: int
+    body: dict[str, Any]
+    worst: Worst
+    outbox: Outbox
+    tag: Any = None
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job: an answered text, or an error that its request alone met."""
+
+    job: Job
+    text: Text | None = None
+    error: ApiError | None = None
+
+
+@dataclass(eq=False)
+class Outbox:
+    """Where one caller waits for its results; an exception in it ends the waiting."""
+
+    results: SimpleQueue[Result | BaseException] = field(default_factory=SimpleQueue)
+    withdrawn: bool = False
+
+
+class Sender:
+    """The thread, from its first job to `close`."""
+
+    def __init__(
+        self,
+        open_client: Callable[[], openai.AsyncOpenAI],
+        options: ApiOptions,
+        model: str,
+        price: Price | None,
+        journal: Journal,
+        budget: Budget,
+        pace: Pace,
+        on_spend: Callable[[Spend], None] | None = None,
+    ):
+        self._options, self._model, self._price = options, model, price
+        self._journal, self._budget, self._pace, self._on_spend = journal, budget, pace, on_spend
+        self._client = open_client()
+        self._queue: deque[Job] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()  # Guards the three below, which the journal's thread changes too.
+        self._outboxes: set[Outbox] = set()
+        self._unsettled = 0
+        self._stopped: BaseException | None = None
+        self._answered = self._failed_in_a_row = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="latentext-openai", daemon=True)
+        self._thread.start()
+
+    def submit(self, outbox: Outbox, jobs: Sequence[Job]) -> None:
+        """Send these jobs as soon as may be; their results come into the outbox in any order."""
+        with self._lock:
+            self._outboxes.add(outbox)
+            if self._stopped is not None and self._unsettled == 0:
+                outbox.results.put(self._stopped)
+                return
+        self._loop.call_soon_threadsafe(self._enqueue, jobs)
+
+    def withdraw(self, outbox: Outbox) -> None:
+        """Nobody waits for this outbox any more: what was not sent is not sent, what was is still journaled."""
+        with self._lock:
+            self._outboxes.discard(outbox)
+        outbox.withdrawn = True
+
+    def close(self) -> None:
+        """End all waiting, give answers on their way a moment, and the thread its end; safe to call twice."""
+        self.stop(EngineError("the engine was closed"), at_once=True)
+        if self._thread.is_alive() and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def stop(self, error: BaseException, *, at_once: bool = False) -> None:
+        """Send nothing more; every waiting call ends with this error, after what is on its way unless `at_once`."""
+        with self._lock:
+            self._stopped = self._stopped or error
+            if at_once or self._unsettled == 0:
+                self._announce()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _announce(self) -> None:
+        assert self._stopped is not None
+        for outbox in self._outboxes:
+            outbox.results.put(self._stopped)
+
+    def _enqueue(self, jobs: Sequence[Job]) -> None:
+        self._queue.extend(jobs)
+        self._send_more()
+
+    def _send_more(self) -> None:
+        """Send jobs from the front of the queue while pace and budget let them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._queue and self._stopped is None:
+            job = self._queue[0]
+            if job.outbox.withdrawn:
+                self._queue.popleft()
+                continue
+            wait = self._pace.wait(now := self._loop.time())
+            if wait is None:
+                return
+            if wait > 0:
+                self._timer = self._loop.call_later(wait, self._send_more)
+                return
+            if not self._budget.reserve(job.worst):
+                if self._pace.in_flight == 0:
+                    self.stop(self._budget.exhausted())
+                return  # Answers on their way will give back what they do not use.
+            self._queue.popleft()
+            self._pace.sent(job.worst.tokens, now=now)
+            with self._lock:
+                self._unsettled += 1
+            task = self._loop.create_task(self._ask(job, now))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # A fault of our own must not hang a run.
+            self.stop(error, at_once=True)
+        self._send_more()
+
+    async def _ask(self, job: Job, sent_at: float) -> None:
+        job.tries += 1
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                raw = await post_chat(self._client, job.body, idempotency_key=f"{job.key}-{job.sample}-{job.tries}")
+            text = read_text(read_body(raw))
+        except asyncio.CancelledError:
+            self._settle_unknown(job)
+            self._delivered(None)
+            raise
+        except MalformedAnswerError as error:
+            self._failed(job, ApiError(ApiErrorKind.SERVER, str(error), may_have_cost=True), sent_at)
+        except Exception as error:
+            if not _of_the_network(error):
+                raise
+            self._failed(job, of_exception(error), sent_at)
+        else:
+            self._take(job, raw, text)
+
+    def _take(self, job: Job, raw: bytes, text: Text) -> None:
+        """Count an answer, and hand it to the journal, which hands it on."""
+        spend = metered(text, self._price)
+        if spend is None:  # The server does not say: the worst case counts against caps.
+            unpriced = int(self._price is None)
+            spend = Spend(1, unpriced=unpriced) + self._uncertain(job)
+        self._answered, self._failed_in_a_row = self._answered + 1, 0
+        self._pace.answered(job.worst.tokens - spend.tokens)
+        self._budget.settle(job.worst, spend)
+        if self._on_spend is not None:
+            self._on_spend(self._budget.spent)
+        kept = self._journal.put(self._model, Answer(job.key, job.sample, raw, spend))
+        kept.add_done_callback(lambda done: self._kept(done, Result(job, text)))
+
+    def _kept(self, done: Future[None], result: Result) -> None:
+        """In the journal's thread: the answer is on the disk, or the disk refused it."""
+        if (error := done.exception()) is not None:
+            self.stop(error, at_once=True)
+        self._delivered(None if error is not None else result)
+
+    def _delivered(self, result: Result | None) -> None:
+        with self._lock:
+            self._unsettled -= 1
+            if result is not None:
+                result.job.outbox.results.put(result)
+            if self._stopped is not None and self._unsettled == 0:
+                self._announce()
+
+    def _failed(self, job: Job, error: ApiError, sent_at: float) -> None:
+        """Try again, record the failure, or stop the run."""
+        now = self._loop.time()
+        if error.may_have_cost:
+            self._settle_unknown(job)
+        else:
+            self._budget.settle(job.worst, Spend())
+        if error.kind is ApiErrorKind.RATE:
+            self._pace.refused(error.retry_after, sent_at, now=now)
+        else:
+            self._pace.failed()
+        if (ending := self._ending(job, error)) is not None:
+            self._delivered(None)
+            self.stop(ending)
+        elif error.retried and job.tries < self._options.max_tries and self._stopped is None:
+            self._delivered(None)
+            self._again(job, error)
+        else:
+            self._delivered(Result(job, error=error))
+
+    def _ending(self, job: Job, error: ApiError) -> LatentextError | None:
+        """The error that ends the run, if this one does."""
+        server = self._options.base_url
+        if error.stops:
+            return stopping_error(error)
+        if error.retry_after is not None and error.retry_after > _MOST_PAUSE:
+            what = f"the server asks to wait {error.retry_after:,.0f} s: {error.message}"
+            return BudgetError(what, where=server, remedy="give the same command later", heading="Quota and budgets")
+        if error.retried and job.tries >= self._options.max_tries:
+            self._failed_in_a_row += 1
+            unreachable = error.kind is ApiErrorKind.NETWORK and not error.may_have_cost and not self._answered
+            if unreachable or self._failed_in_a_row >= _FAILED_IN_A_ROW:
+                what = f"the server does not answer ({error.kind.value}): {error.message}"
+                return EngineError(what, where=server, remedy="give the same command when it does")
+        return None
+
+    def _again(self, job: Job, error: ApiError) -> None:
+        """Put a job back to the front; one that met a 429 waits with all the others, any other by itself."""
+        if error.kind is ApiErrorKind.RATE:
+            self._queue.appendleft(job)
+            return
+        wait = self._pace.backoff(job.tries) if error.retry_after is None else error.retry_after
+        self._loop.call_later(wait, self._back, job)
+
+    def _back(self, job: Job) -> None:
+        self._queue.appendleft(job)
+        self._send_more()
+
+    def _settle_unknown(self, job: Job) -> None:
+        """The request may have been billed: its worst case counts against caps, here and in the journal."""
+        spend = self._uncertain(job)
+        self._budget.settle(job.worst, spend)
+        self._journal.count(self._model, spend)
+
+    def _uncertain(self, job: Job) -> Spend:
+        return Spend(uncertain_picodollars=job.worst.picodollars, uncertain_tokens=job.worst.tokens)
+
+    async def _finish(self) -> None:
+        """Wait a moment for what is on its way, cancel the rest, close the client."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GRACE)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+
+def _of_the_network(error: Exception) -> bool:
+    """Whether an exception is about the server or the way to it, and not a fault of ours."""
+    import httpx2
+    import openai
+
+    return isinstance(error, (openai.OpenAIError, httpx2.HTTPError, OSError))
