@@ -30,12 +30,17 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+SHIPPED_PRICES = "openai"
+"""In place of a file in ``model.api.prices``: the table of the package, for any server."""
+
+
 class ApiOptions(Frozen):
     """How a server that speaks OpenAI's protocol is asked.
 
     `request` holds further fields of every request body, such as ``response_format``; they decide texts and are part of
     the identity. All else only decides when and where requests are sent. `timeout` is in seconds a request. `prices` is
-    a price table of your own (YAML) in place of the one that ships with the package.
+    a price table of your own (YAML), or ``openai`` for the one that ships with the package, which is otherwise used for
+    OpenAI's own server alone.
     """
 
     base_url: str | None = None

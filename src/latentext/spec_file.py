@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from latentext.errors import SpecError
 from latentext.models.resolve import TINY
-from latentext.spec import ModelSpec, Spec
+from latentext.spec import SHIPPED_PRICES, ModelSpec, Spec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
 _MAX_BYTES = 4 << 20
@@ -111,7 +111,7 @@ def _map_model(model: ModelSpec, move: Callable[[str], str]) -> ModelSpec:
     name = getattr(model, field)
     if name is not None and name != TINY and (Path(moved := move(name)).is_dir() or Path(name).is_absolute()):
         model = model.model_copy(update={field: moved})
-    if model.api is not None and model.api.prices is not None:
+    if model.api is not None and model.api.prices not in (None, SHIPPED_PRICES):
         model = model.model_copy(update={"api": model.api.model_copy(update={"prices": move(model.api.prices)})})
     return model
 

@@ -6,12 +6,14 @@ finished dataset is recognised and another model refused within a second.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from latentext.engines.engine import Engine
+from latentext.engines.openai.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
 from latentext.errors import SpecError
@@ -86,6 +88,7 @@ def open_engine(
     *,
     journal: Path | None = None,
     limits: Limits | None = None,
+    on_spend: Callable[[Spend], None] | None = None,
 ) -> Engine:
     """Make the engine of a spec ready to generate; see `open_transformers` for the one in this process.
 
@@ -93,9 +96,15 @@ def open_engine(
         tokenizer: of `model_facts`.
         journal: where a remote engine keeps every answer until its shard is written.
         limits: what a remote engine may spend.
+        on_spend: told what a remote engine spent so far, earlier runs included; from another thread.
     """
     if model.engine == "transformers":
         return open_transformers(model)
+    if model.engine == "openai":
+        from latentext.engines.openai.engine import OpenAIEngine
+
+        assert journal is not None
+        return OpenAIEngine(model, journal=journal, limits=limits or Limits(), tokenizer=tokenizer, on_spend=on_spend)
     raise SpecError(f"engine {model.engine!r} is not part of this version", where="model.engine")
 
 
@@ -105,6 +114,19 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
     Raises:
         SpecError: the first of them.
     """
+    if model.remote:
+        from latentext.engines.openai import request_body
+
+        request_body.refuse_unsupported(model, decoding)
+
+
+def remarks(model: ModelSpec) -> list[str]:
+    """What a person should know of a spec's engine before it starts, in a line each."""
+    if not model.remote:
+        return []
+    from latentext.engines.openai.remarks import remarks_on
+
+    return remarks_on(model)
 
 
 def _name(dtype: object) -> str:

@@ -71,6 +71,8 @@ def bound(spec: Spec, plan: Plan) -> Estimate:
         max_new_tokens_total=texts * longest,
         record_bytes=texts * _RECORD_BYTES + (prompt_tokens + texts * longest) * _BYTES_PER_TOKEN,
     )
+    if spec.model.remote:
+        made = replace(made, cost=_cost(spec, plan, texts))
     here = local_model(spec.model)
     if here is None:
         return made
@@ -86,6 +88,20 @@ def bound(spec: Spec, plan: Plan) -> Estimate:
         * (plan.longest_prompt + longest)
         * kv_bytes_per_token(config, dtype),
     )
+
+
+def _cost(spec: Spec, plan: Plan, texts: int) -> float | None:
+    """US dollars at most, where the model has a price."""
+    from latentext.engines.openai.budget import output_bound, prompt_bound
+    from latentext.engines.openai.prices import price_of
+    from latentext.engines.openai.request_body import chat_body
+
+    if (price := price_of(spec.model)) is None:
+        return None
+    frame = chat_body(spec.model, [{"role": "user", "content": ""}], spec.decoding)
+    prompts = plan.prompt_tokens * spec.decoding.n + texts * prompt_bound(frame)
+    batch = spec.model.engine == "openai-batch"
+    return float(price.worst_cost(prompts, texts * output_bound(frame), batch=batch))
 
 
 def model_config(source: ModelSource, trust_remote_code: bool) -> Any:

@@ -181,7 +181,8 @@ def _take(
     written.completions.append(result.completion)
     if capture is not None:
         writer.add(_asserted(result, prompts[result.completion.index], capture))
-    return len(result.completion.token_ids)
+    usage = result.completion.usage
+    return len(result.completion.token_ids) if usage is None else usage.completion_tokens
 
 
 def _wanted(

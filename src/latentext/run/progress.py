@@ -1,6 +1,6 @@
 """What a run says while it works: a bar on a terminal, plain lines in a pipe, and `status.json` for other programs.
 
-A runner knows only the four calls of `Progress`; who watches is decided by whoever starts it. Progress is for people
+A runner knows only the five calls of `Progress`; who watches is decided by whoever starts it. Progress is for people
 and never decides anything: what is done is read from the receipts, so a lost or stale `status.json` costs nothing.
 """
 
@@ -20,6 +20,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from latentext.dataset.atomic import atomic_file
+from latentext.engines.openai.spend import Spend
 from latentext.errors import LatentextError
 
 Clock = Callable[[], float]
@@ -35,6 +36,9 @@ class Progress(Protocol):
     def advance(self, texts: int, tokens: int) -> None:
         """So many more texts are done, with so many generated tokens; negative when a batch is taken back."""
 
+    def spent(self, spend: Spend) -> None:
+        """So much was spent in all on requests to a server; comes after every answer, from another thread."""
+
     def note(self, line: str) -> None:
         """Something a person should read, in one line."""
 
@@ -49,6 +53,9 @@ class NoProgress:
         """Ignore it."""
 
     def advance(self, texts: int, tokens: int) -> None:
+        """Ignore it."""
+
+    def spent(self, spend: Spend) -> None:
         """Ignore it."""
 
     def note(self, line: str) -> None:
@@ -68,6 +75,7 @@ class Tally:
     def __init__(self, total: int, done_before: int, description: str, clock: Clock = time.monotonic):
         self.total, self.done_before, self.description = total, done_before, description
         self.texts = self.tokens = 0
+        self.spend: Spend | None = None
         self._clock, self._started = clock, clock()
 
     def add(self, texts: int, tokens: int) -> None:
@@ -101,6 +109,8 @@ class Tally:
         parts = [f"{self.description}: {self.done:,} of {self.total:,}"]
         if self.tokens:
             parts.append(f"{self.tokens:,} tokens, {self.tokens_per_second:,.0f} tokens/s")
+        if self.spend is not None and self.spend.answers:
+            parts.append(f"spent in all {self.spend}")
         if self.seconds_left:
             parts.append(f"about {in_words(self.seconds_left)} left")
         return ", ".join(parts)
@@ -139,6 +149,11 @@ class LineProgress:
         self._tally.add(texts, tokens)
         if self._clock() - self._last_line >= self._every:
             self._print_tally()
+
+    def spent(self, spend: Spend) -> None:
+        """Say it in the next line."""
+        if self._tally is not None:
+            self._tally.spend = spend
 
     def note(self, line: str) -> None:
         """Print the line at once."""
@@ -183,9 +198,16 @@ class RichProgress:
             return
         self._tally.add(texts, tokens)
         rates = f"{self._tally.tokens_per_second:,.0f} tokens/s" if self._tally.tokens else ""
+        if self._tally.spend is not None and self._tally.spend.answers:
+            rates = f"{self._tally.spend}"
         if self._tally.seconds_left:
             rates += f"  {in_words(self._tally.seconds_left)} left"
         self._bar.update(self._bar.task_ids[0], completed=self._tally.done, rates=rates)
+
+    def spent(self, spend: Spend) -> None:
+        """Draw it with the next text."""
+        if self._tally is not None:
+            self._tally.spend = spend
 
     def note(self, line: str) -> None:
         """Print the line above the bar."""
@@ -203,13 +225,15 @@ class StatusFile:
 
     The file is written whole and renamed, so that a reader never sees half of it, and at most once in `every`
     seconds. Its fields: state (running or ended), stage, texts {total, done}, tokens, tokens_per_second, seconds,
-    seconds_left (null while unknown) and note (the last one). Counts of tokens and seconds are of this process.
+    seconds_left (null while unknown), note (the last one) and spend (null without a server: answers, tokens and US
+    dollars of all runs so far). Counts of tokens and seconds are of this process.
     """
 
     def __init__(self, inner: Progress, directory: Path, every: float = 1.0, clock: Clock = time.monotonic):
         self._inner, self._path, self._every, self._clock = inner, directory / "status.json", every, clock
         self._tally: Tally | None = None
         self._note: str | None = None
+        self._spend: Spend | None = None
         self._written = 0.0
 
     def start(self, total: int, done: int, description: str) -> None:
@@ -226,6 +250,11 @@ class StatusFile:
         self._tally.add(texts, tokens)
         if self._clock() - self._written >= self._every:
             self._write("running")
+
+    def spent(self, spend: Spend) -> None:
+        """Pass it on and keep it for the next writing."""
+        self._inner.spent(spend)
+        self._spend = spend
 
     def note(self, line: str) -> None:
         """Pass the line on and keep it for the next writing."""
@@ -252,6 +281,7 @@ class StatusFile:
             "seconds": round(tally.seconds, 1),
             "seconds_left": None if tally.seconds_left is None else round(tally.seconds_left, 1),
             "note": self._note,
+            "spend": None if self._spend is None else self._spend.facts(),
         }
         # A file that nobody depends on must not stop a run, nor hide what did: a full disk is met by the data too.
         with suppress(LatentextError), atomic_file(self._path) as file:

@@ -158,6 +158,7 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
     started, tokens = time.monotonic(), 0
     progress = StatusFile(progress, workspace.root)
     counting = threading.Lock()  # Shards may be computed side by side.
+    workspace.spend_watchers.append(progress.spent)
 
     def count(texts: int, new_tokens: int) -> None:
         nonlocal tokens

@@ -9,9 +9,11 @@ from latentext.dataset import layout
 from latentext.dataset.documents import read_json
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
+from latentext.engines.openai.journal import read_spend
+from latentext.engines.openai.spend import Spend
 from latentext.plan.note import PlanNote
 from latentext.run.lease import Holder, holders
-from latentext.run.workspace import PLAN
+from latentext.run.workspace import JOURNAL, PLAN
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Status:
     stages: tuple[StageStatus, ...]
     holders: dict[str, Holder]
     counts: dict[str, int]
+    spend: Spend | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.directory}: {self.requests:,} requests"]
@@ -40,6 +43,8 @@ class Status:
         if self.counts:
             names = ("planned", "accepted", "rejected", "failed", "pending")
             lines.append("texts when a run last ended: " + ", ".join(f"{self.counts[n]:,} {n}" for n in names))
+        if self.spend is not None and self.spend.answers:
+            lines.append(f"spent so far: {self.spend} ({self.spend.answers:,} answers of a server)")
         lines += [f"at work: {name} by {holder}" for name, holder in self.holders.items()]
         if not self.holders:
             done = all(s.shards_done >= s.shards_planned for s in self.stages)
@@ -63,7 +68,7 @@ def status(directory: str | Path) -> Status:
     )
     metadata = root / layout.METADATA
     counts = read_json(metadata).get("counts", {})
-    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts)
+    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts, read_spend(root / JOURNAL))
 
 
 def _describe(root: Path, stage: str) -> str:

@@ -7,7 +7,7 @@ finished dataset is recognised without loading the model, and a continued one is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import sweep, write_bytes
 from latentext.dataset.documents import read_spec
 from latentext.engines.engine import Engine
+from latentext.engines.openai.spend import Spend
 from latentext.engines.opening import (
     ModelFacts,
     local_model,
@@ -25,6 +26,7 @@ from latentext.engines.opening import (
     open_engine,
     open_transformers,
     refuse_unsupported,
+    remarks,
 )
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
 from latentext.engines.transformers.loading import LoadedModel, load_model
@@ -67,6 +69,8 @@ class Workspace:
     leases: Leases
     facts: ModelFacts
     _open_engine: Callable[[], Engine]
+    spend_watchers: list[Callable[[Spend], None]] = field(default_factory=list)
+    """Told what a remote engine spent, after every answer."""
 
     @cached_property
     def engine(self) -> Engine:
@@ -209,14 +213,21 @@ def prepare(
         leases.close()
         raise
     torch.set_num_threads(provenance.threads)
-    loaded = engine
+    loaded, watchers = engine, list[Callable[[Spend], None]]()
+
+    def tell(spend: Spend) -> None:
+        for watcher in watchers:
+            watcher(spend)
 
     def open_now() -> Engine:
-        return loaded or open_engine(spec.model, facts.tokenizer, journal=journal or root / JOURNAL, limits=limits)
+        if loaded is not None:
+            return loaded
+        for remark in remarks(spec.model):
+            progress.note(remark)
+        place = journal or root / JOURNAL
+        return open_engine(spec.model, facts.tokenizer, journal=place, limits=limits, on_spend=tell)
 
-    return Workspace(
-        root=root, spec=spec, plan=plan, provenance=provenance, leases=leases, facts=facts, _open_engine=open_now
-    )
+    return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers)
 
 
 def workspace_of(root: Path, progress: Progress, engine: Engine | None = None) -> Workspace:

@@ -16,11 +16,10 @@ from latentext.engines.engine import Capture, Generated
 from latentext.engines.openai.answer import Text, completion_of, read_body, read_text
 from latentext.engines.openai.budget import Budget, refuse_unpriced, worst_case
 from latentext.engines.openai.client import open_client
-from latentext.engines.openai.credentials import server_address
 from latentext.engines.openai.errors import ApiError, ApiErrorKind
 from latentext.engines.openai.journal import Journal
 from latentext.engines.openai.pace import FIRST_WAIT, Pace
-from latentext.engines.openai.prices import prices_for
+from latentext.engines.openai.prices import price_of
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.engines.openai.sender import Job, Outbox, Result, Sender
 from latentext.engines.openai.spend import Spend
@@ -87,8 +86,7 @@ class OpenAIEngine:
         self._model, options = model, model.api or ApiOptions()
         # A copy, because fast tokenizers refuse to be used from two threads at once and others use the original.
         self._tokenizer, self._encoding = copy.deepcopy(tokenizer), threading.Lock()
-        url = server_address(options.base_url)
-        self._price = prices_for(options, url).of(model.name)
+        self._price = price_of(model)
         refuse_unpriced(limits, self._price, model.name)
         self._journal = Journal(journal)
         try:
@@ -108,6 +106,8 @@ class OpenAIEngine:
         except BaseException:
             self._journal.close()
             raise
+        if on_spend is not None:
+            on_spend(self.spent)
 
     @property
     def spent(self) -> Spend:

@@ -19,14 +19,13 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from latentext.engines.openai.credentials import is_openai
+from latentext.engines.openai.credentials import is_openai, server_address
 from latentext.errors import SpecError
 from latentext.request import Usage
-from latentext.spec import ApiOptions, Frozen
+from latentext.spec import SHIPPED_PRICES, ApiOptions, Frozen, ModelSpec
 from latentext.yaml_text import YamlError, parse_yaml
 
 MILLION = 1_000_000
-SHIPPED = "openai"
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 Dollars = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
@@ -93,12 +92,18 @@ def prices_for(options: ApiOptions, url: str | None) -> Prices:
     """
     if options.prices is None:
         return shipped_prices() if is_openai(url) else Prices({})
-    if options.prices == SHIPPED:
+    if options.prices == SHIPPED_PRICES:
         return shipped_prices()
     own = read_prices(Path(options.prices))
     if not is_openai(url):
         return own
     return Prices({**shipped_prices().models, **own.models}, own.date)
+
+
+def price_of(model: ModelSpec) -> Price | None:
+    """The price of a spec's model at its server; None if it is not known."""
+    options = model.api or ApiOptions()
+    return prices_for(options, server_address(options.base_url)).of(model.name)
 
 
 @cache

@@ -48,6 +48,19 @@ class Spend:
         """US dollars that may have been billed for answers that were lost."""
         return dollars(self.uncertain_picodollars)
 
+    def facts(self) -> dict[str, int | float | None]:
+        """The totals for other programs; money in US dollars."""
+        return {
+            "answers": self.answers,
+            "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached_tokens,
+            "completion_tokens": self.completion_tokens,
+            "cost": None if self.cost is None else float(self.cost),
+            "unpriced_answers": self.unpriced,
+            "uncertain_tokens": self.uncertain_tokens,
+            "uncertain_cost": float(self.uncertain_cost),
+        }
+
     def __add__(self, other: Spend) -> Spend:
         return Spend(*(getattr(self, name) + getattr(other, name) for name in Spend.__slots__))
 
