@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from latentext.engines.openai.spend import Spend
 from latentext.run.progress import LineProgress, NoProgress, RichProgress, StatusFile, Tally, progress_for
 
 
@@ -87,6 +88,7 @@ def test_the_status_file_is_whole_at_every_moment_and_says_how_it_ended(tmp_path
         "seconds": 10.0,
         "seconds_left": 20.0,
         "note": "batch halved",
+        "spend": None,
     }
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
 
@@ -109,3 +111,15 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(is_terminal: bool, kind: ty
     stream = io.StringIO()
     stream.isatty = lambda: is_terminal  # type: ignore[method-assign]
     assert isinstance(progress_for(stream), kind)
+
+
+def test_money_is_in_the_lines_and_in_the_status_file(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    progress = StatusFile(LineProgress(stream, every=0.0), tmp_path, every=0.0)
+    progress.start(2, 0, "texts")
+    progress.spent(Spend(answers=1, prompt_tokens=1000, completion_tokens=200, picodollars=4_500_000_000))
+    progress.advance(1, 200)
+    progress.finish()
+    assert "spent in all 1,200 tokens, 0.0045 USD" in stream.getvalue()
+    spend = json.loads((tmp_path / "status.json").read_text())["spend"]
+    assert (spend["prompt_tokens"], spend["completion_tokens"], spend["cost"]) == (1000, 200, 0.0045)
