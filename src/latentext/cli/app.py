@@ -17,6 +17,7 @@ import typer
 
 import latentext
 from latentext.cli import (
+    batch,
     capture,
     demo,
     export,
@@ -60,6 +61,7 @@ app.command("represent")(represent.represent)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
 app.add_typer(pairs.app)
+app.add_typer(batch.app)
 
 
 LogLevel = Literal["debug", "info", "warning", "error"]

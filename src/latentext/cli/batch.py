@@ -1,0 +1,251 @@
+"""``latentext batch``: pairs proposed through OpenAI's Batch API, for half the price and within a day.
+
+Each command does one step, says what it did and which command comes next; ``run`` does them all. All of them may be
+interrupted or killed and given again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from latentext.cli import batch_steps as steps
+from latentext.cli.pairs import CacheDir, ConfigDir, Force, Tokenizers
+from latentext.cli.run import continued_by
+
+app = typer.Typer(
+    name="batch",
+    help="Pairs proposed by a model through OpenAI's Batch API: half the price, within a day.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+REQUESTS = Path("requests")
+OUTPUTS = Path("batch_outputs")
+
+TaskName = Annotated[str, typer.Option("--task", metavar="TASK", help="The name or file of a task.")]
+OneTask = Annotated[
+    str | None, typer.Option("--task", metavar="TASK", help="Only this task's batches. Default: all there are.")
+]
+Model = Annotated[str, typer.Option(metavar="ID", help="The model that proposes pairs.")]
+NumBatches = Annotated[int, typer.Option(min=1, metavar="N", help="Request files to make.")]
+PerRequest = Annotated[int, typer.Option(min=1, metavar="N", help="Pairs to ask for in one request.")]
+PerBatch = Annotated[int, typer.Option(min=1, max=50_000, metavar="N", help="Requests in one file, at most.")]
+Seed = Annotated[int, typer.Option(help="Decides the topics and words that requests name.")]
+Form = Annotated[
+    Literal["json_schema", "json_object", "none"],
+    typer.Option("--response-format", help="How answers are held to JSON; some servers know no schemas."),
+]
+Enqueued = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Most prompt tokens that your account may have waiting (see its limits page)."),
+]
+RequestDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the request files are.")]
+OutputDir = Annotated[Path, typer.Option(metavar="DIR", help="Where answers are put.")]
+BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="A server other than OpenAI's own.")]
+MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before more than this may be spent.")]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Stop before more tokens than this may be used.")
+]
+Prices = Annotated[Path | None, typer.Option(metavar="FILE", help="A price table of your own (YAML).")]
+Attempts = Annotated[int, typer.Option(min=1, metavar="N", help="How often a request is asked at most.")]
+Target = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
+Output = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, or Parquet if it ends so.")]
+Details = Annotated[
+    bool, typer.Option("--details", help="Add topic, word, and the differing token's place to each line.")
+]
+
+
+@app.command()
+def create(
+    task: TaskName = "refusal",
+    num_batches: NumBatches = 10,
+    scenarios_per_request: PerRequest = 10,
+    requests_per_batch: PerBatch = 50,
+    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where request files are put.")] = REQUESTS,
+    model: Model = "gpt-4o",
+    seed: Seed = 0,
+    response_format: Form = "json_schema",
+    enqueued_tokens: Enqueued = None,
+    config_dir: ConfigDir = None,
+    prices: Prices = None,
+    add: Annotated[bool, typer.Option("--add", help="Put the new files behind those that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of which none was sent.")] = False,
+) -> None:
+    """Write the request files. Nothing is sent, and nothing is paid."""
+    from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.pairs import load_task
+    from latentext.recipes.proposal_batches import Proposals, create_batches
+
+    chosen = load_task(task, config_dir=config_dir)
+    proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)
+    place = Workspace(output_dir / chosen.task_name, OUTPUTS / chosen.task_name)
+    with place.alone():
+        ledger = create_batches(place, proposals, proposals.limits(enqueued_tokens), add=add, force=force)
+    steps.print_created(place, ledger, steps.price_table(prices, ledger.base_url))
+    elsewhere = "" if output_dir == REQUESTS else f" --request-dir {output_dir}"
+    typer.echo(f"next: latentext batch submit{elsewhere}")
+
+
+@app.command()
+def submit(
+    request_dir: RequestDir = REQUESTS,
+    output_dir: OutputDir = OUTPUTS,
+    task: OneTask = None,
+    base_url: BaseUrl = None,
+    enqueued_tokens: Enqueued = None,
+    max_cost: MaxCost = None,
+    max_tokens_total: MaxTokens = None,
+    prices: Prices = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again, too, what was given up, refused or cancelled.")
+    ] = False,
+) -> None:
+    """Send the request files that were not sent yet. Each is paid once, whatever happens in between."""
+    from latentext.engines.openai.batches.settling import reopen
+    from latentext.engines.openai.batches.submitting import reconcile
+    from latentext.engines.openai.batches.workflow import send
+
+    for place in steps.places(request_dir, output_dir, task):
+        with place.alone():
+            ledger, remote, clock = steps.connected(place, base_url)
+            conditions = steps.conditions_of(place, ledger, enqueued_tokens, max_cost, max_tokens_total, prices)
+            ledger = reconcile(place, ledger, remote, clock, typer.echo)
+            if retry_failed:
+                ledger = reopen(place, ledger, typer.echo, conditions.limits)
+            ledger = send(place, ledger, remote, clock, typer.echo, conditions)
+        steps.print_status(ledger)
+
+
+@app.command()
+def status(
+    request_dir: RequestDir = REQUESTS,
+    task: OneTask = None,
+    base_url: BaseUrl = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Ask again, ever more seldom, until all have ended.")] = False,
+) -> None:
+    """Say how the batches stand."""
+    for place in steps.places(request_dir, OUTPUTS, task):
+        steps.print_status(steps.asked_status(place, base_url, watch=watch))
+
+
+@app.command()
+def download(
+    request_dir: RequestDir = REQUESTS,
+    output_dir: OutputDir = OUTPUTS,
+    task: OneTask = None,
+    base_url: BaseUrl = None,
+    attempts: Attempts = 3,
+    prices: Prices = None,
+) -> None:
+    """Fetch the answers of batches that have ended, whole or in part.
+
+    Requests without an answer that are worth asking again are written to a new file, which submit sends.
+    """
+    from latentext.engines.openai.batches import downloading, polling
+    from latentext.engines.openai.batches.settling import settle
+
+    for place in steps.places(request_dir, output_dir, task):
+        with place.alone():
+            ledger, remote, clock = steps.connected(place, base_url)
+            ledger = polling.refresh(place, ledger, remote, typer.echo)
+            ledger = downloading.download(place, ledger, remote, clock, typer.echo)
+            limits = steps.limits_of(ledger, None)
+            ledger = settle(place, ledger, clock, typer.echo, attempts=attempts, limits=limits)
+        steps.print_spent(place, ledger, steps.price_table(prices, ledger.base_url))
+        steps.print_status(ledger)
+
+
+@app.command()
+def process(
+    input_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Answers: of batch download, or of a local batch runner.")
+    ] = OUTPUTS,
+    request_dir: RequestDir = REQUESTS,
+    task: TaskName = "refusal",
+    target_scenarios: Target = 1500,
+    output: Output = Path("dataset.jsonl"),
+    tokenizer: Tokenizers = None,
+    config_dir: ConfigDir = None,
+    cache_dir: CacheDir = None,
+    details: Details = False,
+    force: Force = False,
+) -> int:
+    """Judge the proposals and write the dataset.
+
+    Reads the files of batch download, and those of any local runner of the same format, such as vLLM's run_batch.
+    """
+    found = steps.judge(
+        input_dir,
+        request_dir,
+        task,
+        target_scenarios,
+        output,
+        tokenizer,
+        config_dir,
+        cache_dir,
+        details=details,
+        force=force,
+    )
+    return steps.exit_code_of(found)
+
+
+@app.command()
+def cancel(request_dir: RequestDir = REQUESTS, task: OneTask = None, base_url: BaseUrl = None) -> None:
+    """End the batches that are under way. What they have answered by then is kept, and paid."""
+    from latentext.engines.openai.batches import polling
+    from latentext.engines.openai.batches.submitting import reconcile
+
+    for place in steps.places(request_dir, OUTPUTS, task):
+        with place.alone():
+            ledger, remote, clock = steps.connected(place, base_url)
+            ledger = reconcile(place, ledger, remote, clock, typer.echo)
+            ledger = polling.cancel(place, ledger, remote, typer.echo)
+        steps.print_status(ledger)
+
+
+@app.command()
+def run(
+    task: TaskName = "refusal",
+    num_batches: NumBatches = 10,
+    scenarios_per_request: PerRequest = 10,
+    requests_per_batch: PerBatch = 50,
+    target_scenarios: Target = 1500,
+    output: Output = Path("dataset.jsonl"),
+    request_dir: RequestDir = REQUESTS,
+    output_dir: OutputDir = OUTPUTS,
+    model: Model = "gpt-4o",
+    seed: Seed = 0,
+    response_format: Form = "json_schema",
+    base_url: BaseUrl = None,
+    enqueued_tokens: Enqueued = None,
+    max_cost: MaxCost = None,
+    max_tokens_total: MaxTokens = None,
+    prices: Prices = None,
+    attempts: Attempts = 3,
+    tokenizer: Tokenizers = None,
+    config_dir: ConfigDir = None,
+    cache_dir: CacheDir = None,
+    details: Details = False,
+    force: Force = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Do it all with a local stand-in server, free of charge, in ./rehearsal.")
+    ] = False,
+) -> int:
+    """Create, submit, wait, download and process in one command; the same command goes on after an interruption."""
+    from latentext.cli import batch_run
+    from latentext.pairs import load_task
+    from latentext.recipes.proposal_batches import Proposals
+
+    chosen = load_task(task, config_dir=config_dir)
+    proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)
+    judging = batch_run.Judging(target_scenarios, output, tokenizer, config_dir, cache_dir, details, force)
+    spending = batch_run.Spending(enqueued_tokens, max_cost, max_tokens_total, prices, attempts)
+    if rehearse:
+        return batch_run.rehearse(task, proposals, judging, spending)
+    with continued_by(sys.argv[1:]):
+        return batch_run.run(task, proposals, request_dir, output_dir, base_url, judging, spending)

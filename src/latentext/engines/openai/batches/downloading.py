@@ -1,0 +1,114 @@
+"""Fetching what ended batches gave: output and error files, whole or not at all.
+
+A file takes its name only when as many bytes came as the server says it has, or, where the server does not say, when it
+holds as many lines as the batch counted and the last one is whole. A connection that broke in the middle therefore
+leaves nothing that could be taken for an answer. Fetching costs nothing, so after a kill it is simply done again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from latentext.dataset import filesystem
+from latentext.dataset.atomic import PendingFile
+from latentext.engines.openai.batches.clock import Clock, backing_off
+from latentext.engines.openai.batches.ledger import Ledger, Step
+from latentext.engines.openai.batches.remote import RefusedError, Remote
+from latentext.engines.openai.batches.submitting import Notify
+from latentext.engines.openai.batches.workspace import Workspace
+from latentext.errors import EngineError
+
+_TRIES = 5
+
+
+def download(place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify) -> Ledger:
+    """Fetch the files of every batch that has ended: completed, failed, expired or cancelled, in part or whole.
+
+    Raises:
+        EngineError: a file keeps coming short. RefusedError: the server does not answer, or has it no more.
+    """
+    filesystem.make_folder(place.outputs)
+    for part in ledger.at(Step.SUBMITTED):
+        if part.status is None or not part.status.ended:
+            continue
+        wanted = (
+            (part.output_file_id, place.output_file(part.number), part.counts.completed),
+            (part.error_file_id, place.error_file(part.number), 0),
+        )
+        for file_id, path, lines in wanted:
+            if file_id is not None:
+                received = _fetch(file_id, path, lines, remote, clock, notify)
+                notify(f"batch {part.number}: {received:,} bytes in {path}")
+        ledger = place.save_part(ledger, part.model_copy(update={"step": Step.DOWNLOADED}))
+    return ledger
+
+
+def _fetch(file_id: str, path: Path, lines: int, remote: Remote, clock: Clock, notify: Notify) -> int:
+    """Fetch one file; returns its size in bytes."""
+    waits = backing_off(1.0, 30.0, factor=2)
+    for _ in range(_TRIES):
+        try:
+            return _fetch_once(file_id, path, lines, remote)
+        except _Short as short:
+            problem = str(short)
+        except RefusedError as refused:
+            if not refused.error.retried:
+                raise
+            problem = str(refused)
+        notify(f"{path.name}: {problem}; fetching it again")
+        clock.sleep(next(waits))
+    raise EngineError(
+        f"{file_id} came incomplete {_TRIES} times: {problem}", where=str(path), remedy="download again later"
+    )
+
+
+def _fetch_once(file_id: str, path: Path, lines: int, remote: Remote) -> int:
+    expected = remote.size_of(file_id)
+    file = PendingFile(path)
+    counter = _LineCounter()
+
+    def take(piece: bytes) -> None:
+        counter.take(piece)
+        file.write(piece)
+
+    try:
+        received = remote.content(file_id, take)
+        if expected is not None and received < expected:
+            raise _Short(f"{received:,} of {expected:,} bytes came")
+        if expected is None and (found := counter.lines) < lines:
+            raise _Short(f"{found:,} of {lines:,} lines came")
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    return received
+
+
+class _Short(Exception):  # noqa: N818 - never leaves this module
+    """Less came than the server says there is."""
+
+
+class _LineCounter:
+    """Counts whole JSON lines in pieces of a file, and keeps no more than one line of it."""
+
+    def __init__(self) -> None:
+        self._complete = 0
+        self._rest = b""
+
+    def take(self, piece: bytes) -> None:
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        self._complete += sum(1 for line in whole if line.strip())
+
+    @property
+    def lines(self) -> int:
+        """Lines so far; one without a line end counts if it is whole."""
+        return self._complete + (1 if _is_json(self._rest) else 0)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""Asking how batches stand, ever more seldom while nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from latentext.engines.openai.batches.clock import Clock, backing_off
+from latentext.engines.openai.batches.ledger import Ledger, Part, Status, Step
+from latentext.engines.openai.batches.remote import RefusedError, Remote
+from latentext.engines.openai.batches.submitting import Notify, adopt, told
+from latentext.engines.openai.batches.workspace import Workspace
+
+SOONEST_SECONDS = 5.0
+LATEST_SECONDS = 300.0
+Show = Callable[[Ledger], None]
+
+
+def refresh(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
+    """Ask about every batch that has not ended, and keep what the server says.
+
+    Raises:
+        RefusedError: the server does not answer.
+    """
+    waiting = [part for part in ledger.parts if part.waits_at_server]
+    if any(part.asked > 1 for part in waiting):  # The first of two askings may have been heard after all.
+        ledger = adopt(place, ledger, remote, remote.batches(), notify)
+    for part in waiting:
+        ledger = _asked(place, ledger, ledger.part(part.number), remote, notify)
+    return ledger
+
+
+def _asked(place: Workspace, ledger: Ledger, part: Part, remote: Remote, notify: Notify) -> Ledger:
+    try:
+        now = told(part, remote.batch(part.batch_id or ""))
+    except RefusedError as refused:
+        if refused.error.status != 404:
+            raise
+        problem = f"the server does not know {part.batch_id}"
+        now = part.model_copy(update={"status": Status.FAILED, "problem": problem, "problem_code": "not_found"})
+    if now == part:
+        return ledger
+    if now.status is not part.status:
+        notify(f"batch {part.number}: {now.status}" + (f" ({now.problem})" if now.problem else ""))
+    return place.save_part(ledger, now)
+
+
+def watch(
+    place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify, *, show: Show = lambda ledger: None
+) -> Ledger:
+    """Ask again and again until every batch that was sent has ended.
+
+    Args:
+        show: called with every state that differs from the one before.
+    """
+    waits = backing_off(SOONEST_SECONDS, LATEST_SECONDS)
+    while True:
+        before, ledger = ledger, refresh(place, ledger, remote, notify)
+        if ledger != before:
+            show(ledger)
+            waits = backing_off(SOONEST_SECONDS, LATEST_SECONDS)
+        if not any(part.waits_at_server for part in ledger.parts):
+            return ledger
+        clock.sleep(next(waits))
+
+
+def cancel(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
+    """Ask the server to end every batch that has not ended; parts that were not sent stay as they are.
+
+    Raises:
+        RefusedError: the server does not answer.
+    """
+    for part in ledger.at(Step.SUBMITTED):
+        if not part.waits_at_server or part.status is Status.CANCELLING:
+            continue
+        try:
+            now = told(part, remote.cancel(part.batch_id or ""))
+        except RefusedError as refused:  # It ended in the meantime: 409 or 400, and the next look says how.
+            if refused.error.status not in (400, 409):
+                raise
+            now = told(part, remote.batch(part.batch_id or ""))
+        notify(f"batch {part.number}: {now.status}")
+        ledger = place.save_part(ledger, now)
+    return ledger

@@ -1,0 +1,236 @@
+"""The server's side of a batch: files and batches, seen through the official client.
+
+Two kinds of calls. What only reads, deletes or cancels may be repeated, and is, with growing waits, while the error is
+one that may pass. What makes something (a file, a batch) is sent once, without the client's own retries: a reply that
+was lost may stand for a batch that was made, and sending again would pay twice. `ReplyLost` says so to the caller, who
+then looks instead of sending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from latentext.engines.openai.batches.clock import Clock, backing_off
+from latentext.engines.openai.batches.ledger import Counts, Status
+from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error
+from latentext.errors import EngineError, LatentextError
+
+TAG = "latentext"
+"""The key under which a batch's metadata hold our tag."""
+
+_TRIES = 6
+_PAGE = 100
+_Result = TypeVar("_Result")
+
+
+class ReplyLost(Exception):  # noqa: N818 - a state of knowledge, not a fault
+    """A file or a batch may have been made, and nobody knows."""
+
+    def __init__(self, error: ApiError):
+        self.error = error
+        super().__init__(error.message)
+
+
+class RefusedError(LatentextError):
+    """The server answered that it did not do what was asked; `error` says of which kind that is."""
+
+    def __init__(self, error: ApiError, where: str):
+        self.error = error
+        told = stopping_error(error, where=where)
+        super().__init__(told.what, where=told.where, remedy=told.remedy, heading=told.heading)
+        self.exit_code = told.exit_code
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at the server."""
+
+    id: str
+    name: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class RemoteBatch:
+    """A batch as the server tells of it; `problem` and `problem_code` are the first of its errors."""
+
+    id: str
+    status: Status
+    tag: str | None
+    created_at: int
+    input_file_id: str
+    counts: Counts
+    output_file_id: str | None
+    error_file_id: str | None
+    problem: str | None
+    problem_code: str | None
+
+
+class Remote:
+    """Calls to one server.
+
+    Args:
+        client: an ``openai.OpenAI``; its own retries are not used.
+        clock: what waits between tries.
+    """
+
+    def __init__(self, client: Any, clock: Clock):
+        self._client = client.with_options(max_retries=0)
+        self._clock = clock
+
+    def upload(self, path: Path, name: str) -> str:
+        """Send a request file under a name of our choice; returns its id.
+
+        Raises:
+            ReplyLost, RefusedError.
+        """
+        with path.open("rb") as file:
+            return str(self._once(lambda: self._client.files.create(file=(name, file), purpose="batch")).id)
+
+    def create(self, file_id: str, endpoint: str, tag: str) -> RemoteBatch:
+        """Make a batch of a file that is there. This is what costs money.
+
+        Raises:
+            ReplyLost, RefusedError.
+        """
+        return _batch(
+            self._once(
+                lambda: self._client.batches.create(
+                    input_file_id=file_id, endpoint=endpoint, completion_window="24h", metadata={TAG: tag}
+                )
+            )
+        )
+
+    def batch(self, batch_id: str) -> RemoteBatch:
+        """How a batch stands."""
+        return _batch(self._again(lambda: self._client.batches.retrieve(batch_id), f"batch {batch_id}"))
+
+    def batches(self) -> list[RemoteBatch]:
+        """Every batch of the account that the server lists."""
+        return self._again(
+            lambda: [_batch(found) for found in self._client.batches.list(limit=_PAGE)], "the list of batches"
+        )
+
+    def cancel(self, batch_id: str) -> RemoteBatch:
+        """Ask for a batch to end; what it has answered by then is kept and paid."""
+        return _batch(self._again(lambda: self._client.batches.cancel(batch_id), f"batch {batch_id}"))
+
+    def files(self) -> list[RemoteFile]:
+        """Every request file of the account that the server lists."""
+        return self._again(
+            lambda: [_file(found) for found in self._client.files.list(purpose="batch")], "the list of files"
+        )
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; one that is gone already is no error."""
+        try:
+            self._again(lambda: self._client.files.delete(file_id), f"file {file_id}")
+        except RefusedError as error:
+            if error.error.status != 404:
+                raise
+
+    def size_of(self, file_id: str) -> int | None:
+        """How long the server says that a file is, in bytes; None if it does not say."""
+        return _file(self._again(lambda: self._client.files.retrieve(file_id), f"file {file_id}")).size
+
+    def content(self, file_id: str, take: Callable[[bytes], object]) -> int:
+        """Hand the bytes of a file to `take`, piece by piece; returns how many came. One try only."""
+        with _in_our_words(f"file {file_id}"), self._client.files.with_streaming_response.content(file_id) as reply:
+            received = 0
+            for piece in reply.iter_bytes(1 << 20):
+                take(piece)
+                received += len(piece)
+        return received
+
+    def _once(self, call: Callable[[], _Result]) -> _Result:
+        try:
+            return call()
+        except Exception as error:
+            found = _api_error(error)
+            if found.may_have_cost or found.kind is ApiErrorKind.SERVER:
+                raise ReplyLost(found) from error
+            raise RefusedError(found, "the server") from error
+
+    def _again(self, call: Callable[[], _Result], where: str) -> _Result:
+        waits = backing_off(1.0, 30.0, factor=2)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with _in_our_words(where):
+                    return call()
+            except RefusedError as error:
+                if not error.error.retried or not tries_left:
+                    raise
+                self._clock.sleep(error.error.retry_after or next(waits))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _in_our_words:  # noqa: N801 - used like a function
+    """Turn what the client raises into `RefusedError`."""
+
+    def __init__(self, where: str):
+        self._where = where
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, LatentextError):
+            raise RefusedError(_api_error(error), self._where) from error
+
+
+def _api_error(error: Exception) -> ApiError:
+    import httpx2
+    import openai
+
+    if not isinstance(error, (openai.OpenAIError, httpx2.HTTPError, OSError)):
+        raise error  # A fault of ours: it must not look like one of the server.
+    return of_exception(error)
+
+
+def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, key: str | None = None) -> Remote:
+    """A connection to OpenAI, or to a server of the same protocol.
+
+    Args:
+        key: in place of the one in the environment, for a server that needs none.
+
+    Raises:
+        CredentialsError: there is no key. SpecError: the address is none. EngineError: openai is not installed.
+    """
+    from latentext.engines.openai.credentials import api_key, server_address
+
+    address = server_address(base_url)
+    key = key or api_key(address)[0]
+    try:
+        import openai
+    except ModuleNotFoundError as error:
+        raise EngineError("the package openai is missing", remedy="pip install 'latentext[api]'") from error
+    return Remote(openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0), clock)
+
+
+def _batch(found: Any) -> RemoteBatch:
+    counts = found.request_counts
+    errors = (found.errors.data if found.errors else None) or []
+    problem = None
+    if errors:
+        line = f"line {errors[0].line}: " if errors[0].line is not None else ""
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        problem = f"{line}{errors[0].message or errors[0].code or 'no reason given'}{more}"
+    return RemoteBatch(
+        found.id,
+        Status(found.status),
+        (found.metadata or {}).get(TAG),
+        found.created_at or 0,
+        found.input_file_id or "",
+        Counts(total=counts.total, completed=counts.completed, failed=counts.failed) if counts else Counts(),
+        found.output_file_id or None,
+        found.error_file_id or None,
+        problem,
+        errors[0].code if errors else None,
+    )
+
+
+def _file(found: Any) -> RemoteFile:
+    size = found.bytes if isinstance(found.bytes, int) and found.bytes >= 0 else None
+    return RemoteFile(found.id, found.filename or "", size)

@@ -1,0 +1,204 @@
+"""Pairs proposed by a model through the Batch API: the requests that are written, and what is made of the answers.
+
+The batches themselves are the business of `latentext.engines.openai.batches`, which knows nothing of pairs; how a pair
+is asked for and judged is that of `latentext.pairs.proposing`, which knows nothing of batches. Here they meet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentext.engines.openai.answer import read_text
+from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
+from latentext.engines.openai.batches.ledger import Ledger, Step, next_number, read_ledger
+from latentext.engines.openai.batches.limits import BatchLimits
+from latentext.engines.openai.batches.request_files import read_requests, write_requests
+from latentext.engines.openai.batches.workspace import Workspace
+from latentext.engines.openai.request_body import chat_body
+from latentext.errors import SpecError
+from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest, ResponseFormat, proposal_messages, response_format
+from latentext.pairs.proposing import Answer as Reply
+from latentext.pairs.task import Task
+from latentext.pairs.tokenizer import PairTokenizer
+from latentext.spec import ApiOptions, ModelSpec
+
+REQUESTS_A_FILE = 50
+_NUMBERS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What is asked for.
+
+    Attributes:
+        num_batches, requests_per_batch: files, and requests in each.
+        scenarios_per_request: pairs asked for in one request.
+        seed: decides topics and words of every request.
+    """
+
+    task: Task
+    model: str = "gpt-4o"
+    num_batches: int = 10
+    requests_per_batch: int = REQUESTS_A_FILE
+    scenarios_per_request: int = 10
+    seed: int = 0
+    form: ResponseFormat = "json_schema"
+
+    def limits(self, enqueued_tokens: int | None) -> BatchLimits:
+        """What one file may hold."""
+        return BatchLimits(requests=self.requests_per_batch, enqueued_tokens=enqueued_tokens)
+
+    def bodies(self, first: int = 0) -> Iterator[dict[str, Any]]:
+        """The request bodies, from the one with number `first` on.
+
+        Example:
+            >>> from latentext.pairs import load_task
+            >>> body = next(Proposals(load_task("refusal")).bodies())
+            >>> body["model"], body["temperature"], body["max_tokens"], body["response_format"]["type"]
+            ('gpt-4o', 0.8, 2048, 'json_schema')
+        """
+        fields = {"response_format": shape} if (shape := response_format(self.task, self.form)) else {}
+        model = ModelSpec(name=self.model, engine="openai-batch", api=ApiOptions(request=fields))
+        for number in range(first, first + self.num_batches * self.requests_per_batch):
+            messages = proposal_messages(self.task, number, seed=self.seed, pairs=self.scenarios_per_request)
+            yield chat_body(model, messages, PROPOSAL_DECODING)
+
+
+def create_batches(
+    place: Workspace, proposals: Proposals, limits: BatchLimits, *, add: bool = False, force: bool = False
+) -> Ledger:
+    """Write request files and the ledger that says that none of them was sent.
+
+    Args:
+        add: put them behind the batches that are there.
+        force: replace batches of which none was sent.
+
+    Raises:
+        SpecError: there are batches already.
+    """
+    old = read_ledger(place.requests)
+    if old is not None and not add:
+        _refuse_or_clear(place, old, force)
+        old = None
+    parts = old.parts if old else ()
+    asked = int(old.about.get("requests", 0)) if old else 0
+    new = tuple(write_requests(place, proposals.bodies(asked), limits, first=next_number(parts)))
+    about = {
+        "model": proposals.model,
+        "scenarios_per_request": proposals.scenarios_per_request,
+        "requests": asked + sum(part.requests for part in new),
+        "seed": proposals.seed,
+    }
+    base_url = old.base_url if old else None
+    ledger = Ledger(name=proposals.task.task_name, base_url=base_url, about=about, parts=(*parts, *new))
+    return place.save(ledger)
+
+
+def _refuse_or_clear(place: Workspace, old: Ledger, force: bool) -> None:
+    """Make room for new batches, if none of the old ones was ever sent."""
+    if len(old.at(Step.PLANNED)) < len(old.parts):
+        raise SpecError(
+            "holds batches that were sent",
+            where=str(place.requests),
+            remedy="pass --add to ask for more, or another --output-dir",
+        )
+    if not force:
+        raise SpecError("holds batches already", where=str(place.requests), remedy="pass --add, or --force to replace")
+    for part in old.parts:
+        place.request_file(part.number).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Replies:
+    """The answers that are here, joined to what was asked.
+
+    Attributes:
+        custom_ids: of all requests whose batch has ended, in the order in which they were written.
+        outputs: where their answers stand.
+        pending: requests whose batch has not ended or not been fetched.
+    """
+
+    custom_ids: Sequence[str]
+    outputs: Outputs
+    pending: int = 0
+
+    def __iter__(self) -> Iterator[Reply]:
+        """Every request's reply in order; one without an answer is a failed one."""
+        found = self.outputs.answers(self.custom_ids)
+        for custom_id in self.custom_ids:
+            yield _reply(next(found)) if custom_id in self.outputs else Reply(None, "missing", failed=True)
+
+    def tally(self) -> Counter[str]:
+        """How many requests were answered, failed (by kind) or are missing."""
+        return self.outputs.tally(self.custom_ids)
+
+
+def read_replies(folder: Path, requests: Path | None) -> Replies:
+    """What is in a folder of output files, whoever wrote them: the Batch API or a local runner of the same format.
+
+    Args:
+        folder: files of JSON lines, or one such file.
+        requests: the folder of the request files; None, or one without such files, takes what the outputs name, in the
+            order of the numbers in their custom_ids.
+
+    Raises:
+        SpecError: there is nothing to read.
+    """
+    files = sorted(folder.glob("*.jsonl"), key=lambda path: _by_numbers(path.name)) if folder.is_dir() else [folder]
+    if not files or not all(path.is_file() for path in files):
+        raise SpecError("holds no .jsonl files", where=str(folder), remedy="run latentext batch download first")
+    ledger = read_ledger(requests) if requests is not None else None
+    asked = list(dict.fromkeys(_asked(requests, ledger)))
+    outputs = read_outputs(files, asked=set(asked) if asked else None)
+    if not asked:
+        return Replies(sorted(outputs.ids(), key=_by_numbers), outputs)
+    waiting = set(_waiting(requests, ledger)) if ledger is not None and requests is not None else set()
+    ended = [custom_id for custom_id in asked if custom_id in outputs or custom_id not in waiting]
+    return Replies(ended, outputs, len(asked) - len(ended))
+
+
+def harvest(replies: Iterable[Reply], task: Task, tokenizers: Sequence[PairTokenizer], target: int) -> Harvest:
+    """Judge the proposals, in the order of the requests, until there are as many scenarios as wanted."""
+    found = Harvest(task, tokenizers, target=target)
+    found.take(replies)
+    return found
+
+
+def _asked(requests: Path | None, ledger: Ledger | None) -> Iterator[str]:
+    """The custom_ids of all requests, in the order in which they were first written."""
+    if requests is None:
+        return
+    if ledger is not None:
+        numbers = [part.number for part in ledger.parts]
+        paths = [Workspace(requests, requests).request_file(number) for number in numbers]
+    else:
+        paths = sorted(requests.glob("request_batch*.jsonl"), key=lambda path: _by_numbers(path.name))
+    for path in paths:
+        yield from (line.custom_id for line in read_requests(path))
+
+
+def _waiting(requests: Path, ledger: Ledger) -> Iterator[str]:
+    """The custom_ids of requests in batches whose output is not here yet."""
+    for part in ledger.parts:
+        if part.step not in (Step.DOWNLOADED, Step.SETTLED):
+            path = Workspace(requests, requests).request_file(part.number)
+            yield from (line.custom_id for line in read_requests(path))
+
+
+def _reply(answer: Answer) -> Reply:
+    if answer.body is None:
+        return Reply(None, str(answer.error.kind) if answer.error else "missing", failed=True)
+    text = read_text(answer.body)
+    if text.text is None and text.reason in ("no-choice", "no-text"):
+        return Reply(None, text.reason, failed=True)
+    return Reply(text.text, "refusal" if text.reason == "refused" else text.finish_reason)
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """A key that sorts request-2-0 before request-10-0."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in _NUMBERS.split(name)]

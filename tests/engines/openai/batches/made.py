@@ -1,0 +1,101 @@
+"""What the tests of batches share: a clock that never waits, request files, and a whole cycle against the stand-in."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from latentext.engines.openai.batches.clock import Clock
+from latentext.engines.openai.batches.ledger import Ledger
+from latentext.engines.openai.batches.limits import BatchLimits
+from latentext.engines.openai.batches.remote import Remote, open_remote
+from latentext.engines.openai.batches.request_files import read_requests, write_requests
+from latentext.engines.openai.batches.settling import outputs_of
+from latentext.engines.openai.batches.workflow import Conditions, run_batches
+from latentext.engines.openai.batches.workspace import Workspace
+from latentext.engines.openai.standin import StandIn
+from latentext.engines.openai.standin.batch_faults import BatchFaults
+from latentext.engines.openai.standin.batches import BatchDesk
+
+
+@dataclass
+class PatientClock:
+    """A clock on which waiting takes no time; `waited` is the sum of what was waited."""
+
+    at: float = field(default_factory=time.time)
+    waited: float = 0.0
+
+    def now(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+        self.waited += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.now, self.sleep)
+
+
+def body(number: int, **fields: Any) -> dict[str, Any]:
+    """A small request."""
+    messages = [{"role": "user", "content": f"Say the number {number}."}]
+    return {"model": "gpt-4o", "messages": messages, "max_tokens": 9, **fields}
+
+
+def workspace(folder: Path, requests: int = 7, per_file: int = 3) -> Workspace:
+    """Request files and a ledger, nothing sent."""
+    place = Workspace(folder / "requests", folder / "outputs")
+    with place.alone():
+        parts = tuple(write_requests(place, map(body, range(requests)), BatchLimits(requests=per_file)))
+        place.save(Ledger(name="test", parts=parts))
+    return place
+
+
+@dataclass
+class Server:
+    """A stand-in with a desk for batches, and a connection to it."""
+
+    desk: BatchDesk
+    url: str
+    clock: PatientClock
+    told: list[str] = field(default_factory=list)
+
+    @cached_property
+    def remote(self) -> Remote:
+        return open_remote(self.url, self.clock.clock)
+
+    def run(self, place: Workspace, **conditions: Any) -> Ledger:
+        """The whole cycle, from wherever it stands."""
+        with place.alone():
+            clock = self.clock.clock
+            return run_batches(place, place.ledger(), self.remote, clock, self.told.append, Conditions(**conditions))
+
+
+@contextmanager
+def serving(**faults: Any) -> Iterator[Server]:
+    """A stand-in with these faults of batches."""
+    with StandIn() as server:
+        yield Server(BatchDesk(server, BatchFaults(**faults)), server.url, PatientClock())
+
+
+def custom_ids(place: Workspace) -> list[str]:
+    """Every request that was ever written, once, in order."""
+    files = sorted(place.requests.glob("request_batch*.jsonl"), key=lambda path: int(path.stem[13:]))
+    return list(dict.fromkeys(line.custom_id for path in files for line in read_requests(path)))
+
+
+def tally(place: Workspace) -> Mapping[str, int]:
+    """How all requests ended."""
+    return dict(outputs_of(place, place.ledger().parts).tally(custom_ids(place)))
+
+
+def paid_once(desk: BatchDesk, place: Workspace) -> bool:
+    """Whether every request was billed exactly once."""
+    return desk.billed == Counter(custom_ids(place))
