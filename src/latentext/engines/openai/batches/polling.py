@@ -24,12 +24,14 @@ def refresh(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) ->
     waiting = [part for part in ledger.parts if part.waits_at_server]
     if any(part.asked > 1 for part in waiting):  # The first of two askings may have been heard after all.
         ledger = adopt(place, ledger, remote, remote.batches(), notify)
+    before = ledger
     for part in waiting:
-        ledger = _asked(place, ledger, ledger.part(part.number), remote, notify)
-    return ledger
+        ledger = ledger.with_part(_asked(ledger.part(part.number), remote, notify))
+    return ledger if ledger == before else place.save(ledger)  # Once for all: what is lost is asked again.
 
 
-def _asked(place: Workspace, ledger: Ledger, part: Part, remote: Remote, notify: Notify) -> Ledger:
+def _asked(part: Part, remote: Remote, notify: Notify) -> Part:
+    """The part with what the server says of its batch now."""
     try:
         now = told(part, remote.batch(part.batch_id or ""))
     except RefusedError as refused:
@@ -37,11 +39,9 @@ def _asked(place: Workspace, ledger: Ledger, part: Part, remote: Remote, notify:
             raise
         problem = f"the server does not know {part.batch_id}"
         now = part.model_copy(update={"status": Status.FAILED, "problem": problem, "problem_code": "not_found"})
-    if now == part:
-        return ledger
     if now.status is not part.status:
         notify(f"batch {part.number}: {now.status}" + (f" ({now.problem})" if now.problem else ""))
-    return place.save_part(ledger, now)
+    return now
 
 
 def watch(
