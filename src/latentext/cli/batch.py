@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from latentext.cli import batch_steps as steps
-from latentext.cli.pairs import CacheDir, ConfigDir, Force, Tokenizers
+from latentext.cli.pairs_options import CacheDir, ConfigDir, Details, Force, Tokenizers, keep_existing, load
 from latentext.cli.run import continued_by
 
 app = typer.Typer(
@@ -55,9 +55,6 @@ Prices = Annotated[Path | None, typer.Option(metavar="FILE", help="A price table
 Attempts = Annotated[int, typer.Option(min=1, metavar="N", help="How often a request is asked at most.")]
 Target = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
 Output = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, or Parquet if it ends so.")]
-Details = Annotated[
-    bool, typer.Option("--details", help="Add topic, word, and the differing token's place to each line.")
-]
 
 
 @app.command()
@@ -179,18 +176,12 @@ def process(
 
     Reads the files of batch download, and those of any local runner of the same format, such as vLLM's run_batch.
     """
-    found = steps.judge(
-        input_dir,
-        request_dir,
-        task,
-        target_scenarios,
-        output,
-        tokenizer,
-        config_dir,
-        cache_dir,
-        details=details,
-        force=force,
-    )
+    from latentext.pairs import load_task
+
+    keep_existing([output], force)
+    chosen = load_task(task, config_dir=config_dir)
+    tokenizers = load(tokenizer, cache_dir)
+    found = steps.judge(input_dir, request_dir, chosen, tokenizers, target_scenarios, output, details=details)
     return steps.exit_code_of(found)
 
 
@@ -246,6 +237,6 @@ def run(
     judging = batch_run.Judging(target_scenarios, output, tokenizer, config_dir, cache_dir, details, force)
     spending = batch_run.Spending(enqueued_tokens, max_cost, max_tokens_total, prices, attempts)
     if rehearse:
-        return batch_run.rehearse(task, proposals, judging, spending)
+        return batch_run.rehearse(proposals, judging, spending)
     with continued_by(sys.argv[1:]):
-        return batch_run.run(task, proposals, request_dir, output_dir, base_url, judging, spending)
+        return batch_run.run(proposals, request_dir, output_dir, base_url, judging, spending)

@@ -12,13 +12,15 @@ import typer
 
 from latentext.cli import batch_steps as steps
 from latentext.cli.batch_tables import summary
-from latentext.errors import BudgetError, SpecError
+from latentext.cli.pairs_options import keep_existing, load
+from latentext.errors import BudgetError
 
 if TYPE_CHECKING:
     from latentext.engines.openai.batches.clock import Clock
     from latentext.engines.openai.batches.ledger import Ledger
     from latentext.engines.openai.batches.remote import Remote
     from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.pairs import PairTokenizer, Task
     from latentext.pairs.proposing import Harvest
     from latentext.recipes.proposal_batches import Proposals
 
@@ -37,20 +39,13 @@ class Judging:
     details: bool
     force: bool
 
-    def of(self, task: str, place: Workspace, output: Path, *, force: bool) -> Harvest:
+    def tokenizers(self) -> tuple[PairTokenizer, ...]:
+        """Those asked for, or the three that are the default."""
+        return load(self.tokenizer, self.cache_dir)
+
+    def of(self, task: Task, place: Workspace, output: Path, tokenizers: Sequence[PairTokenizer]) -> Harvest:
         """Judge what is here and write it."""
-        return steps.judge(
-            place.outputs,
-            place.requests,
-            task,
-            self.target,
-            output,
-            self.tokenizer,
-            self.config_dir,
-            self.cache_dir,
-            details=self.details,
-            force=force,
-        )
+        return steps.judge(place.outputs, place.requests, task, tokenizers, self.target, output, details=self.details)
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,6 @@ class Spending:
 
 
 def run(
-    task: str,
     proposals: Proposals,
     request_dir: Path,
     output_dir: Path,
@@ -76,8 +70,8 @@ def run(
     """Do what is left to do, from wherever an earlier command came to."""
     from latentext.engines.openai.batches.workspace import Workspace
 
-    if judging.output.exists() and not judging.force:
-        raise SpecError("exists already", where=str(judging.output), remedy="choose another --output, or pass --force")
+    keep_existing([judging.output], judging.force)
+    tokenizers = judging.tokenizers()  # Before anything is paid for: without them nothing can be judged.
     name = proposals.task.task_name
     place = Workspace(request_dir / name, output_dir / name)
     capped: BudgetError | None = None
@@ -89,16 +83,16 @@ def run(
         except BudgetError as error:  # What was paid for is here: it is judged before the command ends.
             capped, ledger = error, place.ledger()
     steps.print_spent(place, ledger, steps.price_table(spending.prices, ledger.base_url))
-    if capped is not None and not any(place.outputs.glob("*.jsonl")):
-        raise capped
-    found = judging.of(task, place, judging.output, force=judging.force)
+    if capped is None or any(place.outputs.glob("*.jsonl")):
+        found = judging.of(proposals.task, place, judging.output, tokenizers)
     if capped is not None:
         raise capped
     return steps.exit_code_of(found)
 
 
-def rehearse(task: str, proposals: Proposals, judging: Judging, spending: Spending) -> int:
+def rehearse(proposals: Proposals, judging: Judging, spending: Spending) -> int:
     """The same with a server of our own that answers from a fixed mixture; nothing is paid and no key is needed."""
+    from latentext.cli.pairs_summary import print_projections
     from latentext.dataset import filesystem
     from latentext.engines.openai.batches.clock import Clock
     from latentext.engines.openai.batches.remote import open_remote
@@ -107,13 +101,15 @@ def rehearse(task: str, proposals: Proposals, judging: Judging, spending: Spendi
     from latentext.engines.openai.prices import SHIPPED
     from latentext.engines.openai.standin import StandIn
     from latentext.engines.openai.standin.batches import BatchDesk
-    from latentext.pairs.proposing.mixture import proposal_replies
+    from latentext.pairs.proposing import PROPOSAL_DECODING
+    from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
+    from latentext.recipes.pairs.projection import YIELDS
 
-    spending = replace(spending, prices=spending.prices or Path(SHIPPED))
-    name = proposals.task.task_name
-    place = Workspace(REHEARSAL / "requests" / name, REHEARSAL / "batch_outputs" / name)
+    task, spending = proposals.task, replace(spending, prices=spending.prices or Path(SHIPPED))
+    place = Workspace(REHEARSAL / "requests" / task.task_name, REHEARSAL / "batch_outputs" / task.task_name)
+    tokenizers = judging.tokenizers() if judging.tokenizer else (rehearsal_tokenizer(task, judging.config_dir),)
     clock = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.01)))  # The stand-in is never late.
-    with StandIn(proposal_replies(proposals.task)) as server, place.alone():
+    with StandIn(proposal_replies(task, judging.config_dir)) as server, place.alone():
         for folder in (place.requests, place.outputs):
             for path in folder.glob("*.json*"):
                 filesystem.remove(path)
@@ -121,9 +117,19 @@ def rehearse(task: str, proposals: Proposals, judging: Judging, spending: Spendi
         _create_if_missing(place, proposals, spending)
         ledger = place.save(place.ledger().model_copy(update={"base_url": server.url}))
         remote = open_remote(server.url, clock, key=PLACEHOLDER)
-        ledger = _run_batches(place, ledger, remote, clock, spending)
-    found = judging.of(task, place, REHEARSAL / judging.output.name, force=True)
-    typer.echo("This was a rehearsal: the answers were made up, nothing was sent anywhere and nothing was paid.")
+        _run_batches(place, ledger, remote, clock, spending)
+    found = judging.of(task, place, REHEARSAL / judging.output.name, tokenizers)
+    typer.echo("That was a rehearsal: the answers were made up, and nothing was paid. The real run would cost:")
+    print_projections(
+        task,
+        judging.target,
+        YIELDS,
+        model=proposals.model,
+        decoding=PROPOSAL_DECODING,
+        pairs_each=proposals.scenarios_per_request,
+        prices=steps.price_table(spending.prices, None),
+        seed=proposals.seed,
+    )
     return steps.exit_code_of(found)
 
 

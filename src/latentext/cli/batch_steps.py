@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latentext.engines.openai.batches.workflow import Conditions
     from latentext.engines.openai.batches.workspace import Workspace
     from latentext.engines.openai.prices import Prices
+    from latentext.pairs import PairTokenizer, Task
     from latentext.pairs.proposing import Harvest
 
 
@@ -168,29 +169,24 @@ def print_spent(place: Workspace, ledger: Ledger, prices: Prices) -> None:
 def judge(
     answers: Path,
     requests: Path,
-    task_name: str,
+    task: Task,
+    tokenizers: Sequence[PairTokenizer],
     target: int,
     output: Path,
-    tokenizer: Sequence[str] | None,
-    config_dir: Path | None,
-    cache_dir: Path | None,
     *,
     details: bool,
-    force: bool,
 ) -> Harvest:
     """Judge all proposals that are here, and write the dataset.
 
     Args:
-        answers, requests: the folders of one task's output and request files, or the folders above them.
+        answers, requests: the folders of the task's output and request files, or the folders above them.
     """
-    from latentext.pairs import DEFAULT_TOKENIZERS, load_task, load_tokenizers, write_scenarios
+    from latentext.cli.pairs_summary import print_harvest
+    from latentext.pairs import write_scenarios
     from latentext.recipes.proposal_batches import harvest, read_replies
 
-    if output.exists() and not force:
-        raise SpecError("exists already", where=str(output), remedy="choose another --output, or pass --force")
-    task = load_task(task_name, config_dir=config_dir)
     replies = read_replies(_own(answers, task.task_name), _own(requests, task.task_name))
-    found = harvest(replies, task, load_tokenizers(tokenizer or DEFAULT_TOKENIZERS, cache_dir=cache_dir), target)
+    found = harvest(replies, task, tokenizers, target)
     outputs = replies.outputs
     tally = ", ".join(f"{count:,} {word}" for word, count in sorted(replies.tally().items()))
     typer.echo(f"{counted(len(replies.custom_ids), 'request')}: {tally}")
@@ -202,6 +198,7 @@ def judge(
     ):
         if count:
             typer.echo(f"{count:,} {what}")
+    print_harvest(found)
     written = write_scenarios(output, found.scenarios, details=details)
     typer.echo(f"{counted(written, 'scenario')} in {output}")
     return found

@@ -194,9 +194,9 @@ def _reply(answer: Answer) -> Reply:
     if answer.body is None:
         return Reply(None, str(answer.error.kind) if answer.error else "missing", failed=True)
     text = read_text(answer.body)
-    if text.text is None and text.reason in ("no-choice", "no-text"):
+    if text.text is None and text.reason == "no-choice":
         return Reply(None, text.reason, failed=True)
-    return Reply(text.text, "refusal" if text.reason == "refused" else text.finish_reason)
+    return Reply(text.text, text.finish_reason if text.text is not None else "refusal")
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:

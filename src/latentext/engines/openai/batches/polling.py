@@ -14,6 +14,9 @@ SOONEST_SECONDS = 5.0
 LATEST_SECONDS = 300.0
 Show = Callable[[Ledger], None]
 
+_NOTABLE = (Status.FAILED, Status.EXPIRED, Status.CANCELLED)
+"""What a person is told of at once; how far the others are stands in the summary."""
+
 
 def refresh(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
     """Ask about every batch that has not ended, and keep what the server says.
@@ -39,7 +42,7 @@ def _asked(part: Part, remote: Remote, notify: Notify) -> Part:
             raise
         problem = f"the server does not know {part.batch_id}"
         now = part.model_copy(update={"status": Status.FAILED, "problem": problem, "problem_code": "not_found"})
-    if now.status is not part.status:
+    if now.status is not part.status and now.status in _NOTABLE:
         notify(f"batch {part.number}: {now.status}" + (f" ({now.problem})" if now.problem else ""))
     return now
 

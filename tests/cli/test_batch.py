@@ -1,0 +1,220 @@
+"""``latentext batch``: every command as a user gives it, against a stand-in server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from latentext.cli.app import exit_code
+from latentext.engines.openai.standin import StandIn
+from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending
+from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.pairs import load_task
+from latentext.recipes.pairs.mixture import proposal_replies
+
+SMALL = ["--num-batches", "2", "--requests-per-batch", "2"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with StandIn(proposal_replies(load_task("refusal"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def qwen2(materials: Path) -> Path:
+    return materials / "tokenizers" / "qwen2"
+
+
+def words(*arguments: object) -> int:
+    return exit_code([str(argument) for argument in ("batch", *arguments)])
+
+
+def test_requests_are_written_as_the_seed_lays_them_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert words("create") == 0
+    names = sorted(path.name for path in Path("requests/refusal").glob("[!.]*"))
+    assert names == ["batch_metadata.json", *(f"request_batch{n}.jsonl" for n in range(10))]
+    lines = [json.loads(line) for line in Path("requests/refusal/request_batch3.jsonl").read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == [f"request-3-{n}" for n in range(50)]
+    body = lines[0]["body"]
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("gpt-4o", 0.8, 2048)
+    assert body["response_format"]["type"] == "json_schema"
+    assert "Write 10 new pairs." in body["messages"][-1]["content"]
+    assert len({line["body"]["messages"][-1]["content"] for line in lines}) == 50
+    out = capsys.readouterr().out
+    assert "500 requests in 10 files" in out
+    assert "5,000 pairs" in out
+    assert "at most 6.2" in out  # 500 × 2048 output tokens at 5 dollars a million, and the prompts
+    assert out.rstrip().endswith("next: latentext batch submit")
+
+
+def test_the_steps_one_by_one_end_in_a_dataset(
+    server: StandIn, qwen2: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = BatchDesk(server)
+    assert words("create", *SMALL) == 0
+    assert words("submit", "--base-url", server.url) == 0
+    assert "2 validating; 0 of 4 requests answered" in capsys.readouterr().out
+    assert words("submit", "--base-url", server.url) == 0
+    assert desk.created == 2
+    for _ in range(3):
+        assert words("status") == 0  # The address is remembered.
+    assert "next: latentext batch download" in capsys.readouterr().out
+    assert words("download") == 0
+    out = capsys.readouterr().out
+    assert "answers cost:" in out
+    assert "next: latentext batch process" in out
+    assert sorted(path.name for path in Path("batch_outputs/refusal").iterdir()) == [
+        "output_batch0.jsonl",
+        "output_batch1.jsonl",
+    ]
+    assert words("process", "--target-scenarios", 5, "--tokenizer", f"qwen={qwen2}") == 0
+    lines = [json.loads(line) for line in Path("dataset.jsonl").read_text().splitlines()]
+    assert [line["scenario_id"] for line in lines] == [number for number in range(5) for _ in range(4)]
+    assert [line["type"] for line in lines[:4]] == [
+        "single_token_prompt",
+        "single_token_counterfactual",
+        "multi_token_prompt",
+        "multi_token_counterfactual",
+    ]
+    assert words("process", "--target-scenarios", 5, "--tokenizer", f"qwen={qwen2}") == 2
+    assert "dataset.jsonl: exists already" in capsys.readouterr().err
+
+
+def test_a_target_that_is_missed_gives_what_there_is_and_exit_code_1(
+    server: StandIn, qwen2: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BatchDesk(server)
+    words("create", "--num-batches", 1, "--requests-per-batch", 1)
+    words("submit", "--base-url", server.url)
+    for _ in range(3):
+        words("status")
+    words("download")
+    capsys.readouterr()
+    assert words("process", "--tokenizer", f"qwen={qwen2}") == 1
+    assert "latentext batch create --add asks for more pairs" in capsys.readouterr().out
+    assert Path("dataset.jsonl").exists()
+    assert words("create", "--add", "--num-batches", 1, "--requests-per-batch", 2) == 0
+    lines = Path("requests/refusal/request_batch1.jsonl").read_text().splitlines()
+    assert [json.loads(line)["custom_id"] for line in lines] == ["request-1-0", "request-1-1"]
+    first = Path("requests/refusal/request_batch0.jsonl").read_text()
+    assert json.loads(lines[0])["body"]["messages"] != json.loads(first)["body"]["messages"]
+
+
+def test_a_rehearsal_needs_no_key_no_network_and_no_tokenizer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert words("run", "--rehearse", *SMALL, "--target-scenarios", 8) == 0
+    out = capsys.readouterr().out
+    assert "8 scenarios in rehearsal/dataset.jsonl" in out
+    assert "nothing was paid" in out
+    assert "50%" in out  # The projected cost of the real run over a range of yields.
+    assert not Path("requests").exists()
+    assert not Path("dataset.jsonl").exists()
+    assert words("run", "--rehearse", *SMALL, "--target-scenarios", 8) == 0
+
+
+def test_without_a_key_there_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    words("create", *SMALL)
+    capsys.readouterr()
+    assert words("submit") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert "OPENAI_API_KEY" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status"], "requests: holds no batches; begin with latentext batch create"),
+        (["submit", "--task", "nosuch"], "holds no batches of nosuch"),
+        (["process", "--tokenizer", "tiny"], "holds no .jsonl files; run latentext batch download first"),
+        (["create", "--task", "nosuch"], "known: refusal, sentiment"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words(*arguments) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_batches_that_were_sent_are_never_overwritten(server: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    BatchDesk(server)
+    words("create", *SMALL)
+    assert words("create", *SMALL) == 2
+    assert words("create", *SMALL, "--force") == 0
+    words("submit", "--base-url", server.url)
+    assert words("create", *SMALL, "--force") == 2
+    assert "holds batches that were sent" in capsys.readouterr().err
+    assert words("status", "--base-url", "http://127.0.0.1:1/v1") == 2
+    assert "were sent to" in capsys.readouterr().err
+
+
+def test_a_cap_on_money_stops_before_a_batch_is_sent_with_exit_code_3(
+    server: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = BatchDesk(server)
+    words("create", *SMALL)
+    # A file of two requests may cost 2 × (2048 × 5 + about 2,400 × 1.25) dollars a million: 2.6 cents.
+    assert words("submit", "--base-url", server.url, "--prices", "openai", "--max-cost", "0.03") == 3
+    assert desk.created == 1
+    assert "batch 1 may cost up to" in capsys.readouterr().err
+    assert words("submit", "--max-cost", "0.06", "--prices", "openai") == 0
+    assert desk.created == 2
+
+
+def test_a_cap_without_a_price_is_refused(server: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = BatchDesk(server)
+    words("create", *SMALL)
+    assert words("submit", "--base-url", server.url, "--max-cost", "1") == 2
+    assert desk.created == 0
+    assert "the price of 'gpt-4o' is not known" in capsys.readouterr().err
+
+
+def test_a_cancelled_batch_is_fetched_in_part_and_asked_again_only_on_demand(
+    server: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = BatchDesk(server, BatchFaults(endings=(Ending(answered=1),)))
+    words("create", "--num-batches", 1, "--requests-per-batch", 3)
+    words("submit", "--base-url", server.url)
+    assert words("cancel") == 0
+    assert words("download") == 0
+    out = capsys.readouterr().out
+    assert "1 cancelled, fetched; 1 of 3 requests answered" in out
+    assert "given up: 2 cancelled" in out
+    assert words("submit") == 0
+    assert desk.created == 1
+    assert words("submit", "--retry-failed") == 0
+    assert desk.created == 2
+
+
+def test_the_output_of_a_local_runner_is_processed_too(
+    server: StandIn, qwen2: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The format of vLLM's run_batch: the same lines, one file, nothing submitted."""
+    words("create", "--num-batches", 1, "--requests-per-batch", 3)
+    asked = Path("requests/refusal/request_batch0.jsonl").read_text().splitlines()
+    Path("local").mkdir()
+    with Path("local/results.jsonl").open("w") as file:
+        for number, line in enumerate(map(json.loads, reversed(asked))):
+            response = {"status_code": 200, "request_id": f"vllm-batch-{number}"}
+            response["body"] = server.answer(line["body"], number)
+            answer = {"id": f"vllm-{number}", "custom_id": line["custom_id"], "response": response, "error": None}
+            file.write(json.dumps(answer) + "\n")
+    capsys.readouterr()
+    arguments = ["--target-scenarios", 3, "--tokenizer", f"qwen={qwen2}"]
+    assert words("process", "--input-dir", "local", *arguments) == 0
+    assert "3 requests: 3 answered" in capsys.readouterr().out
+    shutil.rmtree("requests")  # Without the requests the order is that of the custom_ids.
+    assert words("process", "--input-dir", "local", "--output", "again.jsonl", *arguments) == 0
+    assert Path("again.jsonl").read_bytes() == Path("dataset.jsonl").read_bytes()
