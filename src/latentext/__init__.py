@@ -23,6 +23,7 @@ _PUBLIC = {
     "generate_prompt": "latentext.recipes.length",
     "load_model": "latentext.recipes.length",
     "extract_hidden_states": "latentext.recipes.length",
+    "TextGeneration": "latentext.recipes.align",
     "save_dataset": "latentext.dataset.saving",
 }
 

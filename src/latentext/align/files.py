@@ -5,8 +5,8 @@
     results/opt1.3b-Imdb_lam=-0.500_val=humor.json                      the parts, merged
 
 Their names round λ to three decimals, so two λ can share one. That must never cost a file: beside each lies a small
-``.lam`` file with the exact λ, and a name that is taken by another λ is refused. *Full names* carry λ exactly, in the
-name and in every row.
+``.lam`` file with the exact λ, how it was drawn, and the prompts that have no text; a name that is taken by another λ
+is refused. *Full names* carry λ exactly, in the name and in every row.
 """
 
 from __future__ import annotations
@@ -105,12 +105,20 @@ def check_not_taken(path: Path, palette: Mapping[str, float]) -> None:
 
 
 def write_texts(
-    path: Path, rows: Sequence[Mapping[str, Any]], palette: Mapping[str, float], *, full_names: bool = False
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    palette: Mapping[str, float],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    skipped: Sequence[int] = (),
+    full_names: bool = False,
 ) -> None:
     """Write texts and, beside them, their exact λ; both appear complete or not at all.
 
     Args:
         rows: {prompt, generated} each; with `full_names` every row gets `lam`, the mapping from value to exact λ.
+        settings: what else decided them, such as samples and seed; parts that differ in it are not merged.
+        skipped: the numbers of prompts that have no text.
 
     Raises:
         SpecError: the name is taken by another λ.
@@ -118,7 +126,8 @@ def write_texts(
     check_not_taken(path, palette)
     path.parent.mkdir(parents=True, exist_ok=True)
     # λ goes first: a file without its λ could not be told from one that another program wrote.
-    write_bytes(lambda_path(path), _json(dict(palette)))
+    beside = {"lam": dict(palette), "settings": dict(settings or {}), "skipped": list(skipped)}
+    write_bytes(lambda_path(path), _json(beside))
     write_rows(path, [{**row, "lam": dict(palette)} for row in rows] if full_names else rows)
 
 
@@ -147,11 +156,17 @@ def read_texts(path: Path) -> list[dict[str, Any]]:
 
 def read_palette(path: Path) -> dict[str, float] | None:
     """The exact λ of a file of texts, or None when nothing beside it says so."""
+    found = read_beside(path).get("lam")
+    return {str(name): float(lam) for name, lam in found.items()} if isinstance(found, dict) else None
+
+
+def read_beside(path: Path) -> dict[str, Any]:
+    """What lies beside a file of texts: `lam`, `settings` and `skipped`; empty when nothing does."""
     try:
         found = json.loads(lambda_path(path).read_bytes())
     except (OSError, ValueError):
-        return None
-    return {str(name): float(lam) for name, lam in found.items()} if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def lambda_path(path: Path) -> Path:

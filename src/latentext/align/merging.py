@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentext.align.files import lambda_path, read_palette, read_texts, write_rows, write_texts
+from latentext.align.files import lambda_path, read_beside, read_palette, read_texts, write_rows, write_texts
 from latentext.errors import SpecError
 
 _PART = re.compile(r"(?P<stem>.+)_(?P<start>\d+)to(?P<end>\d+)\.json")
@@ -78,12 +78,13 @@ def merge(paths: Iterable[Path], output: Path, *, prompts: int | None = None, re
     if not parts:
         raise SpecError("no parts to merge")
     _check_cover(parts, prompts)
-    palette = _common_palette(parts)
+    palette, settings = _common_palette(parts), _common_settings(parts)
     rows = [row for part in parts for row in _rows_of(part)]
     if palette is None:
         write_rows(output, rows)
     else:
-        write_texts(output, rows, palette)
+        skipped = [number for part in parts for number in _skipped(part)]
+        write_texts(output, rows, palette, settings=settings, skipped=skipped)
     if remove_parts:
         for part in parts:
             part.path.unlink()
@@ -127,11 +128,33 @@ def _common_palette(parts: list[Part]) -> dict[str, float] | None:
     return palette
 
 
+def _common_settings(parts: list[Part]) -> dict[str, Any]:
+    """How the texts of all parts were drawn; parts that were drawn otherwise are no parts of one run."""
+    first, *others = parts
+    settings: dict[str, Any] = read_beside(first.path).get("settings", {})
+    for part in others:
+        theirs = read_beside(part.path).get("settings", {})
+        for name in sorted(settings.keys() | theirs.keys()):
+            if settings.get(name) != theirs.get(name):
+                raise SpecError(
+                    f"has {name} {theirs.get(name)}, {first.path.name} has {settings.get(name)}",
+                    where=str(part.path),
+                    remedy="sample one of them again",
+                )
+    return settings
+
+
+def _skipped(part: Part) -> list[int]:
+    """Prompts of a part that have no text: recorded, and no gap."""
+    return list(read_beside(part.path).get("skipped", []))
+
+
 def _rows_of(part: Part) -> list[dict[str, Any]]:
     rows = read_texts(part.path)
-    if len(rows) != part.end - part.start:
+    expected = part.end - part.start - len(_skipped(part))
+    if len(rows) != expected:
         raise SpecError(
-            f"holds {len(rows)} texts, its name says {part.end - part.start}",
+            f"holds {len(rows)} texts, its name says {expected}",
             where=str(part.path),
             remedy="sample it again",
         )

@@ -17,10 +17,14 @@ from latentext.errors import SpecError
 _PLACES_PER_PROMPT = 1 << 32
 
 
-def read_bank(dataset: Dataset, rewards: Sequence[str]) -> tuple[Bank, tuple[int, ...]]:
+def read_bank(
+    dataset: Dataset, rewards: Sequence[str], *, requests: range | None = None, samples: int | None = None
+) -> tuple[Bank, tuple[int, ...]]:
     """Read the bank of a dataset.
 
     Args:
+        requests: only these prompts of the plan.
+        samples: only the first samples of each; all that any prompt has when left out.
         rewards: names of rewards, or of folders under ``scores/`` where a reward was scored in several ways. A reward's
             first column is its score.
 
@@ -36,7 +40,9 @@ def read_bank(dataset: Dataset, rewards: Sequence[str]) -> tuple[Bank, tuple[int
         raise SpecError(
             "a bank needs at least one reward", remedy=f"scored are: {', '.join(dataset.rewards) or 'none'}"
         )
-    places, values = zip(*(_places_and_values(dataset.scores(name)) for name in rewards), strict=True)
+    places, values = zip(
+        *(_places_and_values(_part(dataset.scores(name), requests, samples)) for name in rewards), strict=True
+    )
     common = reduce(np.intersect1d, places)
     if not len(common):
         raise SpecError(f"no text has scores of {' and '.join(rewards)}", where=str(dataset.directory))
@@ -47,6 +53,13 @@ def read_bank(dataset: Dataset, rewards: Sequence[str]) -> tuple[Bank, tuple[int
     records = dataset.records(["index", "key"])
     keys = dict(zip(records["index"].to_pylist(), records["key"].to_pylist(), strict=True))
     return bank_of_rows(common // _PLACES_PER_PROMPT, common % _PLACES_PER_PROMPT, scores, keys)
+
+
+def _part(table: pa.Table, requests: range | None, samples: int | None) -> pa.Table:
+    if requests is not None:
+        inside = pc.and_(pc.greater_equal(table["index"], requests.start), pc.less(table["index"], requests.stop))
+        table = table.filter(inside)
+    return table if samples is None else table.filter(pc.less(table["sample"], samples))
 
 
 def _places_and_values(table: pa.Table) -> tuple[NDArray[np.int64], Floats]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,13 +62,18 @@ class Plan:
 
     count: int
     planned: int
-    shards: Shards
+    shards: Sequence[Shard]
     prompt_tokens: int
     longest_prompt: int
     _directory: Path
     _encoder: PromptEncoder
     _model_id: str
     _decoding: Decoding
+
+    def part(self, requests: range) -> Plan:
+        """The same plan, of which only the shards that hold any of these requests are done; they are whole."""
+        shards = [shard for shard in self.shards if shard.start < requests.stop and requests.start < shard.stop]
+        return replace(self, shards=shards)
 
     def requests(self, shard: Shard) -> tuple[list[Request], list[Failure]]:
         """The requests of a shard, and for rows that gave none the reason (as sample 0).

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -64,28 +64,33 @@ def make_dataset(
     engine: Engine | None = None,
     limits: Limits | None = None,
     journal: Path | None = None,
+    requests: range | None = None,
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
 
-    Args:
-        spec: what to make. Relative input paths are taken from the working directory.
-        output: the directory; otherwise the spec's `output`, otherwise ``data/<name>``.
-        retry_failed: open the shards that have failures again, and keep what they hold.
-        fresh: move an existing directory aside first.
-        progress: who is told; nobody by default.
-        on_plan: told what the run will make before it starts.
-        engine: a loaded engine of the spec's model, to spare loading it again; it is not closed.
-        limits: what the requests to a server may cost.
-        journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
-            file in the dataset directory.
+        Args:
+            spec: what to make. Relative input paths are taken from the working directory.
+            output: the directory; otherwise the spec's `output`, otherwise ``data/<name>``.
+            retry_failed: open the shards that have failures again, and keep what they hold.
+            fresh: move an existing directory aside first.
+            progress: who is told; nobody by default.
+            on_plan: told what the run will make before it starts.
+    <<<<<<< HEAD
+            engine: a loaded engine of the spec's model, to spare loading it again; it is not closed.
+            limits: what the requests to a server may cost.
+            journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
+                file in the dataset directory.
+    =======
+            engine: a loaded engine of the spec's model, to spare loading it again.
+            requests: only the shards that hold any of these requests; the others are left to other runs.
 
-    Raises:
-        LatentextError: see `latentext.errors`; what is finished stays finished.
+        Raises:
+            LatentextError: see `latentext.errors`; what is finished stays finished.
 
-    Example:
-        >>> spec = Spec(prompts={"template": "Say {w}.", "grid": {"w": ["a", "b"]}})       # doctest: +SKIP
-        >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
-        2
+        Example:
+            >>> spec = Spec(prompts={"template": "Say {w}.", "grid": {"w": ["a", "b"]}})       # doctest: +SKIP
+            >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
+            2
     """
     root = Path(output or spec.output or Path("data") / spec.name)
     progress = progress or NoProgress()
@@ -93,7 +98,7 @@ def make_dataset(
         refuse_missing(spec.rewards)
         if fresh and (aside := move_aside(root)):
             progress.note(f"the earlier dataset is now {aside}")
-        workspace = prepare(spec, root, progress, engine, limits=limits, journal=journal)
+        workspace = _part(prepare(spec, root, progress, engine, limits=limits, journal=journal), requests)
         if on_plan is not None:
             on_plan(bound(spec, workspace.plan))
         return _run(workspace, all_works(workspace, retry_failed), progress, own_engine=engine is None)
@@ -146,6 +151,10 @@ def score_texts(
         _refuse_without_texts(workspace)
         works = all_works(workspace, retry_failed, generate=False)
         return _run(workspace, works, progress, own_engine=engine is None)
+
+
+def _part(workspace: Workspace, requests: range | None) -> Workspace:
+    return workspace if requests is None else replace(workspace, plan=workspace.plan.part(requests))
 
 
 def _refuse_without_texts(workspace: Workspace) -> None:

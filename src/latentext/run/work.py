@@ -44,9 +44,9 @@ class Work:
 def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
     """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
     waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None and work.ready(shard)]
-    total = workspace.plan.count * work.texts_per_request
     if not waiting:
         return
+    total = sum(len(shard) for shard in workspace.plan.shards) * work.texts_per_request
     left = sum(len(shard) for shard in waiting) * work.texts_per_request
     progress.start(total, total - left, work.description)
     said = False

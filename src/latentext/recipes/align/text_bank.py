@@ -1,0 +1,119 @@
+"""A dataset directory read as a sample bank: its rewards as numbers, and which prompts they belong to.
+
+A prompt that has no text, or of which a sample has no finite score, cannot be weighed like the others. It is left out
+by name and reason, never silently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentext.align import Bank, read_bank
+from latentext.dataset.reader import Dataset
+from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.views import failure_lines
+from latentext.errors import DatasetError, SpecError
+
+
+@dataclass(frozen=True)
+class TextBank:
+    """A bank and the texts it stands for.
+
+    Attributes:
+        dataset: holds the texts.
+        bank: their rewards.
+        indices: the request of each prompt of the bank, ascending.
+        left_out: requests that are not in the bank, with the reason.
+    """
+
+    dataset: Dataset
+    bank: Bank
+    indices: tuple[int, ...]
+    left_out: Mapping[int, str]
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line on what is left out, with the first reason; empty when nothing is."""
+        if not self.left_out:
+            return []
+        first, reason = next(iter(self.left_out.items()))
+        count = len(self.left_out)
+        prompts = "1 prompt is" if count == 1 else f"{count} prompts are"
+        return [f"{prompts} left out; the first is prompt {first}: {reason}"]
+
+
+def open_bank(
+    directory: str | Path,
+    values: Sequence[str] = (),
+    *,
+    requests: range | None = None,
+    samples: int | None = None,
+) -> TextBank:
+    """Open a dataset directory as a bank.
+
+    Args:
+        values: the rewards; all that the directory has when left out.
+        requests: only these prompts.
+        samples: only the first samples of each prompt.
+
+    Raises:
+        SpecError: no rewards, fewer samples than asked for, samples that are all alike because they were sampled at
+            temperature 0, or no prompt with all its samples scored.
+        DatasetError: no dataset, or one without these scores.
+    """
+    dataset = open_dataset(directory)
+    names = list(values) or list(dataset.score_sets)
+    _check_scored(dataset, names)
+    if dataset.spec.decoding.temperature == 0:
+        raise SpecError(
+            "was sampled at temperature 0: all samples of a prompt are the same text, and no λ can choose",
+            where=str(directory),
+            remedy="make a bank with decoding.temperature above 0",
+        )
+    bank, incomplete = read_bank(dataset, names, requests=requests, samples=samples)
+    if samples is not None and bank.samples < samples:
+        raise SpecError(
+            f"has {bank.samples} samples a prompt, not {samples}", where=str(directory), remedy="raise decoding.n"
+        )
+    numbers = _requests_by_key(dataset)
+    indices = tuple(numbers[key] for key in bank.keys)
+    left_out = dict(_reasons(dataset, names, incomplete, requests, set(indices)))
+    return TextBank(dataset, bank, indices, dict(sorted(left_out.items())))
+
+
+def _check_scored(dataset: Dataset, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in dataset.score_sets]
+    if missing:
+        scored = ", ".join(dataset.score_sets) or "none"
+        raise DatasetError(
+            f"no scores of {', '.join(missing)}; scored are: {scored}",
+            where=str(dataset.directory),
+            remedy=f"latentext score {dataset.directory} --reward {missing[0]}",
+        )
+
+
+def _requests_by_key(dataset: Dataset) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for table in dataset.iter_records(["index", "key"]):
+        found.update(zip(table["key"].to_pylist(), table["index"].to_pylist(), strict=True))
+    return found
+
+
+def _reasons(
+    dataset: Dataset, names: Sequence[str], incomplete: Sequence[int], requests: range | None, kept: set[int]
+) -> Iterator[tuple[int, str]]:
+    """Why requests have no place in the bank; what the receipts say comes last, and so counts."""
+    yield from ((index, "not all its samples are there with a score") for index in incomplete)
+    for failure in _failures(dataset):
+        index, stage = int(failure["index"]), str(failure["stage"])
+        ours = stage.startswith("records/") or str(failure["message"]).partition(":")[0] in names
+        if ours and index not in kept and (requests is None or index in requests):
+            yield index, f"sample {failure['sample']}: {failure['message']}"
+
+
+def _failures(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in failure_lines(dataset.directory))
