@@ -17,6 +17,7 @@ import typer
 
 import latentext
 from latentext.cli import (
+    align,
     batch,
     capture,
     demo,
@@ -60,6 +61,7 @@ app.command("report")(report.report)
 app.command("represent")(represent.represent)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
+app.add_typer(align.app)
 app.add_typer(pairs.app)
 app.add_typer(batch.app)
 

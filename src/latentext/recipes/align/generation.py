@@ -70,6 +70,7 @@ class Sampled:
         skipped: the prompts that have no text, with the reason.
         diagnosis: what λ did, with warnings where it did too much.
         run: the making of the bank.
+        warnings: what else should be known, in lines.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class Sampled:
     skipped: Mapping[int, str]
     diagnosis: Diagnosis
     run: RunSummary
+    warnings: Sequence[str]
 
 
 class TextGeneration:
@@ -215,7 +217,7 @@ class TextGeneration:
         run = make_dataset(limited, self.dataset, progress=self.progress, requests=requests)
         bank = open_bank(self.dataset, tuple(palette), requests=requests, samples=MC_nsamples)
         sampled = self._draw(bank, palette, path, run)
-        for line in (*bank.warnings, *sampled.diagnosis.warnings):
+        for line in (*sampled.warnings, *sampled.diagnosis.warnings):
             warnings.warn(line, stacklevel=2)
         return sampled
 
@@ -231,7 +233,7 @@ class TextGeneration:
             skipped=sorted(bank.left_out),
             full_names=self.full_names,
         )
-        return Sampled(path, len(rows), bank.left_out, diagnose(bank.bank, lam), run)
+        return Sampled(path, len(rows), bank.left_out, diagnose(bank.bank, lam), run, bank.warnings)
 
     def _palette(
         self, lam_list: float | str | Iterable[float | str], value_list: str | Iterable[str]
@@ -307,5 +309,3 @@ class TextGeneration:
 def _without_text(failed: int, directory: Path) -> str:
     prompts = "1 prompt has" if failed == 1 else f"{failed} prompts have"
     return f"{prompts} no text; the reasons are in {directory / 'failures.jsonl'}"
-
-

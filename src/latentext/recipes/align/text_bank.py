@@ -17,6 +17,7 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.views import failure_lines
 from latentext.errors import DatasetError, SpecError
+from latentext.rewards.entries import parse_rewards
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def open_bank(
         DatasetError: no dataset, or one without these scores.
     """
     dataset = open_dataset(directory)
-    names = list(values) or list(dataset.score_sets)
+    names = list(values) or _in_order(dataset)
     _check_scored(dataset, names)
     if dataset.spec.decoding.temperature == 0:
         raise SpecError(
@@ -83,6 +84,12 @@ def open_bank(
     indices = tuple(numbers[key] for key in bank.keys)
     left_out = dict(_reasons(dataset, names, incomplete, requests, set(indices)))
     return TextBank(dataset, bank, indices, dict(sorted(left_out.items())))
+
+
+def _in_order(dataset: Dataset) -> list[str]:
+    """All that is scored, in the order in which the spec asks for it."""
+    asked = [reward.name for reward in parse_rewards(dataset.spec.rewards)]
+    return sorted(dataset.score_sets, key=lambda name: asked.index(name) if name in asked else len(asked))
 
 
 def _check_scored(dataset: Dataset, names: Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from latentext.align.trimming import trim_to_sentence
 from latentext.align.weights import Weights
+from latentext.dataset.atomic import atomic_file
 from latentext.dataset.reader import Dataset
 from latentext.recipes.align.text_bank import TextBank
 from latentext.rewards.candidate import candidates_of
@@ -67,15 +70,21 @@ def candidate_rows(
             }
 
 
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON lines, in a file that appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+
+
 def own_texts(dataset: Dataset, score: str, *, trim: Trim = None) -> list[dict[str, Any]]:
     """The model's own texts, sample 0 of every prompt, with its score by the reward `score` as `perplexity`."""
     scores = dataset.scores(score)
     first = scores.filter(pc.equal(scores["sample"], 0))
     by_index = dict(zip(first["index"].to_pylist(), first.column(2).to_pylist(), strict=True))
     places = {(index, 0) for index in by_index}
-    return [
-        {**_row(*texts, trim), "perplexity": by_index[index]} for (index, _), texts in _texts(dataset, places)
-    ]
+    return [{**_row(*texts, trim), "perplexity": by_index[index]} for (index, _), texts in _texts(dataset, places)]
 
 
 def _texts(dataset: Dataset, places: set[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], tuple[str, str]]]:
