@@ -32,12 +32,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-app.command("weigh")(align_bank.weigh)
-app.command("draw")(align_bank.draw)
-app.command("solve")(align_bank.solve)
-app.command("sweep")(align_bank.sweep)
-app.command("report")(align_bank.report)
-
 BaseModel = Annotated[
     str,
     typer.Option(
@@ -187,6 +181,13 @@ def merge(
     count = join([part.path for part in found], target, prompts=prompts, remove_parts=remove_parts)
     typer.echo(f"{counted(count, 'text')} of {counted(len(found), 'part')}: {target}")
     return EXIT_DONE
+
+
+app.command("weigh")(align_bank.weigh)
+app.command("draw")(align_bank.draw)
+app.command("solve")(align_bank.solve)
+app.command("sweep")(align_bank.sweep)
+app.command("report")(align_bank.report)
 
 
 def _generation(model: str, data_name: str, save_directory: Path, options: dict[str, Any]) -> TextGeneration:

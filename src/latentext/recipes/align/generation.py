@@ -34,7 +34,7 @@ from latentext.engines.transformers.loading import choose_device
 from latentext.errors import ArgumentError
 from latentext.prompts.conversations import open_conversations
 from latentext.prompts.corpora import CORPORA
-from latentext.recipes.align.text_bank import TextBank, open_bank
+from latentext.recipes.align.text_bank import TextBank, open_bank, prompts_without_text
 from latentext.recipes.align.texts import Trim, chosen_texts, own_texts
 from latentext.rewards.entries import BUILT_IN, parse_rewards
 from latentext.run.progress import NoProgress, Progress
@@ -175,11 +175,11 @@ class TextGeneration:
         """
         if batch_size < 1:
             raise ArgumentError(f"batch_size is {batch_size}", remedy="give 1 or more")
-        run = make_dataset(self._spec(1, (OWN_SCORE,), batch_size), self.dataset, progress=self.progress)
-        path = Path(self.file_path)
-        write_rows(path, own_texts(open_dataset(self.dataset), OWN_SCORE, trim=self.trim))
-        if run.failed:
-            warnings.warn(_without_text(run.failed, self.dataset), stacklevel=2)
+        make_dataset(self._spec(1, (OWN_SCORE,), batch_size), self.dataset, progress=self.progress)
+        dataset, path = open_dataset(self.dataset), Path(self.file_path)
+        write_rows(path, own_texts(dataset, OWN_SCORE, trim=self.trim))
+        if without := prompts_without_text(dataset):
+            warnings.warn(_without_text(without), stacklevel=2)
         return path
 
     def generate_from_MC_aligned_model(  # noqa: N802 (MAP's name)
@@ -306,6 +306,7 @@ class TextGeneration:
         return part_path(original, stem, requests.start, requests.stop)
 
 
-def _without_text(failed: int, directory: Path) -> str:
-    prompts = "1 prompt has" if failed == 1 else f"{failed} prompts have"
-    return f"{prompts} no text; the reasons are in {directory / 'failures.jsonl'}"
+def _without_text(reasons: Mapping[int, str]) -> str:
+    first, reason = next(iter(reasons.items()))
+    prompts = "1 prompt has" if len(reasons) == 1 else f"{len(reasons)} prompts have"
+    return f"{prompts} no text; the first is prompt {first}: {reason}"

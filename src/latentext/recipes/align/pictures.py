@@ -14,7 +14,6 @@ from matplotlib.projections.polar import PolarAxes
 from numpy.typing import ArrayLike
 
 from latentext.align import Bank, FrontierPoint, Solution, diagnose, sweep, tilt
-from latentext.align.bank import Floats
 from latentext.align.diagnosis import FEW_SAMPLES
 from latentext.errors import SpecError
 from latentext.report.picture import BLUE, GREEN, GREY, ORANGE, RED, Picture, Skipped, Subject, canvas, label
@@ -139,26 +138,29 @@ def frontier(bank: Bank, lam: ArrayLike, names: Sequence[str] = ()) -> Picture |
 
 
 def radar(bank: Bank, lam: ArrayLike) -> Picture | Skipped:
-    """All values on one wheel: where their levels lie among the base model's texts."""
+    """All values on one wheel: how far their levels are from each prompt's worst sample to its best."""
     if len(bank.names) < 3:
         return RADAR.skipped(f"takes three values, and the bank has {len(bank.names)}")
     found = diagnose(bank, lam, replicates=2)
-    before, after = (_ranks(bank, levels) for levels in (found.base_levels, found.levels))
+    worst, best = bank.rewards.min(axis=1).mean(axis=0), bank.rewards.max(axis=1).mean(axis=0)
+    room = np.where(best > worst, best - worst, 1.0)
+    before, after = ((levels - worst) / room for levels in (found.base_levels, found.levels))
     angles = np.linspace(0.0, 2 * np.pi, len(bank.names), endpoint=False)
     with canvas(width=5.2, height=4.8) as (figure, _):
         figure.clear()
         panel = cast(PolarAxes, figure.add_subplot(projection="polar"))
-        for ranks, colour, name in ((before, GREY, "base"), (after, BLUE, "by λ")):
-            closed = np.append(ranks, ranks[0])
+        for share, colour, name in ((before, GREY, "base"), (after, BLUE, "by λ")):
+            closed = np.append(share, share[0])
             panel.plot(np.append(angles, angles[0]), closed, color=colour, label=name)
             panel.fill(np.append(angles, angles[0]), closed, color=colour, alpha=0.12)
         panel.set_xticks(angles, bank.names)
         panel.set_ylim(0.0, 1.0)
         panel.set_yticks([0.25, 0.5, 0.75], ["25 %", "50 %", "75 %"])
         figure.legend(loc="lower right")
-        ranks_of = zip(bank.names, before, after, strict=True)
-        numbers = {name: f"{one:.1%} before, {other:.1%} after" for name, one, other in ranks_of}
-        return RADAR.drawn(figure, "Share of the base model's texts whose reward lies under the level.", numbers)
+        shares = zip(bank.names, before, after, strict=True)
+        numbers = {name: f"{one:.1%} before, {other:.1%} after" for name, one, other in shares}
+        caption = "The centre is each prompt's worst sample by that value alone, the rim its best."
+        return RADAR.drawn(figure, caption, numbers)
 
 
 def _level_in_words(base: float, level: float, error: float, target: float | None) -> str:
@@ -181,8 +183,3 @@ def _draw_frontier(panel: Axes, points: Sequence[FrontierPoint], x: int, y: int,
     errors = np.array([point.diagnosis.level_errors for point in points])
     style: dict[str, Any] = {"color": colour, "marker": ".", "elinewidth": 0.7}
     panel.errorbar(levels[:, x], levels[:, y], errors[:, y], errors[:, x], label=f"{points[0].budget:g} nats", **style)
-
-
-def _ranks(bank: Bank, levels: Floats) -> Floats:
-    below: Floats = (bank.rewards < levels).mean(axis=(0, 1))
-    return below

@@ -86,6 +86,15 @@ def open_bank(
     return TextBank(dataset, bank, indices, dict(sorted(left_out.items())))
 
 
+def prompts_without_text(dataset: Dataset) -> dict[int, str]:
+    """Requests that gave no text, with the reason."""
+    return {
+        int(failure["index"]): str(failure["message"])
+        for failure in _failures(dataset)
+        if str(failure["stage"]).startswith("records/") and failure["sample"] == 0
+    }
+
+
 def _in_order(dataset: Dataset) -> list[str]:
     """All that is scored, in the order in which the spec asks for it."""
     asked = [reward.name for reward in parse_rewards(dataset.spec.rewards)]
