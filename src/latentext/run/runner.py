@@ -68,29 +68,26 @@ def make_dataset(
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
 
-        Args:
-            spec: what to make. Relative input paths are taken from the working directory.
-            output: the directory; otherwise the spec's `output`, otherwise ``data/<name>``.
-            retry_failed: open the shards that have failures again, and keep what they hold.
-            fresh: move an existing directory aside first.
-            progress: who is told; nobody by default.
-            on_plan: told what the run will make before it starts.
-    <<<<<<< HEAD
-            engine: a loaded engine of the spec's model, to spare loading it again; it is not closed.
-            limits: what the requests to a server may cost.
-            journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
-                file in the dataset directory.
-    =======
-            engine: a loaded engine of the spec's model, to spare loading it again.
-            requests: only the shards that hold any of these requests; the others are left to other runs.
+    Args:
+        spec: what to make. Relative input paths are taken from the working directory.
+        output: the directory; otherwise the spec's `output`, otherwise ``data/<name>``.
+        retry_failed: open the shards that have failures again, and keep what they hold.
+        fresh: move an existing directory aside first.
+        progress: who is told; nobody by default.
+        on_plan: told what the run will make before it starts.
+        engine: a loaded engine of the spec's model, to spare loading it again; it is not closed.
+        limits: what the requests to a server may cost.
+        journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
+            file in the dataset directory.
+        requests: only the shards that hold any of these requests; the others are left to other runs.
 
-        Raises:
-            LatentextError: see `latentext.errors`; what is finished stays finished.
+    Raises:
+        LatentextError: see `latentext.errors`; what is finished stays finished.
 
-        Example:
-            >>> spec = Spec(prompts={"template": "Say {w}.", "grid": {"w": ["a", "b"]}})       # doctest: +SKIP
-            >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
-            2
+    Example:
+        >>> spec = Spec(prompts={"template": "Say {w}.", "grid": {"w": ["a", "b"]}})       # doctest: +SKIP
+        >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
+        2
     """
     root = Path(output or spec.output or Path("data") / spec.name)
     progress = progress or NoProgress()
