@@ -98,14 +98,14 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending) -> int:
     from latentext.engines.openai.batches.remote import open_remote
     from latentext.engines.openai.batches.workspace import Workspace
     from latentext.engines.openai.credentials import PLACEHOLDER
-    from latentext.engines.openai.prices import SHIPPED
     from latentext.engines.openai.standin import StandIn
     from latentext.engines.openai.standin.batches import BatchDesk
     from latentext.pairs.proposing import PROPOSAL_DECODING
     from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
     from latentext.recipes.pairs.projection import YIELDS
+    from latentext.spec import SHIPPED_PRICES
 
-    task, spending = proposals.task, replace(spending, prices=spending.prices or Path(SHIPPED))
+    task, spending = proposals.task, replace(spending, prices=spending.prices or Path(SHIPPED_PRICES))
     place = Workspace(REHEARSAL / "requests" / task.task_name, REHEARSAL / "batch_outputs" / task.task_name)
     tokenizers = judging.tokenizers() if judging.tokenizer else (rehearsal_tokenizer(task, judging.config_dir),)
     clock = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.01)))  # The stand-in is never late.
