@@ -105,6 +105,11 @@ def open_engine(
 
         assert journal is not None
         return OpenAIEngine(model, journal=journal, limits=limits or Limits(), tokenizer=tokenizer, on_spend=on_spend)
+    if model.engine == "vllm":
+        from latentext.engines.vllm.engine import VllmEngine
+
+        assert tokenizer is not None
+        return VllmEngine(model, tokenizer)
     raise SpecError(f"engine {model.engine!r} is not part of this version", where="model.engine")
 
 
@@ -118,6 +123,10 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
         from latentext.engines.openai import request_body
 
         request_body.refuse_unsupported(model, decoding)
+    if model.engine == "vllm":
+        from latentext.engines.vllm import support
+
+        support.refuse_unsupported(model, decoding)
 
 
 def remarks(model: ModelSpec) -> list[str]:

@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 
 from latentext.engines.engine import Capture, Generated, OutOfMemory
+from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
 from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
@@ -83,7 +84,7 @@ class TransformersEngine:
         """
         fitting: list[Request] = []
         for request in requests:
-            if (reason := self._unfit(request)) is None:
+            if (reason := unfit(request, self.loaded.context_length, self.loaded.vocab_size)) is None:
                 fitting.append(request)
             else:
                 yield from (Failure(request.index, s, *reason) for s in samples)
@@ -174,16 +175,6 @@ class TransformersEngine:
             verification=text.verification,
         )
         return Generated(completion, states)
-
-    def _unfit(self, request: Request) -> tuple[str, str] | None:
-        length, context = len(request.prompt_token_ids), self.loaded.context_length
-        if length == 0:
-            return "empty-prompt", "the prompt has no tokens"
-        if length >= context:
-            return "prompt-too-long", f"the prompt has {length} tokens; the model's context is {context}"
-        if min(request.prompt_token_ids) < 0 or max(request.prompt_token_ids) >= self.loaded.vocab_size:
-            return "bad-token", f"the prompt has a token id outside the model's vocabulary of {self.loaded.vocab_size}"
-        return None
 
     def _room(self, request: Request, decoding: Decoding) -> int:
         return min(decoding.max_new_tokens, self.loaded.context_length - len(request.prompt_token_ids))

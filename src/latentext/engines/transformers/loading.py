@@ -102,7 +102,7 @@ def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
     model.eval()
     check_cacheable(model)
     config = model.config.get_text_config()
-    eos = _eos_token_ids(model, tokenizer)
+    eos = end_token_ids(model.generation_config, config, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)
     device = next(model.parameters()).device
     return LoadedModel(
@@ -154,11 +154,11 @@ def choose_dtype(spec: ModelSpec, source: ModelSource, device: torch.device) -> 
     return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
 
 
-def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def end_token_ids(generation_config: Any, text_config: Any, tokenizer: Any) -> frozenset[int]:
     """All tokens that end a text: the generation config's list and the tokenizer's own end token."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    configured = getattr(generation_config, "eos_token_id", None)
     if configured is None:
-        configured = getattr(model.config.get_text_config(), "eos_token_id", None)
+        configured = getattr(text_config, "eos_token_id", None)
     ids = set(configured) if isinstance(configured, list | tuple) else {configured}
     ids.add(tokenizer.eos_token_id)
     return frozenset(int(i) for i in ids if i is not None)

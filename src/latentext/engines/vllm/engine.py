@@ -1,0 +1,198 @@
+"""The engine `vllm`: texts by vLLM, several shards at a time through one engine that never drains.
+
+vLLM decides by itself what it batches with what, so the last bits of its logits depend on what else is in flight: a run
+that is continued gives the same texts in greedy float32 and, with the same seeds, may give others elsewhere. The engine
+starts with the first texts and stays for all that follow (a sweep over temperatures, say), until it is closed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+
+from latentext.engines.engine import Capture, Generated
+from latentext.engines.fitting import unfit
+from latentext.engines.stopping import StopStrings
+from latentext.engines.transformers.engine import state_dtype
+from latentext.engines.transformers.loading import end_token_ids
+from latentext.engines.vllm import starting
+from latentext.engines.vllm.extraction import read_extracted
+from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written
+from latentext.engines.vllm.sampling import sampling_params, text_seed
+from latentext.engines.vllm.support import refuse_unsupported
+from latentext.models.resolve import hub_token, resolve_model
+from latentext.request import Completion, Failure, Request
+from latentext.spec import Decoding, ModelSpec
+
+__all__ = ["VllmEngine", "refuse_unsupported"]
+
+
+class VllmEngine:
+    """Generation by vLLM, which is loaded with the first texts.
+
+    Args:
+        model: with ``engine: vllm``.
+        tokenizer: of that model; it decodes the texts.
+
+    Raises:
+        SpecError, EngineError: vLLM is not installed, cannot be imported or finds no device.
+
+    Example:
+        >>> engine = VllmEngine(ModelSpec(engine="vllm"), tokenizer)                 # doctest: +SKIP
+        >>> [r.completion.text for r in engine.generate(requests, range(1), Decoding(), 0)]  # doctest: +SKIP
+    """
+
+    name = "vllm"
+    shards_in_flight = 2
+
+    def __init__(self, model: ModelSpec, tokenizer: PreTrainedTokenizerBase):
+        starting.prepare_environment()
+        self.model, self.tokenizer = model, tokenizer
+        self.starts = 0
+        """How often vLLM was started: once, unless another capture asks for other settings."""
+        self._loop: StepLoop | None = None
+        self._sites: tuple[str, ...] = ()
+        self._storage: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        samples: range,
+        decoding: Decoding,
+        seed: int,
+        *,
+        capture: Capture | None = None,
+        slots: int | None = None,
+    ) -> Generator[Generated | Failure, None, None]:
+        """Write all samples of all requests; prompts that leave no room in the context become failures.
+
+        Texts come as they are finished; with states they come in the order of the requests, so that the files of states
+        do not depend on which was finished first.
+
+        Raises:
+            EngineError: vLLM did not start, died, or was closed.
+        """
+        loop = self._running(capture.sites if capture is not None else ())
+        config = loop.engine().model_config
+        context_length, end_tokens = int(config.max_model_len), self._end_token_ids()
+        stop_strings = StopStrings(self.tokenizer, decoding)
+        texts: list[tuple[Request, int]] = []
+        orders: list[Order] = []
+        for request in requests:
+            if (reason := unfit(request, context_length, int(config.get_vocab_size()))) is not None:
+                yield from (Failure(request.index, s, *reason) for s in samples)
+                continue
+            room = min(decoding.max_new_tokens, context_length - len(request.prompt_token_ids))
+            for sample in samples:
+                params = sampling_params(
+                    decoding, text_seed(seed, request.key, sample), room, end_tokens, extract=capture is not None
+                )
+                texts.append((request, sample))
+                orders.append(Order(request.prompt_token_ids, params, stop_strings if decoding.stop else None))
+        with _ordered(loop, orders) as ticket:
+            for written in ticket if capture is None else in_order(ticket):
+                request, sample = texts[written.number]
+                if written.problem:
+                    yield Failure(request.index, sample, "refused-by-vllm", written.problem)
+                    continue
+                completion = _completion(written, request, sample, decoding, stop_strings)
+                states = None
+                if capture is not None:
+                    dtype = state_dtype(capture.states.dtype, config.dtype)
+                    states = read_extracted(written.states_path, request, sample, written.token_ids, capture, dtype)
+                    if bad := [k for k, v in states.tensors.items() if not torch.isfinite(v).all()]:
+                        what = f"states are not finite at {bad[0]}"
+                        yield Failure(request.index, sample, "nonfinite-states", what)
+                        continue
+                yield Generated(completion, states)
+
+    def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
+        """All of a shard is handed over at once; vLLM decides how much of it is in flight."""
+        return max(1, len(requests))
+
+    def committed(self, requests: Sequence[Request], samples: range) -> None:
+        """Nothing was kept elsewhere."""
+
+    def close(self) -> None:
+        """Give vLLM's memory back; it starts again if there is more to write."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
+        if self._storage is not None:
+            self._storage.cleanup()
+            self._storage = None
+
+    def _running(self, sites: tuple[str, ...]) -> StepLoop:
+        """The loop, started if it is not, or if it was started to extract other states."""
+        with self._lock:
+            if self._loop is not None and self._sites != sites:
+                self._close()
+            if self._loop is None:
+                self._storage = tempfile.TemporaryDirectory(prefix="latentext-vllm-", ignore_cleanup_errors=True)
+                start = partial(starting.start, self.model, sites, Path(self._storage.name))
+                self._loop, self._sites = StepLoop(start, starting.stop), sites
+                self.starts += 1
+            return self._loop
+
+    def _end_token_ids(self) -> frozenset[int]:
+        """The tokens that end a text, by the same rule as with a model that transformers loaded."""
+        source = resolve_model(self.model.name, self.model.revision)
+        place: dict[str, Any] = {
+            "revision": source.revision or "main",
+            "token": None if source.local else hub_token(),
+        }
+        config = AutoConfig.from_pretrained(
+            source.path_or_id, trust_remote_code=self.model.trust_remote_code, **place
+        ).get_text_config()
+        try:
+            generation = GenerationConfig.from_pretrained(source.path_or_id, **place)
+        except OSError:  # The model has none of its own.
+            generation = None
+        return end_token_ids(generation, config, self.tokenizer)
+
+
+@contextmanager
+def _ordered(loop: StepLoop, orders: Sequence[Order]) -> Iterator[Ticket]:
+    """A ticket for these texts, given back however the block ends."""
+    ticket = loop.submit(orders)
+    try:
+        yield ticket
+    finally:
+        loop.drop(ticket)
+
+
+def in_order(ticket: Ticket) -> Iterator[Written]:
+    """The texts of a ticket in the order in which they were asked for."""
+    early: dict[int, Written] = {}
+    due = 0
+    for written in ticket:
+        early[written.number] = written
+        while due in early:
+            yield early.pop(due)
+            due += 1
+
+
+def _completion(
+    written: Written, request: Request, sample: int, decoding: Decoding, stop_strings: StopStrings
+) -> Completion:
+    return Completion(
+        index=request.index,
+        sample=sample,
+        text=stop_strings.text(written.token_ids),
+        token_ids=written.token_ids,
+        finish_reason=written.finish_reason,
+        logprobs=written.logprobs if decoding.logprobs else None,
+    )
