@@ -68,7 +68,7 @@ def make_identity(
 def _engine_identity(spec: Spec) -> dict[str, Any]:
     """What else decides the texts of an engine that is not in this process; nothing for one that is."""
     if spec.model.vllm is not None:
-        names = ("capture", "max_model_len", "quantization", "tensor_parallel_size")
+        names = ("max_model_len", "quantization", "tensor_parallel_size")
         return {f"model.vllm.{name}": getattr(spec.model.vllm, name) for name in names}
     return {"model.name": spec.model.name} if spec.model.remote else {}
 

@@ -115,6 +115,11 @@ class VllmEngine:
                         continue
                 yield Generated(completion, states)
 
+    @property
+    def steps(self) -> int:
+        """Passes of the engine since it was started."""
+        return 0 if self._loop is None else self._loop.steps
+
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
         """All of a shard is handed over at once; vLLM decides how much of it is in flight."""
         return max(1, len(requests))

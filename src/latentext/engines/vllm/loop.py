@@ -85,6 +85,8 @@ class StepLoop:
         self._error: LatentextError | None = None
         self._started = threading.Event()
         self._engine: Any = None
+        self.steps = 0
+        """Passes of the engine so far: texts that are written side by side share them."""
         self._thread = threading.Thread(target=self._run, name="latentext-vllm", daemon=True)
         self._thread.start()
 
@@ -155,6 +157,7 @@ class StepLoop:
                 if (ticket := self._inbox.get()) is None:
                     return
                 self._take_in(engine, ticket)
+            self.steps += 1
             for output in engine.step():
                 self._take_out(engine, output)
             if not self._texts:

@@ -38,8 +38,9 @@ def sampling_params(
         max_tokens: room for this text.
         extract: the connector is to keep the hidden states of the generated tokens too.
     """
-    from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
+
+    from vllm import SamplingParams
 
     sampled = decoding.temperature > 0.0
     return SamplingParams(

@@ -45,8 +45,9 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     try:
         with _quiet():
-            import vllm  # noqa: F401
             from vllm.platforms import current_platform
+
+            import vllm  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name == "vllm":
             raise SpecError("vLLM is not installed", where="model.engine", remedy=INSTALL, heading="vLLM") from error
@@ -73,8 +74,9 @@ def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = 
         SpecError, EngineError: vLLM cannot compute this model here.
     """
     prepare_environment()
-    from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
+
+    from vllm import EngineArgs
 
     options = model.vllm or VllmOptions()
     source = resolve_model(model.name, model.revision)
