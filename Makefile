@@ -14,13 +14,14 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 GPI := build/gpi
 GPI_STAMP := $(GPI)/.installed
 
-.PHONY: help install demo test test-fast test-gpi lint format clean
+.PHONY: help install demo test test-fast test-gpi test-vllm lint format clean
 
 help:
 	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
 	@echo "make test       ruff, mypy and all tests"
 	@echo "make test-fast  the tests without the slow ones; TESTS=tests/cli picks a folder"
 	@echo "make test-gpi   the vectors of docs/represent.md in gpi-pack itself, installed in build/gpi"
+	@echo "make test-vllm  the tests of the engine vllm, in an environment of their own (once: about 2 GB and some minutes)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the layout of the code"
 	@echo "make clean      remove the virtual environment and all caches (datasets stay)"
@@ -62,6 +63,26 @@ $(GPI_STAMP): constraints.txt | $(STAMP)
 	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
 	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt gpi-pack==0.1.0
 	@touch $@
+
+# vLLM wants an older transformers and much else, so it has an environment of its own. Without --no-deps pip would bring
+# torchvision, torchaudio and torchcodec, whose CPU builds keep vLLM from being imported, and triton, which has no CPU
+# backend. --no-deps needs the whole closure by name, and constraints-vllm.txt is that.
+VLLM_ENV := build/vllm-env
+VLLM_STAMP := $(VLLM_ENV)/.installed
+VLLM_PIP := $(VLLM_ENV)/bin/python -m pip install --disable-pip-version-check --quiet
+
+$(VLLM_STAMP): constraints-vllm.txt | $(STAMP)
+	@echo "Setting up $(VLLM_ENV) (once: about 2 GB)"
+	@mkdir -p build
+	@[ -x $(VLLM_ENV)/bin/python ] || $(BIN)/python -m venv $(VLLM_ENV)
+	@$(VLLM_PIP) "$$(grep '^torch==' constraints-vllm.txt)"
+	@$(VLLM_PIP) --no-deps --requirement constraints-vllm.txt
+	@$(VLLM_PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-vllm: $(VLLM_STAMP)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \
+	  $(VLLM_ENV)/bin/python -m pytest tests/vllm tests/engines/test_vllm_refusals.py tests/engines/test_wider_heads.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from latentext.dataset import layout
 from latentext.dataset.atomic import write_bytes
 from latentext.errors import DatasetError, SpecError
-from latentext.spec import Frozen, Spec
+from latentext.spec import Frozen, Spec, VllmOptions
 
 IDENTITY_VERSION = 1
 REMEDY = "change them back, choose another --output, or start again with --fresh"
@@ -67,9 +67,10 @@ def make_identity(
 
 def _engine_identity(spec: Spec) -> dict[str, Any]:
     """What else decides the texts of an engine that is not in this process; nothing for one that is."""
-    if spec.model.vllm is not None:
+    if spec.model.engine == "vllm":
+        options = spec.model.vllm or VllmOptions()
         names = ("max_model_len", "quantization", "tensor_parallel_size")
-        return {f"model.vllm.{name}": getattr(spec.model.vllm, name) for name in names}
+        return {f"model.vllm.{name}": getattr(options, name) for name in names}
     return {"model.name": spec.model.name} if spec.model.remote else {}
 
 
