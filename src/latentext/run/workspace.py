@@ -200,7 +200,7 @@ def prepare(
         resolve_sites(spec.states.sites, config.num_hidden_layers)
     if (before := read_provenance(root)) is not None:
         refuse_changes(root, before, identity, spec)
-        _note_other_versions(before, progress)
+        _note_other_versions(before, spec, progress)
     else:
         if spec.model.engine == "transformers":
             engine = engine or open_transformers(spec.model)
@@ -262,7 +262,7 @@ def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, e
         engine=settled,
         shard_size=spec.shard_size or (512 if facts.device == "cuda" and not spec.model.remote else 128),
         threads=spec.model.threads or torch.get_num_threads(),
-        versions=package_versions(),
+        versions=package_versions(spec.model.engine),
     )
 
 
@@ -321,8 +321,8 @@ def _refuse_foreign(root: Path) -> None:
         )
 
 
-def _note_other_versions(before: Provenance, progress: Progress) -> None:
-    now = package_versions()
+def _note_other_versions(before: Provenance, spec: Spec, progress: Progress) -> None:
+    now = package_versions(spec.model.engine)
     changed = [f"{n} {before.versions.get(n)} → {v}" for n, v in now.items() if before.versions.get(n) != v]
     if changed:
         progress.note(f"made with other versions ({', '.join(changed)}): new shards may differ in their last bits")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ class VllmEngine:
     Args:
         model: with ``engine: vllm``.
         tokenizer: of that model; it decodes the texts.
+        start: makes vLLM's engine, for a program that has one already.
 
     Raises:
         SpecError, EngineError: vLLM is not installed, cannot be imported or finds no device.
@@ -53,9 +54,14 @@ class VllmEngine:
     name = "vllm"
     shards_in_flight = 2
 
-    def __init__(self, model: ModelSpec, tokenizer: PreTrainedTokenizerBase):
+    def __init__(
+        self,
+        model: ModelSpec,
+        tokenizer: PreTrainedTokenizerBase,
+        start: Callable[[ModelSpec, tuple[str, ...], Path], Any] = starting.start,
+    ):
         starting.prepare_environment()
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self._start = model, tokenizer, start
         self.starts = 0
         """How often vLLM was started: once, unless another capture asks for other settings."""
         self._loop: StepLoop | None = None
@@ -147,7 +153,7 @@ class VllmEngine:
                 self._close()
             if self._loop is None:
                 self._storage = tempfile.TemporaryDirectory(prefix="latentext-vllm-", ignore_cleanup_errors=True)
-                start = partial(starting.start, self.model, sites, Path(self._storage.name))
+                start = partial(self._start, self.model, sites, Path(self._storage.name))
                 self._loop, self._sites = StepLoop(start, starting.stop), sites
                 self.starts += 1
             return self._loop

@@ -34,6 +34,11 @@ _ENVIRONMENT = {
 }
 
 
+_PLACES_ON_CPU, _PLACES = 128, 512
+"""Texts in flight on a CPU and elsewhere: the size of a shard. Of the two shards that are handed in, one then fills the
+places that the other's finished texts leave; with places for both they would run out together."""
+
+
 def prepare_environment() -> None:
     """Set what vLLM reads when it is imported, and find out whether it can compute here.
 
@@ -64,7 +69,18 @@ def prepare_environment() -> None:
 
 
 def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = None) -> Any:
-    """Load the model into a vLLM ``LLMEngine``.
+    """Load the model into a vLLM ``LLMEngine``; arguments and errors as `engine_settings`."""
+    settings = engine_settings(model, sites, storage)
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    from vllm import EngineArgs
+
+    with _quiet(), _own_threads():
+        return LLMEngine.from_engine_args(EngineArgs(**settings))
+
+
+def engine_settings(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = None) -> dict[str, Any]:
+    """What vLLM is started with: the fields of its ``EngineArgs``.
 
     Args:
         sites: whose states are extracted while texts are written; they must have a layer id (see `support.layer_id`).
@@ -74,10 +90,6 @@ def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = 
         SpecError, EngineError: vLLM cannot compute this model here.
     """
     prepare_environment()
-    from vllm.v1.engine.llm_engine import LLMEngine
-
-    from vllm import EngineArgs
-
     options = model.vllm or VllmOptions()
     source = resolve_model(model.name, model.revision)
     config = AutoConfig.from_pretrained(
@@ -103,6 +115,7 @@ def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = 
         "generation_config": "vllm",
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
+        "max_num_seqs": _PLACES_ON_CPU if device.type == "cpu" else _PLACES,
         # States of a prompt that is taken from the cache would never be computed.
         "enable_prefix_caching": not sites,
     }
@@ -110,8 +123,7 @@ def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = 
         settings |= _on_a_cpu(model, source, config, storage)
     if sites:
         settings |= _extraction(sites, int(config.num_hidden_layers), storage)
-    with _quiet(), _own_threads():
-        return LLMEngine.from_engine_args(EngineArgs(**settings))
+    return settings
 
 
 def stop(engine: Any) -> None:
@@ -152,13 +164,9 @@ def _on_a_cpu(model: ModelSpec, source: ModelSource, config: Any, storage: Path 
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         asked = model.vllm.max_model_len if model.vllm is not None else None
         length = int(asked or getattr(config, "max_position_embeddings", None) or 4096)
-        wanted = _TEXTS_AT_ONCE * length * factor * kv_bytes_per_token(config, torch.float32)
+        wanted = _PLACES_ON_CPU * length * factor * kv_bytes_per_token(config, torch.float32)
         settings["kv_cache_memory_bytes"] = max(1 << 28, min(memory // 4, wanted))
     return settings
-
-
-_TEXTS_AT_ONCE = 128
-"""What vLLM's CPU build runs at most."""
 
 
 def _folder(source: ModelSource) -> Path:
