@@ -12,12 +12,9 @@ from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.receipts import Receipt
 from latentext.dataset.stages import StatesStage
-<<<<<<< HEAD
 from latentext.engines.engine import Engine
 from latentext.engines.given import GivenTexts
-=======
 from latentext.engines.vllm.support import can_extract
->>>>>>> a8d5314 (The engine vllm: shards streamed through one engine in this process, states by its own extraction where it serves them)
 from latentext.plan import Shard
 from latentext.run.captures import (
     all_states_specs,
@@ -92,18 +89,11 @@ def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: r
     return captures
 
 
-<<<<<<< HEAD
-def reads_in_flight(spec: Spec) -> bool:
-    """Whether the spec's engine gives states while it writes."""
-    model = spec.model
-    if spec.decoding.given:
-        return False
-    return model.engine == "transformers" or (model.vllm is not None and model.vllm.capture == "extract")
-=======
 def reads_in_flight(spec: Spec, states: StatesSpec, num_blocks: int) -> bool:
     """Whether the spec's engine gives these states while it writes."""
+    if spec.decoding.given:
+        return False
     return spec.model.engine == "transformers" or can_extract(spec.model, spec.decoding, states, num_blocks)
->>>>>>> a8d5314 (The engine vllm: shards streamed through one engine in this process, states by its own extraction where it serves them)
 
 
 def sample_ranges(root: Path, samples: int) -> list[range]:
