@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 GPI := build/gpi
 GPI_STAMP := $(GPI)/.installed
 
-.PHONY: help install demo test test-fast test-gpi test-vllm lint format clean
+.PHONY: help install install-gpi demo test test-fast test-gpi test-vllm lint format clean
 
 help:
 	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
@@ -54,14 +54,16 @@ test: lint
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow" $(TESTS)
 
+install-gpi: $(GPI_STAMP)
+
 test-gpi: $(STAMP) $(GPI_STAMP)
 	LATENTEXT_GPI_PYTHON=$(CURDIR)/$(GPI)/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/represent/test_guide.py
 
 $(GPI_STAMP): constraints.txt | $(STAMP)
 	@$(BIN)/python -m venv --clear $(GPI)
 	@echo "Installing gpi-pack in $(GPI) (once)"
-	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt gpi-pack==0.1.0
+	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt gpi-pack==0.1.0 patsy==1.0.3
 	@touch $@
 
 # vLLM wants an older transformers and much else, so it has an environment of its own. Without --no-deps pip would bring

@@ -155,11 +155,16 @@ def test_foreign_files_are_neither_replaced_nor_joined(stories260k: Path, tmp_pa
     (tmp_path / "taken.pkl").write_bytes(pickle.dumps("precious"))
     with pytest.raises(SpecError, match=r"hidden_7\.pt of another run"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "hidden", tmp_path / "texts", name, name, **PLAIN)
+    (tmp_path / "several" / "final_norm-mean").mkdir(parents=True)
+    (tmp_path / "several" / "final_norm-mean" / "hidden_7.pt").write_bytes(b"precious")
+    with pytest.raises(SpecError, match=r"final_norm-mean: holds hidden_7\.pt of another run"):
+        several = tmp_path / "several"
+        extract_and_save_hidden_states(TEXTS, several, tmp_path / "texts", name, name, pooling=("last", "mean"))
     with pytest.raises(SpecError, match="its dataset does not"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "new", tmp_path / "taken", name, name, **PLAIN)
     with pytest.raises(SpecError, match="is a file"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "taken.pkl", tmp_path / "texts", name, name, **PLAIN)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hidden", "taken.pkl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hidden", "several", "taken.pkl"]
 
 
 @pytest.mark.parametrize(
@@ -167,10 +172,13 @@ def test_foreign_files_are_neither_replaced_nor_joined(stories260k: Path, tmp_pa
     [
         ({"prompts": []}, "prompts is empty"),
         ({"prompts": "one string"}, "prompts is one string"),
+        ({"prompts": pd.DataFrame({"text": ["a"]})}, "prompts is a DataFrame; give one of its columns"),
         ({"prompts": pd.Series(["a", None, float("nan"), " ", "", 3, "b"])}, "5 of 7 prompts are no text .row 1: "),
         ({"prompts": ["a", "b"], "ids": ["x", "x"]}, "id 'x' stands in rows 0 and 1"),
         ({"prompts": ["a", "b"], "ids": ["x"]}, "1 ids for 2 prompts"),
         ({"ids": ["a/b"]}, "'a/b' cannot be part of a file name"),
+        ({"ids": ["long" * 60]}, "'long.*…' cannot be part of a file name"),
+        ({"ids": ["half \ud800"]}, "cannot be part of a file name"),
         ({"ids": [".."]}, "'..' cannot be part of a file name"),
         ({"ids": [float("nan")]}, "the id is NaN"),
         ({"pooling": "median"}, "pooling 'median' is not known"),

@@ -236,7 +236,9 @@ def _refuse_what_is_there(paths: _Paths, prefix: str, names: Sequence[Name], spe
         raise ArgumentError(
             "exists, and its dataset does not", where=str(paths.frame), remedy="choose another save_name"
         )
-    refuse_foreign_files(paths.hidden, prefix, names, ours=ours)
+    assert spec.states is not None
+    several = len(spec.states.pool) * len(spec.states.sites) > 1 or "all" in spec.states.sites
+    refuse_foreign_files(paths.hidden, prefix, names, spec.states.pool if several else (), ours=ours)
 
 
 def _export(

@@ -34,10 +34,13 @@ def hidden_folder(output_hidden_dir: Path, site: str, pool: Pool, *, alone: bool
     return output_hidden_dir if alone else output_hidden_dir / f"{site}-{pool}"
 
 
-def refuse_foreign_files(folder: Path, prefix: str, names: Sequence[Name], *, ours: bool) -> None:
-    """Raise if the folder holds vectors that this run would replace or stand beside.
+def refuse_foreign_files(
+    folder: Path, prefix: str, names: Sequence[Name], pools: Sequence[Pool], *, ours: bool
+) -> None:
+    """Raise if the folder, or that of a site and pooling in it, holds vectors that this run would stand beside.
 
     Args:
+        pools: of which several sites or poolings have folders of their own; none where there is one vector a text.
         ours: an earlier run of the same dataset may have written those of `names`.
 
     Raises:
@@ -46,9 +49,10 @@ def refuse_foreign_files(folder: Path, prefix: str, names: Sequence[Name], *, ou
     if folder.exists() and not folder.is_dir():
         raise SpecError("is a file", where=str(folder), remedy="choose another output_hidden_dir")
     own = {f"{prefix}{name}.pt" for name in names} if ours else set()
-    for path in sorted(folder.glob(f"{glob_escaped(prefix)}*.pt")):
-        if path.name not in own:
-            raise SpecError(f"holds {path.name} of another run", where=str(folder), remedy=_REMEDY)
+    for place in (folder, *(there for pool in pools for there in sorted(folder.glob(f"*-{pool}")))):
+        for path in sorted(place.glob(f"{glob_escaped(prefix)}*.pt")):
+            if path.name not in own:
+                raise SpecError(f"holds {path.name} of another run", where=str(place), remedy=_REMEDY)
 
 
 def write_vectors(dataset: Dataset, folder: Path, prefix: str, names: Sequence[Name], site: str, pool: Pool) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from latentext.errors import ArgumentError, SpecError
 
 Name = str | int
 _SHOWN = 5
+_LONGEST_NAME = 160
+"""Bytes of an id; file systems allow 255, of which a prefix and the name of a temporary file take their part."""
 
 
 def check_prompts(prompts: Iterable[Any]) -> list[str]:
     """The prompts as a list of strings.
 
     Raises:
-        ArgumentError: one string instead of a list of them, none at all, or some that are no text or empty; they are
-            named by their rows.
+        ArgumentError: one string or a table instead of a list of strings, none at all, or some that are no text or
+            empty; they are named by their rows.
 
     Example:
         >>> check_prompts(("Write a poem.", "Write a story."))
@@ -33,6 +35,8 @@ def check_prompts(prompts: Iterable[Any]) -> list[str]:
     """
     if isinstance(prompts, str):
         raise ArgumentError("prompts is one string", remedy="give a list of strings")
+    if isinstance(prompts, Mapping) or hasattr(prompts, "columns"):  # These would give the names of their columns.
+        raise ArgumentError(f"prompts is a {type(prompts).__name__}", remedy="give one of its columns")
     texts = list(prompts)
     if not texts:
         raise ArgumentError("prompts is empty", remedy="give at least one")
@@ -102,12 +106,22 @@ def _problem(text: Any) -> str:
     return ""
 
 
+def _names_a_file(name: str) -> bool:
+    if not name.strip() or name in (".", "..") or any(sign in name for sign in "/\\\0"):
+        return False
+    try:
+        return len(name.encode("utf-8")) <= _LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
 def _name(value: Any, row: int) -> Name:
     where = f"ids[{row}]"
     if isinstance(value, str):
-        if not value.strip() or value in (".", "..") or any(sign in value for sign in "/\\\0"):
+        if not _names_a_file(value):
+            shown = value if len(value) <= _LONGEST_NAME else f"{value[:40]}…"
             raise ArgumentError(
-                f"{value!r} cannot be part of a file name", where=where, remedy="use letters and digits"
+                f"{shown!r} cannot be part of a file name", where=where, remedy="use letters and digits"
             )
         return value
     try:
