@@ -16,7 +16,6 @@ from latentext.engines.engine import Engine
 from latentext.engines.openai.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
-from latentext.errors import SpecError
 from latentext.limits import Limits
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
@@ -105,12 +104,15 @@ def open_engine(
 
         assert journal is not None
         return OpenAIEngine(model, journal=journal, limits=limits or Limits(), tokenizer=tokenizer, on_spend=on_spend)
-    if model.engine == "vllm":
-        from latentext.engines.vllm.engine import VllmEngine
+    if model.engine == "openai-batch":
+        from latentext.engines.openai.batch_engine import BatchEngine
 
-        assert tokenizer is not None
-        return VllmEngine(model, tokenizer)
-    raise SpecError(f"engine {model.engine!r} is not part of this version", where="model.engine")
+        assert journal is not None
+        return BatchEngine(model, journal=journal, limits=limits or Limits(), tokenizer=tokenizer, on_spend=on_spend)
+    from latentext.engines.vllm.engine import VllmEngine
+
+    assert tokenizer is not None
+    return VllmEngine(model, tokenizer)
 
 
 def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:

@@ -260,10 +260,17 @@ def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, e
     return Provenance(
         identity=identity,
         engine=settled,
-        shard_size=spec.shard_size or (512 if facts.device == "cuda" and not spec.model.remote else 128),
+        shard_size=spec.shard_size or _shard_size(spec, facts),
         threads=spec.model.threads or torch.get_num_threads(),
         versions=package_versions(spec.model.engine),
     )
+
+
+def _shard_size(spec: Spec, facts: ModelFacts) -> int:
+    """Requests in a shard where the spec does not say: more for a GPU, and most for batches, which wait for hours."""
+    if spec.model.engine == "openai-batch":
+        return 2000
+    return 512 if facts.device == "cuda" and not spec.model.remote else 128
 
 
 def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int) -> Plan:

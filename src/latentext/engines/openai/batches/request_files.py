@@ -7,7 +7,7 @@ among all requests; the server asks also that one file names one model and one e
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,6 @@ from latentext.errors import SpecError
 
 ENDPOINT = "/v1/chat/completions"
 Body = Mapping[str, Any]
-Naming = Callable[[int, int], str]
-"""(number of the file, place in it) → custom_id."""
 
 _REMEDY = "give lines as docs/batch.md shows them"
 
@@ -47,24 +45,33 @@ def request_line(custom_id: str, body: Body, endpoint: str = ENDPOINT) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def write_requests(
-    place: Workspace, bodies: Iterable[Body], limits: BatchLimits, *, first: int = 0, name: Naming = seed_name
-) -> Iterator[Part]:
-    """Write request files as full as the limits allow; one part for each, as soon as its file is on the disk.
+def write_requests(place: Workspace, bodies: Iterable[Body], limits: BatchLimits, *, first: int = 0) -> Iterator[Part]:
+    """Write request files as full as the limits allow, custom_ids by `seed_name`; one part for each file.
 
     Raises:
         SpecError: a single request is beyond the limits.
     """
-    number, lines, size, tokens, model = first, list[bytes](), 0, 0, ""
-    for body in bodies:
+    return _cut(place, ((None, body) for body in bodies), limits, first)
+
+
+def write_named_requests(place: Workspace, requests: Iterable[tuple[str, Body]], limits: BatchLimits) -> Iterator[Part]:
+    """The same with custom_ids of the caller's."""
+    return _cut(place, requests, limits, 0)
+
+
+def _cut(
+    place: Workspace, requests: Iterable[tuple[str | None, Body]], limits: BatchLimits, number: int
+) -> Iterator[Part]:
+    lines, size, tokens, model = list[bytes](), 0, 0, ""
+    for custom_id, body in requests:
         added = estimated_prompt_tokens(body)
-        line = request_line(name(number, len(lines)), body)
+        line = request_line(custom_id or seed_name(number, len(lines)), body)
         full = not limits.allows(requests=len(lines) + 1, size=size + len(line), tokens=tokens + added)
         if lines and (full or str(body.get("model", "")) != model):
             yield _write(place, number, lines, tokens, model)
             number, lines, size, tokens = number + 1, [], 0, 0
-            line = request_line(name(number, 0), body)
-        if not limits.allows(requests=1, size=size + len(line), tokens=added) and not lines:
+            line = request_line(custom_id or seed_name(number, 0), body)
+        if not lines and not limits.allows(requests=1, size=len(line), tokens=added):
             raise SpecError(
                 f"one request of {len(line):,} bytes and about {added:,} tokens is beyond the limits of a batch",
                 remedy="make it shorter, or raise --enqueued-tokens to what your account allows",
@@ -156,27 +163,6 @@ def describe_file(path: Path, part: Part) -> Part:
         raise SpecError(f"{requests:,} requests in {size:,} bytes are beyond the limits of a batch", where=str(path))
     update = {"requests": requests, "size": size, "prompt_tokens": tokens, "model": models.pop()}
     return part.model_copy(update=update | {"endpoint": endpoints.pop()})
-
-
-def adopt_files(place: Workspace, files: Sequence[Path]) -> tuple[Part, ...]:
-    """Parts of request files that were made elsewhere, copied into the workspace as ``request_batch0.jsonl`` ff.
-
-    Raises:
-        SpecError: one is not fit to be sent, or two share a custom_id.
-    """
-    from latentext.dataset.atomic import write_bytes
-
-    parts, owner = list[Part](), dict[str, Path]()
-    for number, path in enumerate(files):
-        for line in read_requests(path):
-            if line.custom_id in owner:
-                raise SpecError(f"custom_id {line.custom_id!r} stands in {owner[line.custom_id]} too", where=str(path))
-            owner[line.custom_id] = path
-        blank = Part(number=number, tag=new_tag(number), requests=0, size=0, prompt_tokens=0)
-        part = describe_file(path, blank)
-        write_bytes(place.request_file(number), path.read_bytes())
-        parts.append(part)
-    return tuple(parts)
 
 
 def _request(line: bytes, offset: int, where: str) -> RequestLine:

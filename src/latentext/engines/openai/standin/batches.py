@@ -60,7 +60,7 @@ class BatchDesk:
 
     Args:
         server: where it is put up; its chat completions answer the requests of batches too.
-        faults: what goes wrong.
+        faults: what goes wrong; may be replaced at any time.
 
     Attributes:
         created: how many batches were made.
@@ -79,7 +79,7 @@ class BatchDesk:
         self.files = FileStore()
         self.created = 0
         self.billed: Counter[str] = Counter()
-        self._server, self._faults = server, faults or BatchFaults()
+        self._server, self.faults = server, faults or BatchFaults()
         self._batches: dict[str, _Batch] = {}
         self._failed: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
@@ -125,13 +125,13 @@ class BatchDesk:
 
     def _described(self, stored: StoredFile) -> HttpReply:
         described = stored.described()
-        if not self._faults.sizes:
+        if not self.faults.sizes:
             described["bytes"] = -1
         return _json(described)
 
     def _content(self, stored: StoredFile) -> HttpReply:
         half = len(stored.content) // 2 if self._once("short_downloads") else None
-        if half is not None and self._faults.silently_short:
+        if half is not None and self.faults.silently_short:
             return HttpReply(body=stored.content[:half], content_type="application/octet-stream")
         return HttpReply(body=stored.content, content_type="application/octet-stream", cut=half)
 
@@ -159,7 +159,7 @@ class BatchDesk:
         if self._once("rate_limited"):
             return _error(429, "Slow down", "rate_limit_exceeded")
         self.files.files[asked["input_file_id"]]
-        ending = self._faults.endings[self.created] if self.created < len(self._faults.endings) else Ending()
+        ending = self.faults.endings[self.created] if self.created < len(self.faults.endings) else Ending()
         self.created += 1
         batch = _Batch(
             f"batch_{self.created:06d}",
@@ -168,7 +168,7 @@ class BatchDesk:
             asked.get("metadata") or {},
             int(time.time()),
             ending,
-            self._faults.hidden_lists,
+            self.faults.hidden_lists,
         )
         self._batches[batch.id] = batch
         if self._once("failed_creations"):
@@ -236,7 +236,7 @@ class BatchDesk:
 
     def _result(self, line: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         custom_id = line["custom_id"]
-        fault = self._faults.requests.get(custom_id)
+        fault = self.faults.requests.get(custom_id)
         if fault is not None and self._failed[custom_id] < fault.times:
             self._failed[custom_id] += 1
             return fault.status, {"error": fault.error}
@@ -247,21 +247,21 @@ class BatchDesk:
         """An output file as the faults want it."""
         kept = []
         for line in lines:
-            if line["custom_id"] in self._faults.missing and not self._used[f"missing {line['custom_id']}"]:
+            if line["custom_id"] in self.faults.missing and not self._used[f"missing {line['custom_id']}"]:
                 self._used[f"missing {line['custom_id']}"] += 1
                 continue
-            kept += [line, line] if self._faults.doubled else [line]
-        if self._faults.unknown and lines:
+            kept += [line, line] if self.faults.doubled else [line]
+        if self.faults.unknown and lines:
             kept.append(lines[0] | {"custom_id": "nobody-asked-for-this"})
-        if self._faults.shuffled:
+        if self.faults.shuffled:
             kept.reverse()
         content = _json_lines(kept)
-        return content + b'{"id": "batch_req_half", "custom_id": "requ' if self._faults.half_line else content
+        return content + b'{"id": "batch_req_half", "custom_id": "requ' if self.faults.half_line else content
 
     def _once(self, fault: str) -> bool:
         """Whether this fault happens now: it does as often as it was asked for."""
         self._used[fault] += 1
-        return self._used[fault] <= int(getattr(self._faults, fault))
+        return self._used[fault] <= int(getattr(self.faults, fault))
 
 
 def _json(document: Mapping[str, Any], *, status: int = 200) -> HttpReply:
