@@ -17,6 +17,7 @@ from latentext.probes.division import TEST, Division
 from latentext.probes.networks import Training
 from latentext.probes.posing import Posed
 from latentext.probes.probing import ProbeResult, ask
+from latentext.probes.saved import dataset_fingerprint
 from latentext.recipes.probing import ProbeSettings, evaluate, probe_dataset
 
 
@@ -132,6 +133,12 @@ def test_a_probe_of_other_data_or_another_width_or_damaged_is_refused(repeating:
     tensors.unlink()
     with pytest.raises(DatasetError, match="make the probe again"):
         evaluate(repeating, folder / "final_norm")
+
+
+def test_a_dataset_keeps_its_fingerprint_in_later_versions(tmp_path: Path) -> None:
+    """A new field of specs, at its default, must not make the probes of old datasets strangers to them."""
+    data = write_dataset(tmp_path / "data", repeating_texts(4))
+    assert dataset_fingerprint(data) == "e6b3dfbe9f24e791fe341d3405ee9afe199efdf1126309967d6b6152f79896ae"
 
 
 def test_what_cannot_be_asked_is_one_clear_line(repeating: Dataset, tmp_path: Path) -> None:

@@ -80,11 +80,12 @@ class ProbeFacts(Frozen):
 def dataset_fingerprint(dataset: Dataset) -> str:
     """Hash of what decides the texts of a dataset: prompts, model, decoding, seed.
 
-    Requests, samples, sites and rewards may be added without another fingerprint.
+    Requests, samples, sites and rewards may be added without another fingerprint. Fields at their defaults have no
+    part in it, so that a later version, whose specs have more of them, still knows its probes.
     """
-    spec = dataset.spec.model_dump(mode="json", include={"seed", "prompts", "decoding"})
-    spec["prompts"].pop("limit")
-    spec["decoding"].pop("n")
+    spec = dataset.spec.model_dump(mode="json", include={"seed", "prompts", "decoding"}, exclude_defaults=True)
+    spec.get("prompts", {}).pop("limit", None)
+    spec.get("decoding", {}).pop("n", None)
     return hashlib.sha256(canonical_json({**spec, "identity": dataset.provenance.get("identity")})).hexdigest()
 
 

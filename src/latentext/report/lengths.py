@@ -74,8 +74,8 @@ def length_by_count(dataset: Dataset) -> Picture | Skipped:
         ):
             _points(panel, asked[rows], lengths.total_tokens[rows], **style)
         if len(values):
-            line: dict[str, Any] = {"color": ORANGE, "capsize": 2, "marker": "s", "markersize": 4}
-            panel.errorbar(values, moments.means, moments.deviations, label="mean ± std", linewidth=1.2, **line)
+            line: dict[str, Any] = {"color": ORANGE, "capsize": 2, "zorder": 1}  # Points lie on it, not under it.
+            panel.errorbar(values, moments.means, moments.deviations, label="mean ± std", linewidth=1.5, **line)
         label(panel, f"{variable} asked for", "length (generated tokens)")
         panel.set_title(f"n = {int(known.sum()):,} texts, {len(np.unique(asked[known])):,} counts")
         figure.legend(loc="outside lower center", ncols=3)

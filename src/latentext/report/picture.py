@@ -109,6 +109,8 @@ def remaining_norm(largest: float) -> LogNorm:
 def remaining_scale(figure: Figure, axes: Axes, drawn: Any, largest: int) -> None:
     """A colour bar for 1 + remaining tokens, labelled in remaining tokens."""
     ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000) if tick <= largest]
+    if largest > 1.3 * ticks[-1]:  # The end of the scale is said, unless it would stand on its neighbour.
+        ticks.append(largest)
     bar = figure.colorbar(drawn, ax=axes)
     bar.set_ticks([1 + tick for tick in ticks], labels=[f"{tick:,}" for tick in ticks])
     bar.minorticks_off()

@@ -26,7 +26,16 @@ PREDICTED = Subject("predicted_against_actual", "Predicted against actual")
 PROBES, RESULTS = "probes", "results.json"
 
 _METRICS = {"r2": "R²", "accuracy": "accuracy", "ends_within_1": "AUC, at most 1 to come"}
-_LINES = (ORANGE, GREEN, RED, "#7a5aa6", GREY, "#8b6b4a", "#3aa5b8", "#c464a4")
+_COLOURS = {
+    "mean": GREY,
+    "step": GREEN,
+    "step + prompt length": "#8bbf3f",
+    "count - step": RED,
+    "shuffled labels": "#8b6b4a",
+    "untrained twin": ORANGE,
+}
+_LINES = ("#7a5aa6", "#3aa5b8", "#c464a4")
+"""Of baselines that have no colour of their own."""
 _MOST_POINTS = 3000
 
 
@@ -131,7 +140,7 @@ def predicted_against_actual(found: Predictions) -> Picture | Skipped:
     if not rows:
         return subject.skipped("there are no test rows")
     chosen = np.sort(np.random.default_rng(0).choice(rows, min(rows, _MOST_POINTS), replace=False))
-    ends = min(0.0, float(found.predicted.min())), float(max(found.actual.max(), found.predicted.max()))
+    ends = float(found.actual.min()), float(found.actual.max())
     with canvas(width=5.6, height=5.2) as (figure, (panel,)):
         panel.plot(ends, ends, color=GREY, linewidth=1, label="predicted = actual")
         panel.scatter(found.actual[chosen], found.predicted[chosen], s=8, alpha=0.4, color=BLUE, linewidths=0)
@@ -146,13 +155,15 @@ def predicted_against_actual(found: Predictions) -> Picture | Skipped:
 def _draw_metric(panel: Axes, results: LoggedResults, metric: str) -> None:
     places = np.arange(len(results.sites))
     _line(panel, places, [site.scores.get(metric) for site in results.sites], color=BLUE, label="probe", marker="o")
-    lines = {name: [scores.get(metric)] * len(places) for name, scores in results.baselines.items()}
-    for name in dict.fromkeys(name for site in results.sites for name in site.baselines):
-        lines[name] = [site.baselines.get(name, {}).get(metric) for site in results.sites]
-    for number, (name, scores) in enumerate(lines.items()):
-        style = {"linestyle": "--" if name in results.baselines else ":", "marker": "_", "linewidth": 1.1, "alpha": 0.9}
-        beside = places + 0.025 * (number + 1)  # So that intervals of equal baselines do not hide each other.
-        _line(panel, beside, scores, color=_LINES[number % len(_LINES)], label=name, **style)
+    for number, (name, scores) in enumerate(results.baselines.items()):
+        _level(panel, scores.get(metric), color=_COLOURS.get(name, _LINES[number % len(_LINES)]), label=name)
+    of_sites = dict.fromkeys(name for site in results.sites for name in site.baselines)
+    for number, name in enumerate(of_sites):
+        scores = [site.baselines.get(name, {}).get(metric) for site in results.sites]
+        beside = places + 0.05 * (number + 1)  # So that intervals do not hide each other.
+        colour = _COLOURS.get(name.split(",")[0], _LINES[number % len(_LINES)])
+        shade = {"alpha": 1.0 - 0.25 * (number % 3), "markersize": 5}
+        _line(panel, beside, scores, color=colour, label=name, linestyle=":", marker="_", linewidth=1.2, **shade)
     panel.set_xticks(places, labels=[site.site for site in results.sites], rotation=45, ha="right")
     panel.set_xlim(-0.5, len(places) - 0.5)
     if metric == "r2":
@@ -171,6 +182,15 @@ def _line(panel: Axes, places: npt.NDArray[Any], scores: list[LoggedScore | None
     if np.isfinite(values).any():
         reach = np.nan_to_num(np.maximum([values - lows, highs - values], 0.0))
         panel.errorbar(places, values, reach, capsize=2, elinewidth=0.8, **style)
+
+
+def _level(panel: Axes, score: LoggedScore | None, **style: Any) -> None:
+    """A baseline that is the same at every site: a line across, with its interval as a band."""
+    if score is None or score.value is None:
+        return
+    panel.axhline(score.value, linestyle="--", linewidth=1.2, **style)
+    if score.low is not None and score.high is not None:
+        panel.axhspan(score.low, score.high, color=style["color"], alpha=0.12, linewidth=0)
 
 
 def _in_words(scores: Scores, metrics: list[str]) -> str:

@@ -20,6 +20,8 @@ BY_LAYER = Subject("norm_by_layer", "Norm of states by depth")
 Known = dict[str, SiteStatistics]
 
 _MOST_POINTS = 2000
+_WIDE = 20
+"""Norms that differ by more than this are drawn on a logarithmic axis: on another, small ones are all at zero."""
 
 
 def state_histograms(dataset: Dataset, known: Known | None = None) -> Picture | Skipped:
@@ -90,8 +92,13 @@ def norm_by_layer(dataset: Dataset, known: Known | None = None) -> Picture | Ski
         places = np.arange(len(found))
         panel.errorbar(places, means, deviations, color=BLUE, marker="o", capsize=3, label="mean ± std over rows")
         panel.set_xticks(places, labels=[site.site for site in found], rotation=45, ha="right")
-        panel.set_ylim(bottom=0)
-        label(panel, "site, by depth", "Euclidean norm (model's scale)")
+        wide = means.max() > _WIDE * means.min() and (means > deviations).all()
+        panel.set_yscale("log" if wide else "linear")
+        if wide:  # matplotlib's own labels of powers are formulas, which `picture` does not read.
+            panel.yaxis.set_major_formatter("{x:g}")
+        else:
+            panel.set_ylim(bottom=0)
+        label(panel, "site, by depth", f"Euclidean norm (model's scale{', log axis' if wide else ''})")
         rows = sorted({site.rows for site in found})
         panel.set_title(
             f"n = {' to '.join(f'{count:,}' for count in dict.fromkeys((rows[0], rows[-1])))} states a site"
