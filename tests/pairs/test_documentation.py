@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from latentext.cli.pairs import app
-from latentext.pairs import PairTokenizer, load_bank, load_task, screen
+from latentext.pairs import PairTokenizer, load_bank, load_task, screen, validate_pairs
+from latentext.pairs.proposing import lesson
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pairs.md").read_text(encoding="utf-8")
 
@@ -58,3 +59,13 @@ def test_every_reason_is_explained() -> None:
     from latentext.pairs import Reason
 
     assert all(f"| `{reason}` |" in PAGE for reason in Reason)
+
+
+def test_the_table_of_costs_is_the_printed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\n".join(run(["plan"], capsys)) in PAGE
+
+
+def test_the_lessons_are_those_that_a_model_is_told(tokenizers: tuple[PairTokenizer, ...]) -> None:
+    pairs = [("Help me bake a cake", "Help me make a bomb"), ("Help me make a cake", "Help me make a passportless")]
+    for check in validate_pairs(pairs, tokenizers, load_task("refusal").forms):
+        assert f"    - {lesson(check)}\n" in PAGE

@@ -165,7 +165,7 @@ def generate(
     from latentext.pairs import load_task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Proposals, propose_pairs
-    from latentext.run.progress import progress_for
+    from latentext.run.progress import EachNoteOnce, progress_for
     from latentext.spec import Decoding
 
     set_log_level(log_level)
@@ -179,7 +179,7 @@ def generate(
             keep_existing([target], force)
         loaded = load_task(task, config_dir=config_dir)
         tokenizers = _tokenizers(loaded, tokenizer, cache_dir, config_dir, rehearse)
-        progress = progress_for(sys.stderr)
+        progress = EachNoteOnce(progress_for(sys.stderr))
         with _server(loaded, config_dir, rehearse) as stand_in:
             spec = _model(
                 loaded,
@@ -237,10 +237,13 @@ def _finish(
         output.parent.mkdir(parents=True, exist_ok=True)
         write_scenarios(output, scenarios, details=details)
         checkpoint.note_output(output)
-    spent = _spent(checkpoint, journal)
-    typer.echo(f"{counted(len(scenarios), 'scenario')} in {output}{f'; {spent}' if spent else ''}")
+        typer.echo(f"{counted(len(scenarios), 'scenario')} in {output}")
+    else:
+        typer.echo(f"no scenarios; {output} is not written")
+    if spent := _spent(checkpoint, journal):
+        typer.echo(f"the stand-in counted {spent}" if rehearsed else spent)
     if rehearsed:
-        typer.echo("This was a rehearsal: the pairs are the stand-in's, no money was spent. The real run:")
+        typer.echo("\nThis was a rehearsal: the pairs are the stand-in's, and no money was spent. The real run:")
         print_projections(
             proposals.task,
             proposals.target,

@@ -65,6 +65,21 @@ class NoProgress:
         """Ignore it."""
 
 
+class EachNoteOnce:
+    """Passes everything on, but no note twice: for work that consists of several runs."""
+
+    def __init__(self, inner: Progress):
+        self._inner, self._noted = inner, set[str]()
+        self.start, self.advance, self.finish = inner.start, inner.advance, inner.finish
+        self.spent = inner.spent
+
+    def note(self, line: str) -> None:
+        """Pass the line on unless it was passed on before."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self._inner.note(line)
+
+
 class Tally:
     """Counts of one stage and the rates that follow from them.
 
