@@ -18,6 +18,7 @@ import pytest
 from latentext.errors import SpecError
 from latentext.pairs import PairTokenizer, load_tokenizer, load_tokenizers
 from latentext.pairs.hub import PROJECT_CACHE, writable_cache
+from latentext.pairs.qwen2_files import read_qwen2
 
 
 def test_a_name_stands_before_the_place_or_is_its_last_part(materials: Path) -> None:
@@ -31,8 +32,24 @@ def test_a_folder_without_tokenizer_json_gives_the_ids_of_transformers(materials
     from transformers import AutoTokenizer
 
     folder = materials / "tokenizers" / "qwen2"
-    text = "Help me make a cake.\nAnswer: café 12 345"
-    assert load_tokenizer(str(folder)).encode([text]) == [AutoTokenizer.from_pretrained(folder).encode(text)]
+    reviews = (materials / "prompts" / "imdb-paired-dev.tsv").read_text(encoding="utf-8").splitlines()
+    texts = [
+        "Help me make a cake.\nAnswer: café 12 345", "cafe\u0301 \u212b \ufb01", " \t\n\r\n  don't WE'LL",
+        "\u4e2d\uff0c\u732b",
+        "<|im_start|>user\nx<|im_end|> <|endoftext|>y", *reviews,
+    ]  # fmt: skip
+    ours, theirs = load_tokenizer(str(folder)), AutoTokenizer.from_pretrained(folder)
+    assert ours.encode(texts) == theirs(texts, add_special_tokens=False)["input_ids"]
+    assert ours.backend.get_vocab() == theirs.get_vocab()
+    assert [ours.token_text(token_id) for token_id in (264, 19145)] == [" a", " cake"]
+
+
+def test_a_folder_of_another_kind_without_tokenizer_json_is_converted(materials: Path, tmp_path: Path) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).symlink_to(materials / "tokenizers" / "qwen2" / name)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    assert read_qwen2(tmp_path) is None
+    assert load_tokenizer(str(tmp_path)).encode(["make a cake"]) == [[6927, 264, 19145]]
 
 
 def test_no_special_tokens_are_added_and_nothing_is_cut_or_padded(materials: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Tokenizers for pairs, by name, without torch.
 
 Pairs are often made on a laptop for models that live on a cluster, so nothing here needs a model library: a
-`tokenizer.json` is read by the `tokenizers` package alone. Only a folder that has no such file (Qwen2 was published as
-`vocab.json` and `merges.txt`) is converted through transformers, which is imported then and not before.
+`tokenizer.json` is read by the `tokenizers` package alone, and so is Qwen2, which was published as `vocab.json` and
+`merges.txt`. Other folders without a `tokenizer.json` are converted through transformers, imported then and not before.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from latentext.errors import SpecError
 from latentext.models.resolve import TINY, TINY_FOLDER
 from latentext.pairs.hub import TOKENIZER_FILES, download_tokenizer
+from latentext.pairs.qwen2_files import read_qwen2
 
 DEFAULT_TOKENIZERS = ("Qwen/Qwen2-7B", "meta-llama/Meta-Llama-3-8B", "upstage/SOLAR-10.7B-v1.0")
 """What pairs are checked against when nothing else is asked for."""
@@ -122,7 +123,7 @@ def _read_folder(folder: Path, place: str) -> Tokenizer:
         return _read_file(folder / "tokenizer.json")
     present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if "vocab.json" in present and "merges.txt" in present:
-        return _convert(folder, place)
+        return read_qwen2(folder) or _convert(folder, place)
     if "tokenizer.model" in present:
         # transformers 5 builds a tokenizer from a bare sentencepiece file that gives other ids for many texts.
         raise SpecError(
