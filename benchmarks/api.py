@@ -1,0 +1,135 @@
+"""The engine `openai` against the bare official client, before a server on loopback.
+
+    python benchmarks/api.py [--rounds 5]
+
+A server that answers after 50 ms shows whether the requests in flight are kept at the number asked for: the ideal rate
+is 16 / 0.05 s = 320 requests/s. A server that answers at once shows what a request costs us: the measure is the bare
+client in a plain asyncio loop of 16 tasks, which journals nothing and counts nothing. The server is a process of its
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import openai
+
+from latentext.engines.openai.engine import OpenAIEngine
+from latentext.limits import Limits
+from latentext.request import Request
+from latentext.spec import ApiOptions, Decoding, ModelSpec
+from rounds import Row, measure, print_table
+
+CONCURRENCY = 16
+DELAY = 0.05
+IDEAL_LIMIT = 0.90
+BARE_LIMIT = 0.60
+DECODING = Decoding(max_new_tokens=16)
+
+_SERVE = """
+import sys
+from latentext.engines.openai.standin import StandIn
+with StandIn(delay=float(sys.argv[1])) as server:
+    print(server.url, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def serving(delay: float) -> Iterator[str]:
+    """A stand-in server in a process of its own; gives its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE, str(delay)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def bare(url: str, requests: int) -> int:
+    """The official client: 16 tasks that take the next number until there is none."""
+
+    async def all_of_them() -> None:
+        numbers = iter(range(requests))
+        async with openai.AsyncOpenAI(api_key="no-key", base_url=url, max_retries=0) as client:
+
+            async def worker() -> None:
+                for number in numbers:
+                    answer = await client.chat.completions.create(
+                        model="gpt-4o",
+                        messages=[{"role": "user", "content": f"Prompt {number}"}],
+                        max_tokens=16,
+                        temperature=0.0,
+                        seed=number,
+                    )
+                    assert answer.choices[0].message.content
+
+            await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+
+    asyncio.run(all_of_them())
+    return requests
+
+
+_keys = count()
+
+
+def ours(url: str, requests: int) -> int:
+    """The engine, opened and closed, with its journal on this disk; every answer priced, synced and parsed."""
+    options = ApiOptions(base_url=url, concurrency=CONCURRENCY, prices="openai")
+    wanted = [
+        Request(i, f"key{next(_keys)}", {}, [{"role": "user", "content": f"Prompt {i}"}], "", ())
+        for i in range(requests)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        model = ModelSpec(name="gpt-4o", engine="openai", api=options)
+        engine = OpenAIEngine(model, journal=Path(folder, "journal.sqlite"), limits=Limits())
+        made = sum(1 for _ in engine.generate(wanted, range(1), DECODING, 0))
+        engine.close()
+    assert made == requests
+    return made
+
+
+def compare(title: str, delay: float, requests: int, rounds: int) -> list[Row]:
+    """Rates of both ways before a server with this delay."""
+    with serving(delay) as url:
+        rows = measure(
+            {"bare client": lambda: bare(url, requests), "engine": lambda: ours(url, requests)},
+            rounds,
+        )
+    print_table(title, rows, "requests/s")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slow-requests", type=int, default=1600, help="requests to the server that takes 50 ms")
+    parser.add_argument("--instant-requests", type=int, default=1500, help="requests to the one that answers at once")
+    options = parser.parse_args()
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load}")
+    ideal = CONCURRENCY / DELAY
+    slow = compare(f"answers after {DELAY * 1000:.0f} ms", DELAY, options.slow_requests, options.rounds)
+    for row in slow:
+        print(f"  {row.name}: {row.median / ideal:.2f} of the ideal {ideal:.0f} requests/s (target {IDEAL_LIMIT})")
+    instant = compare("answers at once", 0.0, options.instant_requests, options.rounds)
+    ratio = statistics.median(b / a for a, b in zip(instant[0].rates, instant[1].rates, strict=True))
+    print(f"  engine / bare client: {ratio:.2f} (target {BARE_LIMIT})")
+
+
+if __name__ == "__main__":
+    main()
