@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentext.cli.wording import columns, counted, size
+from latentext.engines.openai.spend import money
 from latentext.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def run(
     chosen = spec_from(spec, changes or (), model, limit if preview is None else preview)
     if dry_run:
         return _print_plan(chosen)
-    if preview is not None:
-        return _preview(chosen, preview)
     limits = limits_from(max_cost, max_tokens_total)
+    if preview is not None:
+        return _preview(chosen, preview, limits)
     return make(chosen, output, retry_failed=retry_failed, fresh=fresh, limits=limits, journal=journal)
 
 
@@ -155,7 +156,7 @@ def _intention(plan: Estimate) -> str:
     """What a run is about to make, in one line."""
     disk = size(plan.record_bytes + plan.state_bytes)
     line = f"{counted(plan.requests, 'request')}: at most {plan.max_new_tokens_total:,} new tokens and {disk} on disk"
-    return f"{line}, at most {plan.cost:.2f} USD" if plan.cost else line
+    return f"{line}, at most {money(plan.cost)}" if plan.cost else line
 
 
 def _print_plan(spec: Spec) -> int:
@@ -168,21 +169,24 @@ def _print_plan(spec: Spec) -> int:
         ("new tokens, at most", f"{plan.max_new_tokens_total:,}"),
         ("records on disk, at most", size(plan.record_bytes)),
         ("states on disk, at most", size(plan.state_bytes)),
-        ("model in memory", "unknown" if plan.model_bytes is None else size(plan.model_bytes)),
-        ("key-value cache, at most", size(plan.kv_cache_bytes)),
     ]
+    if not spec.model.remote:
+        rows += [
+            ("model in memory", "unknown" if plan.model_bytes is None else size(plan.model_bytes)),
+            ("key-value cache, at most", size(plan.kv_cache_bytes)),
+        ]
     if plan.cost is not None:
-        rows.append(("cost, at most", f"{plan.cost:.2f} USD"))
+        rows.append(("cost, at most", money(plan.cost)))
     for line in columns(rows):
         typer.echo(line)
     return 0
 
 
-def _preview(spec: Spec, count: int) -> int:
+def _preview(spec: Spec, count: int, limits: Limits) -> int:
     from latentext.cli.show import print_texts
     from latentext.run.runner import make_dataset
 
     with tempfile.TemporaryDirectory(prefix="latentext-preview-") as folder:
-        summary = make_dataset(spec, Path(folder) / "preview")
+        summary = make_dataset(spec, Path(folder) / "preview", limits=limits)
         print_texts(Path(folder) / "preview", count)
     return summary.exit_code

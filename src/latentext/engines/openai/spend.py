@@ -86,7 +86,7 @@ def picodollars(amount: Decimal) -> int:
     return int((amount * PICO).to_integral_value(ROUND_CEILING))
 
 
-def money(amount: Decimal) -> str:
+def money(amount: Decimal | float) -> str:
     """An amount as a person reads it: cents from ten dollars on, below that four significant places of a dollar.
 
     Example:
