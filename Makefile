@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 GPI := build/gpi
 GPI_STAMP := $(GPI)/.installed
 
-.PHONY: help install install-gpi demo test test-fast test-gpi test-vllm lint format clean
+.PHONY: help install install-gpi demo test test-fast test-gpi test-mock test-vllm lint format clean
 
 help:
 	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-fast  the tests without the slow ones; TESTS=tests/cli picks a folder"
 	@echo "make test-gpi   the vectors of docs/represent.md in gpi-pack itself, installed in build/gpi"
 	@echo "make test-vllm  the tests of the engine vllm, in an environment of their own (once: about 2 GB and some minutes)"
+	@echo "make test-mock  a cycle of files and batches against an independent mock server (needs npm)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the layout of the code"
 	@echo "make clean      remove the virtual environment and all caches (datasets stay)"
@@ -85,6 +86,11 @@ $(VLLM_STAMP): constraints-vllm.txt | $(STAMP)
 test-vllm: $(VLLM_STAMP)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \
 	  $(VLLM_ENV)/bin/python -m pytest tests/vllm tests/engines/test_vllm_refusals.py tests/engines/test_wider_heads.py
+
+# The mock is no dependency: it goes into a folder of its own, and without it its tests are skipped.
+test-mock: $(STAMP)
+	npm install --prefix build/aimock --no-save --no-audit --no-fund @copilotkit/aimock@1.43.0
+	$(PYTEST) tests/contract/test_aimock.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

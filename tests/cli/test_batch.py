@@ -218,3 +218,16 @@ def test_the_output_of_a_local_runner_is_processed_too(
     shutil.rmtree("requests")  # Without the requests the order is that of the custom_ids.
     assert words("process", "--input-dir", "local", "--output", "again.jsonl", *arguments) == 0
     assert Path("again.jsonl").read_bytes() == Path("dataset.jsonl").read_bytes()
+
+
+def test_recorded_files_are_processed_to_the_right_counts(materials: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two answers (no pairs in them, one cut at its limit), two unsupported parameters, one empty account, one prompt
+    that was too long, one request that expired: as the README of the materials says."""
+    Path("recorded").mkdir()
+    for path in (materials / "batch").glob("*.jsonl"):
+        if "input" not in path.name:
+            shutil.copy(path, "recorded")
+    assert words("process", "--input-dir", "recorded", "--tokenizer", "tiny") == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "7 requests: 2 answered, 2 bad-request, 1 context, 1 expired, 1 quota"
+    assert out[1] == "7 replies: 1 malformed, 1 cut, 5 failed"

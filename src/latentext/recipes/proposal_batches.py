@@ -192,7 +192,7 @@ def _waiting(requests: Path, ledger: Ledger) -> Iterator[str]:
 
 def _reply(answer: Answer) -> Reply:
     if answer.body is None:
-        return Reply(None, str(answer.error.kind) if answer.error else "missing", failed=True)
+        return Reply(None, answer.outcome, failed=True)
     text = read_text(answer.body)
     if text.text is None and text.reason == "no-choice":
         return Reply(None, text.reason, failed=True)

@@ -20,7 +20,7 @@ from latentext.errors import SpecError
         ("error_400_unsupported_parameter.jsonl", {"bad-request": 2}),
         ("error_429_insufficient_quota.jsonl", {"quota": 1}),
         ("error_file_context_length.jsonl", {"context": 1}),
-        ("expired_documented.jsonl", {"server": 1}),
+        ("expired_documented.jsonl", {"expired": 1}),
     ],
 )
 def test_recorded_files_give_the_right_counts(materials: Path, file: str, kinds: dict[str, int]) -> None:
@@ -50,7 +50,7 @@ def test_all_recorded_files_together_are_told_apart(materials: Path) -> None:
         "bad-request": 2,
         "quota": 1,
         "context": 1,
-        "server": 1,
+        "expired": 1,
     }
 
 

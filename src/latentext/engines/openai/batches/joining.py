@@ -18,8 +18,8 @@ from typing import Any
 from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_batch_line
 from latentext.errors import SpecError
 
-UNFINISHED_CODES = frozenset({"batch_expired", "batch_cancelled"})
-"""Errors of requests that the server never tried."""
+_UNTRIED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+"""Error codes of requests that the server never tried."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,13 @@ class Answer:
     custom_id: str
     body: Mapping[str, Any] | None
     error: ApiError | None
+
+    @property
+    def outcome(self) -> str:
+        """``answered``, ``expired``, ``cancelled``, or the kind of the error."""
+        if self.error is None:
+            return "answered"
+        return _UNTRIED.get(self.error.code or "", str(self.error.kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Outputs:
             ``Counter({"answered": 48, "rate": 1, "missing": 1})``
         """
         asked = list(custom_ids)
-        kinds = Counter("answered" if a.error is None else str(a.error.kind) for a in self.answers(asked))
+        kinds = Counter(answer.outcome for answer in self.answers(asked))
         if missing := sum(custom_id not in self for custom_id in asked):
             kinds["missing"] = missing
         return kinds

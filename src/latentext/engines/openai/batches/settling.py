@@ -15,7 +15,7 @@ from itertools import groupby
 
 from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.batches.clock import Clock
-from latentext.engines.openai.batches.joining import UNFINISHED_CODES, Answer, Outputs, read_outputs
+from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
 from latentext.engines.openai.batches.ledger import Ledger, Part, Status, Step, new_tag, next_number
 from latentext.engines.openai.batches.limits import BatchLimits
 from latentext.engines.openai.batches.request_files import RequestLine, read_requests
@@ -128,9 +128,7 @@ def _kind(part: Part, answer: Answer | None) -> str:
         return {Status.FAILED: "refused", Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}.get(
             part.status or Status.COMPLETED, "missing"
         )
-    if answer.error.code in UNFINISHED_CODES:
-        return answer.error.code.removeprefix("batch_")
-    return str(answer.error.kind)
+    return answer.outcome
 
 
 def _may_pass(part: Part, answer: Answer | None) -> bool:
@@ -198,6 +196,7 @@ def _held(ledger: Ledger, parts: Iterable[Part], clock: Clock, notify: Notify) -
             raise EngineError(
                 f"batch {part.number} was refused {_MOST_REFUSALS} times: {part.problem}",
                 remedy="see what your account allows, and pass --enqueued-tokens",
+                heading="Batches",
             )
         hold = min(most, first * 2**part.refusals)
         notify(f"batch {part.number}: too many prompt tokens are enqueued; it is sent again in {hold:.0f} seconds")
