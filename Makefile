@@ -2,7 +2,7 @@
 # again only when pyproject.toml or constraints.txt changes: the stamp file, written last, says that it is complete.
 
 VENV ?= .venv
-EXTRAS := dev,align,api,notebooks,probes,represent,report,rewards
+EXTRAS := dev,align,api,complete,notebooks,probes,represent,report,rewards
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt

@@ -83,7 +83,7 @@ def test_a_key_changes_with_what_decides_a_text_and_with_nothing_else() -> None:
     options |= {"presence_penalty": 0.1, "frequency_penalty": 0.1, "no_repeat_ngram_size": 2}
     options |= {"min_new_tokens": 1, "max_new_tokens": 7}
     others += [request_key([1, 2], "m", Decoding(**{name: value}), 0) for name, value in options.items()]
-    assert set(options) == set(Decoding.model_fields) - {"n", "logprobs", "entropy", "expect"}
+    assert set(options) == set(Decoding.model_fields) - {"n", "logprobs", "entropy", "expect", "temperatures"}
     assert len({base, *others}) == 1 + len(others)
 
 

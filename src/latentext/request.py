@@ -19,6 +19,7 @@ class Request:
     """One prompt of the plan, rendered and encoded.
 
     `index` is its place in the plan, from 0. `key` hashes all that decides its output (see `latentext.plan`).
+    `temperature` is its own where the spec has several, else None.
     """
 
     index: int
@@ -27,6 +28,7 @@ class Request:
     messages: Sequence[Message]
     prompt: str
     prompt_token_ids: Sequence[int]
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

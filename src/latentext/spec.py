@@ -6,6 +6,7 @@ Reading files and turning pydantic's findings into one-line errors is the busine
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -78,6 +79,9 @@ class ModelSpec(Frozen):
     `name` is a name from ``latentext models``, a Hugging Face id or a local folder; with the engines `openai` and
     `openai-batch` it is the name that the server knows. `local` is then a model on this machine whose tokenizer encodes
     prompts and texts, and whose weights give their states.
+
+    `batch_tokens` and `batch_size` bound the texts in flight, by their tokens and by number. `quantization` rounds the
+    weights while they are loaded; weights that are stored quantised (GPTQ, AWQ) need no word of it.
     """
 
     name: str = "tiny"
@@ -90,6 +94,8 @@ class ModelSpec(Frozen):
     trust_remote_code: bool = False
     threads: int | None = Field(default=None, ge=1)
     batch_tokens: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    quantization: Literal["bitsandbytes-4bit", "bitsandbytes-8bit"] | None = None
     api: ApiOptions | None = None
     vllm: VllmOptions | None = None
     local: str | None = None
@@ -101,7 +107,13 @@ class ModelSpec(Frozen):
 
     @model_validator(mode="after")
     def _options_of_its_engine(self) -> Self:
-        for name, engines in (("api", REMOTE_ENGINES), ("local", REMOTE_ENGINES), ("vllm", ("vllm",))):
+        for name, engines in (
+            ("api", REMOTE_ENGINES),
+            ("local", REMOTE_ENGINES),
+            ("vllm", ("vllm",)),
+            ("batch_size", ("transformers",)),
+            ("quantization", ("transformers",)),
+        ):
             if getattr(self, name) is not None and self.engine not in engines:
                 raise ValueError(f"{name} is for engine {' or '.join(engines)}, not {self.engine}")
         return self
@@ -160,6 +172,13 @@ class PromptSpec(Frozen):
     by its name) `file` or `hub` say where to read it. A row is a set of named values. The user turn is `template` (or
     each of `templates`) filled from the row; without a template it is the row's `prompt` column, or the chat in its
     `messages` column. `columns` renames: ``{prompt: source}`` reads the column `source` as `prompt`.
+
+    Of a corpus of completions (`latentext.prompts.completion_corpora`) `task` is the number of one of its task prompts,
+    in place of a template.
+
+    `chat_format` is ``template`` (the tokenizer's own), a hand-written format by name
+    (`latentext.prompts.legacy_formats`), or ``auto``: what the registry has for the model, as a rule the template;
+    ``if-any`` is the same, and for a tokenizer without a template the text as it stands.
     """
 
     template: str | None = None
@@ -171,11 +190,13 @@ class PromptSpec(Frozen):
     hub: Annotated[HubSource | None, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = None
     pairs: Annotated[PairsSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = None
     corpus: str | None = None
+    task: int | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     system: str | None = None
     use_chat_template: bool = True
     remove_date_lines: bool = True
     add_generation_prompt: bool = True
+    chat_format: str = "auto"
     limit: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
@@ -190,6 +211,11 @@ class PromptSpec(Frozen):
             raise ValueError("give template or templates, not both")
         if self.templates is not None and not self.templates:
             raise ValueError("templates is empty")
+        if self.task is not None:
+            if self.corpus is None:
+                raise ValueError("task is the number of a corpus's prompt; give a corpus")
+            if self.template is not None or self.templates is not None:
+                raise ValueError("give a task or a template, not both")
         return self
 
     @model_validator(mode="after")
@@ -203,6 +229,7 @@ class PromptSpec(Frozen):
 
 _NOT_WITH_EXPECT = (
     "temperature",
+    "temperatures",
     "repetition_penalty",
     "presence_penalty",
     "frequency_penalty",
@@ -215,6 +242,9 @@ _NOT_WITH_EXPECT = (
 class Decoding(Frozen):
     """How tokens are chosen. ``temperature: 0`` is greedy; filters act in the order temperature, top-k, top-p, min-p.
 
+    `temperatures` asks every prompt at each of several; ``temperature: [1, 1.5, 2]`` says the same. Each makes a
+    request of its own, whose variable `temperature` holds it.
+
     `n` is the number of samples a prompt. ``min_new_tokens == max_new_tokens`` forces the length. With
     ``max_new_tokens: 0`` nothing is written: the prompts are given texts, whose states are read.
     `logprobs` and `entropy` (in nats) are of the model's own distribution, before temperature, filters and penalties.
@@ -224,6 +254,7 @@ class Decoding(Frozen):
     """
 
     temperature: float = Field(default=0.0, ge=0.0)
+    temperatures: tuple[Annotated[float, Field(ge=0.0)], ...] = ()
     top_k: int | None = Field(default=None, ge=1)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     min_p: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -238,6 +269,37 @@ class Decoding(Frozen):
     logprobs: bool = False
     entropy: bool = False
     expect: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_temperature_or_several(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping) and isinstance(several := fields.get("temperature"), list | tuple):
+            if fields.get("temperatures"):
+                raise ValueError("give temperature or temperatures, not both")
+            if not several:
+                raise ValueError("temperature is an empty list")
+            alone = {"temperature": several[0]} if len(several) == 1 else {"temperatures": tuple(several)}
+            return {name: value for name, value in fields.items() if name != "temperature"} | alone
+        return fields
+
+    @model_validator(mode="after")
+    def _temperatures_differ(self) -> Self:
+        if self.temperatures and self.temperature:
+            raise ValueError("give temperature or temperatures, not both")
+        if len(set(self.temperatures)) < len(self.temperatures):
+            raise ValueError("temperatures has one of them twice")
+        return self
+
+    def at(self, temperature: float | None) -> Self:
+        """These options at one temperature; at their own where it is None.
+
+        Example:
+            >>> Decoding(temperatures=(1.0, 2.0)).at(2.0) == Decoding(temperature=2.0)
+            True
+        """
+        if temperature is None:
+            return self
+        return self.model_copy(update={"temperature": temperature, "temperatures": ()})
 
     @model_validator(mode="after")
     def _expectation_is_greedy(self) -> Self:
@@ -309,6 +371,31 @@ class CheckSpec(Frozen):
     keep: Keep = "all"
 
 
+class LengthSpec(Frozen):
+    """How long texts should be, in words as spaCy's blank English tokenizer cuts them (extra `complete`).
+
+    `min` and `max` are legal lengths, both included; left out, those of the corpus. The limits hold by `policy`:
+    ``tokens`` sets `decoding.min_new_tokens` and `max_new_tokens` to them, converted by the number of tokens a word
+    that the model's tokenizer gives the human texts; ``retry`` draws samples 0, 1, 2, … of a request until one has a
+    legal length and was not cut, at most `decoding.n` (30 unless it is given); ``sentence`` sets the limits of tokens,
+    and takes of a text that was cut the full sentences; ``none`` only counts. A limit that `decoding` gives stays.
+
+    `human` is the variable that holds a person's text. `tokens_per_word` is measured when a run starts, and recorded.
+    """
+
+    policy: Literal["tokens", "retry", "sentence", "none"] = "tokens"
+    min: int | None = Field(default=None, ge=0)
+    max: int | None = Field(default=None, ge=1)
+    human: str = "human_completions"
+    tokens_per_word: float | None = Field(default=None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
 class SplitSpec(Frozen):
     """How texts are divided on reading; `by` names the group that stays whole (prompt, template, index or a
     variable)."""
@@ -337,9 +424,21 @@ class Spec(Frozen):
     states: StatesSpec | None = None
     rewards: tuple[str | dict[str, Any], ...] = ()
     check: CheckSpec | None = None
+    length: LengthSpec | None = None
     split: SplitSpec = SplitSpec()
     shard_size: int | None = Field(default=None, ge=1)
     output: str | None = None
+
+    @property
+    def retries(self) -> bool:
+        """Whether samples of a request are drawn until one has a legal length."""
+        return self.length is not None and self.length.policy == "retry"
+
+    @model_validator(mode="after")
+    def _one_verdict(self) -> Self:
+        if self.retries and self.check is not None:
+            raise ValueError("length.policy: retry and check both say what is accepted; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _check_has_its_variables(self) -> Self:

@@ -92,6 +92,8 @@ def dump_spec(spec: Spec) -> str:
     for part, wanted in (("model", ("name", "engine")), ("decoding", ("temperature", "max_new_tokens", "n"))):
         kept = {**changed.get(part, {}), **{name: fields[part][name] for name in wanted}}
         changed[part] = {name: kept[name] for name in fields[part] if name in kept}
+    if several := changed["decoding"].pop("temperatures", None):
+        changed["decoding"]["temperature"] = several
     return dump_yaml({name: changed[name] for name in fields if name in changed})
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)")
+from latentext.sentences import SENTENCE_END
 
 
 def trim_to_sentence(prompt: str, generated: str) -> str:
@@ -25,7 +23,7 @@ def trim_to_sentence(prompt: str, generated: str) -> str:
     text = generated.rstrip()
     if text.endswith(","):
         text = text[:-1] + "."
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    ends = [match.end() for match in SENTENCE_END.finditer(text)]
     if not ends or ends[-1] <= len(prompt):
         return prompt
     return text[: ends[-1]]

@@ -20,6 +20,8 @@ from latentext.cli import (
     align,
     batch,
     capture,
+    complete,
+    corpora,
     demo,
     export,
     models,
@@ -59,7 +61,9 @@ app.command("show")(show.show)
 app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("represent")(represent.represent)
+app.command("complete")(complete.complete)
 app.command("models")(models.models)
+app.command("corpora")(corpora.corpora)
 app.command("demo")(demo.demo)
 app.add_typer(align.app)
 app.add_typer(pairs.app)

@@ -21,7 +21,8 @@ def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="What is written: a folder for npy, else a file.")],
     to: Annotated[
-        Literal["npy", "jsonl", "parquet"], typer.Option(help="npy: states and targets; jsonl, parquet: the records.")
+        Literal["npy", "jsonl", "parquet", "tidy", "ai_datasets"],
+        typer.Option(help="npy: states and targets; jsonl, parquet: records; tidy, ai_datasets: completions."),
     ],
     sites: Annotated[
         list[str] | None,
@@ -39,11 +40,17 @@ def export(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
-    """Write a dataset as NumPy arrays, JSON lines or one Parquet file.
+    """Write a dataset as NumPy arrays, JSON lines or one Parquet file; completions beside human texts also of a folder.
 
     npy writes {train,val}_hidden_states.npy and what belongs to them into the folder OUT; jsonl and parquet write
-    one row a text, with its scores, into the file OUT.
+    one row a text, with its scores, into the file OUT. Of completions (latentext complete), tidy writes one Parquet
+    file with the human texts and splits, and ai_datasets the original comparison's NDJSON files below the folder OUT.
     """
+    if to in ("tidy", "ai_datasets"):
+        for wrong, option in ((bool(sites), "--sites"), (split is not None, "--split"), (keep is not None, "--keep")):
+            _refuse(wrong, option, f"{to} writes all texts, and says of each what it is")
+        _write_completions(directory, output, to, overwrite=overwrite)
+        return
     if to == "npy":
         _refuse(split is not None, "--split", "npy writes every split")
         sites_asked = separated(sites or ())
@@ -54,6 +61,20 @@ def export(
     _refuse(output.exists() and not overwrite, str(output), "is there already; --overwrite replaces it")
     rows = export_records(directory, output, split, keep or "all")
     typer.echo(f"{counted(rows, 'text')} in {output}")
+
+
+def _write_completions(directory: Path, output: Path, to: Literal["tidy", "ai_datasets"], *, overwrite: bool) -> None:
+    from latentext.dataset.export_completions import export_original_layout, export_tidy
+
+    if to == "tidy":
+        _refuse(output.suffix != ".parquet", str(output), "tidy goes into a file that ends in .parquet")
+    is_there = output.is_file() or (output.is_dir() and any(output.iterdir()))
+    _refuse(is_there and not overwrite, str(output), "is there already; --overwrite replaces it")
+    if to == "tidy":
+        typer.echo(f"{counted(export_tidy(directory, output), 'text')} in {output}")
+        return
+    for path in export_original_layout(directory, output):
+        typer.echo(path)
 
 
 def export_records(directory: Path, output: Path, split: str | None, keep: Keep = "all") -> int:

@@ -18,9 +18,10 @@ def models(
         list[str] | None, typer.Argument(metavar="MODEL", help="Models to look up instead of the usual ones.")
     ] = None,
 ) -> None:
-    """List models, their size in memory, and which fit here.
+    """List models by short name, their size in memory by dtype, and which fit here.
 
-    Any other Hugging Face id or folder of a causal language model can be used in the same way.
+    Any other Hugging Face id or folder of a causal language model can be used in the same way. Names of your own go
+    into latentext.yaml: see docs/complete.md.
     """
     from latentext.models.catalogue import BYTES_PER_PARAMETER, describe_model, suggested_models
     from latentext.models.memory import memory_here
@@ -39,9 +40,12 @@ def _row(model: ModelInfo, memory: Memory) -> tuple[str, ...]:
 
     if model.parameters is None:
         return (model.name, "unknown", *("unknown" for _ in BYTES_PER_PARAMETER), "unknown", model.source)
-    weights = {dtype: model.parameters * width for dtype, width in BYTES_PER_PARAMETER.items()}
+    weights = model.memory()
     fitting = next((f"in {dtype}" for dtype, weight_bytes in weights.items() if memory.holds(weight_bytes)), "no")
-    return (model.name, _parameters(model.parameters), *map(size, weights.values()), fitting, model.source)
+    if model.quantisation is not None and not memory.of_gpu:
+        fitting = "no, needs a GPU"
+    sizes = (size(weights[dtype]) if dtype in weights else "-" for dtype in BYTES_PER_PARAMETER)
+    return (model.name, _parameters(model.parameters), *sizes, fitting, model.source)
 
 
 def _parameters(count: int) -> str:

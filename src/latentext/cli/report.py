@@ -27,7 +27,9 @@ def report(
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which rows are drawn as points.")] = 0,
 ) -> None:
-    """Draw a dataset: lengths, tokens, states, correctness, probes.
+    """Draw a dataset: lengths, tokens, states, correctness, probes; completions beside human texts.
+
+    Of a folder of datasets that latentext complete made: people and all models side by side.
 
     Writes a PNG file for each picture and index.html, a single page with all of them inside that loads nothing from
     elsewhere. Pictures that the dataset does not allow are named with the reason.
@@ -36,9 +38,16 @@ def report(
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise SpecError("pictures need matplotlib", remedy="pip install 'latentext[report]'") from error
+    from latentext.dataset.layout import SPEC
     from latentext.dataset.reader import open as open_dataset
     from latentext.report.making import make_report
 
+    if not (directory / SPEC).is_file() and directory.is_dir():
+        from latentext.report.making import make_completions_report
+
+        made = make_completions_report(directory, output)
+        typer.echo(f"{len(made.pictures)} pictures: {made.page}")
+        return
     dataset = open_dataset(directory)
     found = list(predictions(dataset))
     made = make_report(dataset, output, decode=decoder(dataset), predictions=found, seed=seed)

@@ -103,7 +103,7 @@ def make(
     progress = progress_for(sys.stderr)
 
     def say(plan: Estimate) -> None:
-        progress.note(_intention(plan))
+        progress.note(intention(plan))
 
     with continued_by(sys.argv[1:]):
         summary = make_dataset(
@@ -152,7 +152,7 @@ def _counts(summary: RunSummary) -> list[tuple[str, int]]:
     return [(name, getattr(summary, name)) for name in ("accepted", "rejected", "failed", "pending")]
 
 
-def _intention(plan: Estimate) -> str:
+def intention(plan: Estimate) -> str:
     """What a run is about to make, in one line."""
     disk = size(plan.record_bytes + plan.state_bytes)
     line = f"{counted(plan.requests, 'request')}: at most {plan.max_new_tokens_total:,} new tokens and {disk} on disk"

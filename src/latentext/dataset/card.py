@@ -34,7 +34,7 @@ def _facts(metadata: Mapping[str, Any], spec: Spec) -> str:
     rows = {
         "model": f"`{_plain(metadata['model_name'])}`",
         "prompts": _prompts(spec.prompts),
-        "decoding": "greedy" if decoding.temperature == 0 else f"sampled at temperature {decoding.temperature:g}",
+        "decoding": _temperatures(decoding.temperatures or (decoding.temperature,)),
         "samples a prompt": str(decoding.n),
         "texts": f"{counts['accepted']:,} of {counts['planned']:,} planned",
         "rejected, failed, pending": f"{counts['rejected']:,}, {counts['failed']:,}, {counts['pending']:,}",
@@ -44,6 +44,12 @@ def _facts(metadata: Mapping[str, Any], spec: Spec) -> str:
         "seed": str(spec.seed),
     }
     return _table(("", ""), [(name, value) for name, value in rows.items() if value])
+
+
+def _temperatures(temperatures: Sequence[float]) -> str:
+    if temperatures == (0,):
+        return "greedy"
+    return f"sampled at temperature {', '.join(f'{temperature:g}' for temperature in temperatures)}"
 
 
 def _prompts(prompts: PromptSpec) -> str:

@@ -15,14 +15,17 @@ import numpy.typing as npt
 
 from latentext.dataset.stages import ScoresStage, declared_stages, read_stage
 from latentext.errors import DatasetError
-from latentext.spec import CheckSpec, Keep, Spec
+from latentext.spec import CheckSpec, Keep, LengthSpec, Spec
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
 
-REPETITION = "repetition"
+REPETITION, LENGTH = "repetition", "length"
 _VERSION = 1
 """Of the definitions in `latentext.rewards.repetition`: raised when one of them changes."""
+
+_LENGTH_VERSION = 1
+"""The same of `latentext.rewards.text_length`."""
 
 
 def check_settings(check: CheckSpec) -> dict[str, Any]:
@@ -31,14 +34,22 @@ def check_settings(check: CheckSpec) -> dict[str, Any]:
 
 
 def check_stages(root: Path, spec: Spec) -> Iterator[str]:
-    """The folders that hold the verdicts of the spec's check."""
-    if spec.check is None:
+    """The folders that hold the verdicts of the spec's check; without one those of its limits of length."""
+    if spec.check is not None:
+        wanted = REPETITION, check_settings(spec.check)
+    elif spec.length is not None:
+        wanted = LENGTH, length_settings(spec.length)
+    else:
         return
-    settings = check_settings(spec.check)
     for stage in declared_stages(root, "scores"):
         declared = read_stage(root, stage, ScoresStage)
-        if (declared.reward, declared.settings) == (REPETITION, settings):
+        if (declared.reward, declared.settings) == wanted:
             yield stage
+
+
+def length_settings(length: LengthSpec) -> dict[str, Any]:
+    """What decides the numbers of `latentext.rewards.text_length`, as JSON values."""
+    return {"version": _LENGTH_VERSION, "policy": length.policy, "min": length.min, "max": length.max}
 
 
 def verdicts(dataset: Dataset) -> dict[str, npt.NDArray[np.float64]]:

@@ -20,6 +20,9 @@ from latentext.dataset.tables import read_table, write_table
 from latentext.errors import DatasetError
 from latentext.request import Completion, Failure, Request
 
+SPARED = "spared"
+"""In the counts of a receipt: samples that were not drawn, because an earlier one of the request was accepted."""
+
 VERIFICATION_COUNTS = ("passes", "misses", "ties", "decoded")
 
 SCHEMA = pa.schema(

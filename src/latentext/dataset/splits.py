@@ -138,5 +138,10 @@ def _values(table: pa.Table, column: str, by: str) -> Iterable[Hashable]:
     return [json.dumps(row[by], sort_keys=True) for row in rows]
 
 
+def group_name(value: object) -> bytes:
+    """The name that `record_groups` gives the group of a variable's value."""
+    return _digest(json.dumps(value, sort_keys=True))
+
+
 def _digest(value: Hashable) -> bytes:
     return hashlib.blake2b(repr(value).encode("utf-8", "backslashreplace"), digest_size=16).digest()

@@ -22,7 +22,7 @@ from latentext.dataset import layout
 from latentext.dataset.findings import Finding
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, open_part
 from latentext.dataset.receipts import Receipt
-from latentext.dataset.records import read_records
+from latentext.dataset.records import SPARED, read_records
 from latentext.dataset.stages import StatesStage, read_stage
 from latentext.dataset.tables import read_table
 from latentext.errors import DatasetError
@@ -203,7 +203,7 @@ def _difference(rows: Rows, expected: Rows) -> str:
 def _counts_that_differ(receipt: Receipt, table: pa.Table) -> Iterator[str]:
     counts, rows = receipt.counts, table.num_rows
     settled = sum(counts.get(name, 0) for name in ("accepted", "rejected", "failed"))
-    planned = (receipt.stop - receipt.start) * len(layout.samples_of(receipt.stage))
+    planned = (receipt.stop - receipt.start) * len(layout.samples_of(receipt.stage)) - counts.get(SPARED, 0)
     expected = {"planned": planned, "accepted": rows, "failed": len(receipt.failures), **_tokens(receipt, table)}
     for name, number in expected.items():
         if counts.get(name) != number:

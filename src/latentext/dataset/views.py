@@ -76,8 +76,9 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
     spec has a check, its verdicts say what is accepted and rejected, and a text without one is pending.
     """
     records = _sum(root, layout.list_stages(root, "records"))
-    checked = _sum(root, check_stages(root, spec)) if spec.check is not None else None
-    counts = _counts(requests * spec.decoding.n, records, checked)
+    checked = _sum(root, check_stages(root, spec)) if spec.check is not None or spec.retries else None
+    # Where samples are drawn until one is accepted, a request is one text: the accepted one.
+    counts = _counts(requests * (1 if spec.retries else spec.decoding.n), records, checked)
     prefix = "finish_reason."
     return {
         "format_version": layout.FORMAT_VERSION,
@@ -86,7 +87,7 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "model_name": model_label(spec.model.name),
         "licence": licence,
         "counts": {"requests": requests, **counts},
-        **(correctness_facts(spec, counts, checked.counts) if checked is not None else {}),
+        **(correctness_facts(spec, counts, checked.counts) if spec.check is not None and checked is not None else {}),
         "tokens": {name: records.counts[f"{name}_tokens"] for name in ("prompt", "completion")},
         "finish_reasons": {
             name.removeprefix(prefix): records.counts[name]

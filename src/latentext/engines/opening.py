@@ -78,7 +78,8 @@ def open_transformers(model: ModelSpec, *, batch_tokens: int | None = None) -> T
     Raises:
         SpecError, EngineError, CredentialsError: see `latentext.engines.transformers.loading.load_model`.
     """
-    return TransformersEngine(load_model(model), batch_tokens=batch_tokens or model.batch_tokens)
+    budget = batch_tokens or model.batch_tokens
+    return TransformersEngine(load_model(model), batch_tokens=budget, batch_size=model.batch_size)
 
 
 def open_engine(
@@ -113,6 +114,34 @@ def open_engine(
 
     assert tokenizer is not None
     return VllmEngine(model, tokenizer)
+
+
+class EngineKeeper:
+    """Keeps one engine open between datasets, so that those of one model load it once; an engine of another model
+    closes it. Engines behind a server are not kept: they hold no weights, and each has the journal of its dataset.
+    """
+
+    def __init__(self) -> None:
+        self._model: ModelSpec | None = None
+        self._engine: Engine | None = None
+
+    def kept(self, model: ModelSpec) -> Engine | None:
+        """The engine of this model, if it is the one that is open."""
+        return self._engine if model == self._model else None
+
+    def open(self, model: ModelSpec, tokenizer: PreTrainedTokenizerBase | None = None) -> Engine:
+        """The engine of this model, opened where it is not; arguments and errors as `open_engine`."""
+        if (engine := self.kept(model)) is None:
+            self.close()
+            engine = open_engine(model, tokenizer)
+            self._model, self._engine = model, engine
+        return engine
+
+    def close(self) -> None:
+        """Give back what the engine holds, if one is open."""
+        if self._engine is not None:
+            self._engine.close()
+        self._model = self._engine = None
 
 
 def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:

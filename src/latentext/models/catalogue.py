@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentext.errors import SpecError
+from latentext.models.registry import Quantisation, registered_models
 from latentext.models.resolve import TINY, hub_error, hub_token, resolve_model
 
-BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2}
-"""What one parameter takes in memory; float16 is as bfloat16."""
+BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "8-bit": 1, "4-bit": 0.5}
+"""What one parameter takes in memory; float16 is as bfloat16. Quantised weights take a little more: scales, and the
+embeddings and norms that stay as they were."""
 
 _LONGEST_HEADER = 100_000_000
 """The limit that the safetensors format itself sets, in bytes."""
@@ -29,11 +31,20 @@ class ModelInfo:
         name: as a spec or ``--model`` takes it.
         source: where its files come from, in words.
         parameters: how many numbers its weights hold; None where that cannot be told without loading them.
+        quantisation: how its weights are stored, where that is the only way to have them.
     """
 
     name: str
     source: str
     parameters: int | None
+    quantisation: Quantisation | None = None
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of the weights by dtype; of quantised weights only as they are stored. Empty if not known."""
+        if self.parameters is None:
+            return {}
+        dtypes = BYTES_PER_PARAMETER if self.quantisation is None else ["4-bit"]
+        return {dtype: int(self.parameters * BYTES_PER_PARAMETER[dtype]) for dtype in dtypes}
 
 
 # The models that the shipped recipes are meant for. Source of the counts: the safetensors metadata of each repository.
@@ -48,8 +59,19 @@ _PUBLISHED = (
 
 
 def suggested_models() -> list[ModelInfo]:
-    """The built-in model and the ones that the recipes are meant for."""
-    return [describe_model(TINY), *_PUBLISHED]
+    """The built-in model, the short names of the registry, and ids that the recipes name."""
+    return [describe_model(TINY), *map(_registered, registered_models()), *_PUBLISHED]
+
+
+def _registered(name: str) -> ModelInfo:
+    """An entry of the registry; a folder's weights are counted, the hub is not asked."""
+    entry = registered_models()[name]
+    if entry.path is not None:
+        folder = Path(entry.path)
+        counted = entry.parameters or (count_parameters(folder) if folder.is_dir() else None)
+        return ModelInfo(name, entry.place, counted, entry.quantisation)
+    source = f"{entry.place}, gated" if entry.gated else entry.place
+    return ModelInfo(name, source, entry.parameters, entry.quantisation)
 
 
 def describe_model(name: str) -> ModelInfo:
@@ -62,6 +84,10 @@ def describe_model(name: str) -> ModelInfo:
         >>> describe_model("meta-llama/Llama-3.2-3B-Instruct").parameters
         3212749824
     """
+    if (entry := registered_models().get(name)) is not None and not Path(name).is_dir():
+        if entry.path is not None or entry.parameters is not None:
+            return _registered(name)
+        return replace(_ask_hub(entry.place), name=name, quantisation=entry.quantisation)
     source = resolve_model(name)
     if source.local:
         where = "built in" if name == TINY else "local folder"

@@ -11,10 +11,11 @@ SHARE_FOR_WEIGHTS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The memory that weights would be loaded into: its owner in words, and its size in bytes."""
+    """The memory that weights would be loaded into: its owner in words, its size in bytes, whether it is a GPU's."""
 
     owner: str
     total_bytes: int
+    of_gpu: bool = False
 
     def holds(self, weight_bytes: int) -> bool:
         """Whether weights of this size leave enough room to work with them."""
@@ -26,5 +27,5 @@ def memory_here() -> Memory:
     import torch
 
     if torch.cuda.is_available():
-        return Memory(torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory)
+        return Memory(torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory, of_gpu=True)
     return Memory("this machine", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -18,6 +18,7 @@ from socket import gaierror
 from dotenv import dotenv_values, find_dotenv
 
 from latentext.errors import CredentialsError, LatentextError, SpecError
+from latentext.models.registry import registered_models
 from latentext.spec import ModelSpec
 
 TINY = "tiny"
@@ -47,10 +48,11 @@ class ModelSource:
 
 
 def resolve_model(name: str, revision: str | None = None) -> ModelSource:
-    """Find what `name` means: ``tiny`` is the packaged model, then come existing folders, then Hugging Face ids.
+    """Find what `name` means: ``tiny`` is the packaged model, then come existing folders, short names of the registry
+    (`latentext.models.registry`), and Hugging Face ids.
 
     Raises:
-        SpecError: the name is neither a folder with a config.json nor shaped like a hub id.
+        SpecError: the name is neither of these, nor shaped like a hub id; or its folder holds no config.json.
 
     Example:
         >>> resolve_model("tiny").local, resolve_model("meta-llama/Llama-3.2-1B").local
@@ -59,10 +61,17 @@ def resolve_model(name: str, revision: str | None = None) -> ModelSource:
     if name == TINY:
         return ModelSource(name, str(TINY_FOLDER), None, local=True)
     folder = Path(name).expanduser()
+    entry = registered_models().get(name) if not (name and folder.is_dir()) else None
+    if entry is not None and entry.path is not None:
+        folder = Path(entry.path)
+        if not folder.is_dir():
+            raise SpecError(f"no folder {folder}", where=f"model {name}", remedy="correct its path in the registry")
     if name and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise SpecError("the folder holds no config.json", where=f"model {name}", remedy="name a folder of a model")
         return ModelSource(name, str(folder), None, local=True)
+    if entry is not None:
+        return ModelSource(name, entry.place, revision or entry.revision, local=False)
     if _LOOKS_LIKE_A_PATH.match(name) or not _HUB_ID.fullmatch(name):
         raise SpecError("no such folder", where=f"model {name}", remedy="give a folder, a Hugging Face id, or tiny")
     return ModelSource(name, name, revision, local=False)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from latentext.errors import PromptError
 from latentext.plan.keys import NO_PROMPT, prompt_digest
+from latentext.plan.sweep import Chats
 from latentext.prompts.chat import ChatFormat, join_texts
-from latentext.prompts.conversations import Conversations
 from latentext.prompts.rows import BadRow
 from latentext.request import Message
 
@@ -26,6 +26,7 @@ class Prompt:
     messages: Sequence[Message]
     text: str
     token_ids: Sequence[int]
+    temperature: float | None = None
 
     @property
     def identity(self) -> Sequence[int] | Sequence[Message]:
@@ -41,7 +42,7 @@ class Prompt:
 class PromptEncoder:
     """Makes the prompts of a plan, from any place in it."""
 
-    def __init__(self, conversations: Conversations, form: ChatFormat, tokenizer: PreTrainedTokenizerBase | None):
+    def __init__(self, conversations: Chats, form: ChatFormat, tokenizer: PreTrainedTokenizerBase | None):
         self._conversations, self._tokenizer = conversations, tokenizer
         self._form = form
         self._render = join_texts if tokenizer is None else form.renderer(tokenizer)
@@ -57,10 +58,7 @@ class PromptEncoder:
         if self._tokenizer is None:
             return drafts
         encoded = iter(self._form.encode_batch(self._tokenizer, texts))
-        return [
-            Prompt(draft.variables, draft.messages, draft.text, next(encoded)) if isinstance(draft, Prompt) else draft
-            for draft in drafts
-        ]
+        return [replace(draft, token_ids=next(encoded)) if isinstance(draft, Prompt) else draft for draft in drafts]
 
     def _draft(self, index: int) -> Prompt | BadRow:
         """The prompt as text, not encoded yet."""
@@ -71,9 +69,9 @@ class PromptEncoder:
             text = self._render(conversation.messages)
         except PromptError as error:
             return BadRow("chat-template", error.what)
-        return Prompt(conversation.variables, conversation.messages, text, ())
+        return Prompt(conversation.variables, conversation.messages, text, (), conversation.temperature)
 
 
 def digest_of(prompt: Prompt | BadRow) -> int:
     """The digest of a prompt, `NO_PROMPT` for a row that gave none."""
-    return NO_PROMPT if isinstance(prompt, BadRow) else prompt_digest(prompt.identity)
+    return NO_PROMPT if isinstance(prompt, BadRow) else prompt_digest(prompt.identity, prompt.temperature)

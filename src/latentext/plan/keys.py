@@ -16,7 +16,7 @@ from latentext.request import Message
 from latentext.spec import Decoding
 
 _KEY_VERSION = 1
-_NOT_IN_KEYS = {"n", "logprobs", "entropy", "expect"}
+_NOT_IN_KEYS = {"n", "logprobs", "entropy", "expect", "temperatures"}
 NO_PROMPT = 0
 """The digest of a request that failed before it had a prompt."""
 
@@ -49,12 +49,14 @@ def request_key(
 
 
 def decoding_identity(decoding: Decoding) -> str:
-    """The options that decide a text, as canonical JSON."""
+    """The options that decide a text, as canonical JSON; of several temperatures a request has one (`Decoding.at`)."""
     return canonical_json(decoding.model_dump(mode="json", exclude=_NOT_IN_KEYS)).decode()
 
 
-def prompt_digest(prompt: Sequence[int] | Sequence[Message]) -> int:
+def prompt_digest(prompt: Sequence[int] | Sequence[Message], temperature: float | None = None) -> int:
     """The first 8 bytes of the sha256 of a prompt, as a number above `NO_PROMPT`.
+
+    A prompt that is asked at several temperatures is another one at each.
 
     Two prompts that share a digest by chance are counted as equal. Their keys differ all the same, since a key hashes
     the prompt itself.
@@ -63,6 +65,8 @@ def prompt_digest(prompt: Sequence[int] | Sequence[Message]) -> int:
         data = canonical_json(_prompt_identity(prompt))
     else:  # Made for every request of a plan: packing is ten times as fast as JSON.
         data = struct.pack(f"<{len(prompt)}I", *prompt)
+    if temperature is not None:
+        data += struct.pack("<d", temperature)
     digest = hashlib.sha256(data).digest()
     return int.from_bytes(digest[:8], "little") or NO_PROMPT + 1
 

@@ -29,12 +29,13 @@ from latentext.plan.keys import canonical_json, decoding_identity, request_key
 from latentext.plan.note import PlanNote
 from latentext.plan.occurrences import read_occurrences, write_occurrences
 from latentext.plan.shards import Shard, Shards
+from latentext.plan.sweep import AtTemperatures, Chats
 from latentext.prompts.chat import ChatFormat
-from latentext.prompts.conversations import Conversations, open_conversations
+from latentext.prompts.conversations import open_conversations
 from latentext.prompts.rows import BadRow
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.request import Failure, Request
-from latentext.spec import Decoding, PromptSpec, Spec
+from latentext.spec import Decoding, Spec
 
 Progress = Callable[[int, int], None]
 """Called with (requests read, requests to read)."""
@@ -85,14 +86,16 @@ class Plan:
             prompts = list(self._encoder.prompts(shard.start, shard.stop))
         _compare(prompts, _read_digests(self._directory, shard.start, shard.stop), shard.start)
         occurrences = read_occurrences(self._directory / _OCCURRENCES, shard.start, shard.stop)
-        decoding = decoding_identity(self._decoding)
+        decoding = {t: decoding_identity(self._decoding.at(t)) for t in (None, *self._decoding.temperatures)}
         requests, failures = [], []
         for index, prompt, occurrence in zip(range(shard.start, shard.stop), prompts, occurrences, strict=True):
             if isinstance(prompt, BadRow):
                 failures.append(Failure(index, 0, prompt.reason, prompt.message))
                 continue
-            key = request_key(prompt.identity, self._model_id, decoding, int(occurrence))
-            requests.append(Request(index, key, prompt.variables, prompt.messages, prompt.text, prompt.token_ids))
+            temperature = prompt.temperature
+            key = request_key(prompt.identity, self._model_id, decoding[temperature], int(occurrence))
+            chat = (prompt.variables, prompt.messages, prompt.text, prompt.token_ids)
+            requests.append(Request(index, key, *chat, temperature))
         return requests, failures
 
 
@@ -121,11 +124,12 @@ def make_plan(
         DiskFullError: no room for the plan; what was there is as before.
     """
     make_folder(directory)
-    conversations = open_conversations(spec.prompts, spec.seed, directory)
-    encoder = PromptEncoder(conversations, ChatFormat.from_spec(spec.prompts), tokenizer)
-    source = _source_fingerprint(spec.prompts, conversations, tokenizer)
+    conversations, requests_a_row = _chats(spec, directory)
+    form = ChatFormat.from_spec(spec.prompts, spec.model.name)
+    encoder = PromptEncoder(conversations, form, tokenizer)
+    source = _source_fingerprint(form, conversations, tokenizer)
     limit = spec.prompts.limit
-    wanted = len(conversations) if limit is None else min(limit, len(conversations))
+    wanted = len(conversations) if limit is None else min(limit * requests_a_row, len(conversations))
     note = _open_note(directory) or PlanNote(source, shard_size)
     report = on_progress or (lambda done, total: None)
     if note.planned > len(conversations):
@@ -149,6 +153,14 @@ def make_plan(
     )
 
 
+def _chats(spec: Spec, directory: Path) -> tuple[Chats, int]:
+    """The chats of a spec, at every temperature where it has several; and how many each row makes of them."""
+    chats = open_conversations(spec.prompts, spec.seed, directory)
+    if not (several := spec.decoding.temperatures):
+        return chats, 1
+    return AtTemperatures(chats, several), len(several)
+
+
 def _open_note(directory: Path) -> PlanNote | None:
     """The note of the plan that is there. Lost digests are made again: segments, and so finished shards, stay."""
     note = PlanNote.read(directory)
@@ -160,15 +172,15 @@ def _open_note(directory: Path) -> PlanNote | None:
     return replace(note, count=0, failed=0, prompt_tokens=0, longest_prompt=0)
 
 
-def _source_fingerprint(
-    prompts: PromptSpec, conversations: Conversations, tokenizer: PreTrainedTokenizerBase | None
-) -> str:
+def _source_fingerprint(form: ChatFormat, conversations: Chats, tokenizer: PreTrainedTokenizerBase | None) -> str:
     """Hash of all that decides the prompts; the limit only decides how many of them are planned."""
     identity = {
         "conversations": conversations.identity,
-        "use_chat_template": prompts.use_chat_template,
-        "remove_date_lines": prompts.remove_date_lines,
-        "add_generation_prompt": prompts.add_generation_prompt,
+        "use_chat_template": form.use_chat_template,
+        "remove_date_lines": form.remove_date_lines,
+        "add_generation_prompt": form.add_generation_prompt,
+        **({"if_any": True} if form.if_any else {}),
+        **({} if form.legacy is None else {"legacy": [form.legacy.text, form.legacy.system]}),
         "tokenizer": None if tokenizer is None else tokenizer_fingerprint(tokenizer),
     }
     return hashlib.sha256(canonical_json(identity)).hexdigest()

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from latentext.errors import PromptError, SpecError
+from latentext.models.registry import registered_models
 from latentext.prompts.dates import (
     SENTINEL,
     SHADOW_DATE_FUNCTION,
@@ -27,6 +28,7 @@ from latentext.prompts.dates import (
     split_lines,
     unguessable,
 )
+from latentext.prompts.legacy_formats import IF_ANY, TEMPLATE, LegacyFormat, legacy_format
 from latentext.request import Message
 from latentext.spec import PromptSpec
 
@@ -39,6 +41,8 @@ class ChatFormat:
         use_chat_template: False joins the messages' texts with blank lines instead, without any role marks.
         remove_date_lines: leave out the template's date and knowledge cut-off lines.
         add_generation_prompt: end with the header of the assistant's turn.
+        legacy: a hand-written format in place of the tokenizer's template.
+        if_any: a tokenizer without a template, as base models have, gets the messages' texts without marks.
 
     Example:
         >>> from latentext.models import resolve_model
@@ -55,10 +59,23 @@ class ChatFormat:
     use_chat_template: bool = True
     remove_date_lines: bool = True
     add_generation_prompt: bool = True
+    legacy: LegacyFormat | None = None
+    if_any: bool = False
 
     @classmethod
-    def from_spec(cls, prompts: PromptSpec) -> ChatFormat:
-        return cls(prompts.use_chat_template, prompts.remove_date_lines, prompts.add_generation_prompt)
+    def from_spec(cls, prompts: PromptSpec, model: str = "") -> ChatFormat:
+        """The format that a spec asks for; `auto` is the one that the registry has for `model`.
+
+        Raises:
+            SpecError: no format has that name.
+        """
+        name = prompts.chat_format
+        if_any = name == IF_ANY
+        if name in ("auto", IF_ANY):
+            entry = registered_models().get(model)
+            name = TEMPLATE if entry is None else entry.chat_format
+        flags = (prompts.use_chat_template, prompts.remove_date_lines, prompts.add_generation_prompt)
+        return cls(*flags, legacy_format(name) if prompts.use_chat_template else None, if_any)
 
     def render(self, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
         """The prompt as text, with the special tokens that the template writes.
@@ -73,6 +90,10 @@ class ChatFormat:
     def renderer(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Message]], str]:
         """`render` for many conversations: what the tokenizer has to say is asked once."""
         if not self.use_chat_template:
+            return join_texts
+        if self.legacy is not None:
+            return self.legacy.render
+        if self.if_any and tokenizer.chat_template is None:
             return join_texts
         return _Template.of(tokenizer, self).render
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latentext.errors import SpecError
+from latentext.prompts.completion_corpora import CompletionRows, task_template
 from latentext.prompts.corpora import open_corpus
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
@@ -38,10 +39,11 @@ TEMPLATE_NUMBER = "template"
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One chat to send: the row's values, and the messages."""
+    """One chat to send: the row's values, the messages, and its temperature where a spec has several."""
 
     variables: Mapping[str, Any]
     messages: Sequence[Message]
+    temperature: float | None = None
 
 
 class Conversations:
@@ -110,8 +112,10 @@ def open_conversations(prompts: PromptSpec, seed: int, directory: Path) -> Conve
     Raises:
         SpecError: a source is missing, unreadable or empty, or has no column that the spec needs.
     """
+    if prompts.task is not None:
+        prompts = prompts.model_copy(update={"template": task_template(prompts.corpus or "", prompts.task)})
     rows = _open_rows(prompts, seed, directory)
-    if prompts.columns:
+    if prompts.columns and not isinstance(rows, CompletionRows):  # Which renames them itself, before it cleans.
         rows = RenamedRows(rows, prompts.columns)
     templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
     needed = {name for text in (*templates, prompts.system or "") for name in fields(text)}

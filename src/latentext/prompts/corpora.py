@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentext.errors import SpecError
+from latentext.prompts.completion_corpora import completion_corpora, open_completion_corpus
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.published import REVIEWS, dialogue_row, is_long_enough, review_prompt
@@ -69,10 +70,12 @@ def open_corpus(prompts: PromptSpec, seed: int, directory: Path) -> Rows:
     """
     name = prompts.corpus or ""
     if name not in CORPORA:
+        if name in (completions := completion_corpora()):
+            return open_completion_corpus(prompts, directory)
         raise SpecError(
             f"no corpus is called {name!r}",
             where="prompts.corpus",
-            remedy=f"known are {', '.join(CORPORA)}; any other file is read by prompts.file",
+            remedy=f"known are {', '.join((*CORPORA, *completions))}; any other file is read by prompts.file",
         )
     corpus = CORPORA[name]
     source = _open_source(prompts, corpus, directory)

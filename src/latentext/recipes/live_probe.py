@@ -121,9 +121,10 @@ class LiveProbe:
             use_chat_template=spec.use_chat_template,
             remove_date_lines=spec.remove_date_lines,
             add_generation_prompt=spec.add_generation_prompt,
+            chat_format=spec.chat_format,
         )
         conversations = open_conversations(alone, self.spec.seed, Path())
-        encoder = PromptEncoder(conversations, ChatFormat.from_spec(alone), self.engine.tokenizer)
+        encoder = PromptEncoder(conversations, ChatFormat.from_spec(alone, self.spec.model.name), self.engine.tokenizer)
         prompt = next(iter(encoder.prompts(0, 1)))
         if not isinstance(prompt, Prompt):
             raise PromptError(prompt.message, where="--try")

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
+from latentext.dataset.completions import completion_datasets, human_variable
 from latentext.dataset.reader import Dataset
 from latentext.dataset.views import model_label
+from latentext.report.completions import completion_sections
 from latentext.report.components import principal_components
 from latentext.report.correctness import deviation_bins
 from latentext.report.lengths import length_by_count, remaining_by_split
-from latentext.report.page import render_page
+from latentext.report.page import Table, render_page
 from latentext.report.picture import Picture, Skipped
 from latentext.report.probe_scores import (
     PREDICTED,
@@ -74,15 +76,43 @@ def make_report(
     """
     folder = output or dataset.directory / FOLDER
     drawn = [draw() for draw in _drawers(dataset, decode, predictions, seed)]
-    pictures = [picture for picture in drawn if isinstance(picture, Picture)]
+    pictures: Sequence[Picture] = [picture for picture in drawn if isinstance(picture, Picture)]
     skipped = [picture for picture in drawn if isinstance(picture, Skipped)]
-    page = render_page(dataset.spec.name, dataset.spec.description, facts(dataset), pictures, skipped)
+    tables: list[Table] = []
+    if human_variable(dataset) is not None:
+        tables, compared = completion_sections([dataset])
+        pictures = [*compared, *pictures]
+    page = render_page(dataset.spec.name, dataset.spec.description, facts(dataset), pictures, skipped, tables)
     filesystem.make_folder(folder)
     for picture in pictures:
         write_bytes(folder / f"{picture.name}.png", picture.png)
     # A token may hold half a surrogate pair, which UTF-8 cannot write.
     write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
     return Report(folder / PAGE, pictures, skipped)
+
+
+def make_completions_report(directory: Path, output: Path | None = None) -> Report:
+    """The page of a folder of datasets of completions: people and models side by side; arguments as `make_report`.
+
+    Raises:
+        DatasetError: there is no such dataset in it.
+    """
+    folder = output or directory / FOLDER
+    datasets = completion_datasets(directory)
+    tables, pictures = completion_sections(datasets)
+    models = dict.fromkeys(model_label(dataset.spec.model.name) for dataset in datasets)
+    known = {
+        "datasets": f"{len(datasets):,}",
+        "models": ", ".join(models),
+        "corpora": ", ".join(dict.fromkeys(dataset.spec.prompts.corpus or dataset.spec.name for dataset in datasets)),
+        "texts": f"{sum(dataset.records(['index']).num_rows for dataset in datasets):,}",
+    }
+    page = render_page(f"Completions: {directory.resolve().name}", "", known, pictures, (), tables)
+    filesystem.make_folder(folder)
+    for picture in pictures:
+        write_bytes(folder / f"{picture.name}.png", picture.png)
+    write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
+    return Report(folder / PAGE, pictures, ())
 
 
 def facts(dataset: Dataset) -> dict[str, str]:
@@ -98,13 +128,19 @@ def facts(dataset: Dataset) -> dict[str, str]:
     captured = (f"{', '.join(stage.sites)} ({stage.positions}, {stage.dtype})" for stage in dataset.captures.values())
     return {
         "model": model_label(dataset.spec.model.name),
-        "texts": f"{texts:,} of {dataset.plan_count * dataset.spec.decoding.n:,} planned",
+        "texts": f"{texts:,} of {_planned(dataset)} planned",
         "tokens": f"{prompt:,} of prompts, {generated:,} generated",
         "how texts ended": ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
         or "no text yet",
         "states": "; ".join(captured) or "none",
         "split": f"by {dataset.spec.split.by}, seed {dataset.spec.split.seed}",
     }
+
+
+def _planned(dataset: Dataset) -> str:
+    """Texts that were planned; where samples are drawn until one is accepted, at most so many."""
+    most = f"{dataset.plan_count * dataset.spec.decoding.n:,}"
+    return f"at most {most}" if dataset.spec.retries else most
 
 
 def _drawers(dataset: Dataset, decode: Decode, predictions: Sequence[Predictions], seed: int) -> list[Drawer]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from latentext.report.picture import Picture, Skipped
@@ -27,11 +28,30 @@ table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabula
 th, td { text-align: left; padding: .15rem 1.2rem .15rem 0; border-bottom: 1px solid #e4e6ea; font-weight: normal;
   overflow-wrap: anywhere; }
 th { color: #555d6b; }
+.wide td { vertical-align: top; font-size: .85rem; white-space: pre-wrap; padding: .4rem 1rem .4rem 0;
+  min-width: 9rem; }
 """
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of texts with a title of its own; `wide` ones hold prose and are set small."""
+
+    name: str
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    wide: bool = False
+
+
 def render_page(
-    title: str, description: str, facts: Mapping[str, str], pictures: Sequence[Picture], skipped: Sequence[Skipped]
+    title: str,
+    description: str,
+    facts: Mapping[str, str],
+    pictures: Sequence[Picture],
+    skipped: Sequence[Skipped],
+    tables: Sequence[Table] = (),
 ) -> str:
     """The whole page; every argument is plain text, whatever characters it has.
 
@@ -47,6 +67,7 @@ def render_page(
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
         f'<h1>{escape(title)}</h1>\n<p class="described">{escape(description)}</p>',
         _table(facts),
+        *map(_titled_table, tables),
         *map(_figure, pictures),
         f"<h2>Not drawn</h2>\n{_table(absent)}" if absent else "",
         "</body>\n</html>\n",
@@ -60,6 +81,16 @@ def _figure(picture: Picture) -> str:
         f'<h2 id="{escape(picture.name)}">{escape(picture.title)}</h2>\n<figure>\n'
         f'<img alt="{escape(picture.title)}" src="data:image/png;base64,{data}">\n'
         f"<figcaption>{escape(picture.caption)}</figcaption>\n</figure>\n{_table(picture.numbers)}"
+    )
+
+
+def _titled_table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    body = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+    kind = ' class="wide"' if table.wide else ""
+    return (
+        f'<h2 id="{escape(table.name)}">{escape(table.title)}</h2>\n<p class="described">{escape(table.caption)}</p>\n'
+        f"<table{kind}>\n<tr>{head}</tr>\n{body}\n</table>"
     )
 
 

@@ -21,6 +21,7 @@ from latentext.models.catalogue import describe_model
 from latentext.models.resolve import ModelSource, resolve_model
 from latentext.plan import Plan, make_plan
 from latentext.prompts.tokenizer import load_tokenizer
+from latentext.run.length_limits import settle_length
 from latentext.spec import Spec
 from latentext.states.sites import resolve_sites
 
@@ -54,6 +55,7 @@ def estimate(spec: Spec) -> Estimate:
     if here is not None:
         source = resolve_model(here.name, here.revision)
         tokenizer = load_tokenizer(source.path_or_id, source.revision, here.trust_remote_code)
+    spec = settle_length(spec, None, tokenizer)
     with tempfile.TemporaryDirectory(prefix="latentext-plan-") as folder:
         plan = make_plan(
             spec, tokenizer=tokenizer, model_id="", directory=Path(folder), shard_size=spec.shard_size or 128

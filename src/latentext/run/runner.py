@@ -21,6 +21,7 @@ from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.views import write_views
 from latentext.engines.engine import Engine
+from latentext.engines.opening import EngineKeeper
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.limits import Limits
 from latentext.plan.note import PlanNote
@@ -65,6 +66,7 @@ def make_dataset(
     limits: Limits | None = None,
     journal: Path | None = None,
     requests: range | None = None,
+    keeper: EngineKeeper | None = None,
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
 
@@ -80,6 +82,7 @@ def make_dataset(
         journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
             file in the dataset directory.
         requests: only the shards that hold any of these requests; the others are left to other runs.
+        keeper: keeps the engine open for the next dataset of the same model.
 
     Raises:
         LatentextError: see `latentext.errors`; what is finished stays finished.
@@ -95,10 +98,12 @@ def make_dataset(
         refuse_missing(spec.rewards)
         if fresh and (aside := move_aside(root)):
             progress.note(f"the earlier dataset is now {aside}")
-        workspace = _part(prepare(spec, root, progress, engine, limits=limits, journal=journal), requests)
+        opened = prepare(spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper)
+        workspace = _part(opened, requests)
         if on_plan is not None:
-            on_plan(bound(spec, workspace.plan))
-        return _run(workspace, all_works(workspace, retry_failed), progress, own_engine=engine is None)
+            on_plan(bound(workspace.spec, workspace.plan))
+        own_engine = engine is None and (keeper is None or spec.model.remote)
+        return _run(workspace, all_works(workspace, retry_failed), progress, own_engine=own_engine)
 
 
 def capture_states(

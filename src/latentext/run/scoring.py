@@ -15,14 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.checks import REPETITION, check_settings
+from latentext.dataset.checks import LENGTH, REPETITION, check_settings, length_settings
 from latentext.dataset.receipts import Receipt, read_receipt, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.plan import Shard
-from latentext.request import Failure
-from latentext.rewards import Reward, candidates_of, load_scorer, parse_rewards, reward_settings, score_name
+from latentext.request import Completion, Failure
+from latentext.rewards import (
+    Reward,
+    candidates_of,
+    load_scorer,
+    parse_rewards,
+    reward_settings,
+    score_name,
+    text_length,
+)
 from latentext.rewards.encoding import RewardModel, reward_model_from
 from latentext.rewards.entries import PerplexityReward
 from latentext.rewards.repetition import COLUMNS, measure_repetitions, tally_repetitions
@@ -31,7 +39,7 @@ from latentext.run.finished import finished
 from latentext.run.generating import Advance
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
-from latentext.spec import CheckSpec
+from latentext.spec import CheckSpec, LengthSpec, Spec
 
 Record = Mapping[str, Any]
 Measured = Mapping[str, float] | str
@@ -108,6 +116,37 @@ def check_work(workspace: Workspace, check: CheckSpec, samples: range, retry_fai
         return measure_repetitions(check.repetition, records)
 
     return _work(workspace, declared, measure, tally_repetitions, retry_failed)
+
+
+def length_work(workspace: Workspace, length: LengthSpec, samples: range, retry_failed: bool) -> Work:
+    """The lengths of these samples, and whether they are legal."""
+    declared = ScoresStage(
+        reward=LENGTH,
+        samples=(samples.start, samples.stop),
+        columns=text_length.COLUMNS,
+        settings=length_settings(length),
+    )
+
+    def measure(records: Sequence[Record]) -> Sequence[Measured]:
+        return text_length.measure_lengths(length, ((r["text"], r["finish_reason"]) for r in records))
+
+    def tally(records: Sequence[Record], measured: Sequence[Measured]) -> Mapping[str, int]:
+        return text_length.tally_lengths(length, len(samples), records, measured)
+
+    return _work(workspace, declared, measure, tally, retry_failed)
+
+
+def text_judge(spec: Spec) -> Callable[[Completion], bool] | None:
+    """Whether a text has a legal length, for a spec that draws samples until one has; else None."""
+    length = spec.length
+    if length is None or not spec.retries:
+        return None
+
+    def is_accepted(completion: Completion) -> bool:
+        (found,) = text_length.measure_lengths(length, [(completion.text, completion.finish_reason)])
+        return found["accepted"] == 1.0
+
+    return is_accepted
 
 
 def refuse_missing(entries: Iterable[str | Mapping[str, Any]]) -> None:

@@ -26,7 +26,7 @@ from latentext.run.captures import (
 )
 from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.replaying import Replay, replay_shard
-from latentext.run.scoring import check_work, identified, reward_works
+from latentext.run.scoring import check_work, identified, length_work, reward_works, text_judge
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import Spec, StatesSpec
@@ -39,6 +39,8 @@ def all_works(workspace: Workspace, retry_failed: bool, *, generate: bool = True
     if generate:
         yield from text_works(workspace, workspace.spec.states, retry_failed)
     ranges = sample_ranges(workspace.root, 0)
+    if spec.length is not None:
+        yield from (length_work(workspace, spec.length, samples, retry_failed) for samples in ranges)
     if spec.check is not None:
         yield from (check_work(workspace, spec.check, samples, retry_failed) for samples in ranges)
     for reward in rewards:
@@ -114,6 +116,7 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
         layout.records_folder(samples),
         inflight[0] if inflight else None,
         inflight[1] if inflight else None,
+        text_judge(workspace.spec),
     )
     retried: set[int] = set()
 
@@ -128,7 +131,14 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
     def writer() -> Engine:
         return GivenTexts(workspace.model) if workspace.spec.decoding.given else workspace.engine
 
-    return Work(stage.stage, "texts", len(samples), done, compute, shards_in_flight=lambda: writer().shards_in_flight)
+    return Work(
+        stage.stage,
+        "texts",
+        len(stage.first_samples),
+        done,
+        compute,
+        shards_in_flight=lambda: writer().shards_in_flight,
+    )
 
 
 def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:

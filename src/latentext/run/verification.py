@@ -112,7 +112,7 @@ def _texts_in(root: Path, stage: str, shard_number: int) -> list[tuple[int, int]
 
 def _prompts(dataset: Dataset, spec: Spec, tokenizer: PreTrainedTokenizerBase, chosen: Chosen) -> Iterator[Finding]:
     """The recorded messages, rendered and encoded again, give the recorded ids: one BOS, the same template."""
-    chat = ChatFormat.from_spec(spec.prompts)
+    chat = ChatFormat.from_spec(spec.prompts, spec.model.name)
     for (stage, number), texts in sorted(chosen.items()):
         name = f"{stage}/{layout.table_name(number)}"
         for request in requests_of(read_records([dataset.directory / name])):

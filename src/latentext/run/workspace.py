@@ -20,6 +20,7 @@ from latentext.dataset.documents import read_spec
 from latentext.engines.engine import Engine
 from latentext.engines.openai.spend import Spend
 from latentext.engines.opening import (
+    EngineKeeper,
     ModelFacts,
     local_model,
     model_facts,
@@ -39,6 +40,7 @@ from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
 from latentext.run.lease import FOLDER as LEASES
 from latentext.run.lease import Leases, holders
+from latentext.run.length_limits import settle_length
 from latentext.run.progress import Progress
 from latentext.run.provenance import (
     REMEDY,
@@ -78,6 +80,7 @@ class Workspace:
         engine = self._open_engine()
         if isinstance(engine, TransformersEngine):
             engine.batch_tokens = self.provenance.engine["batch_tokens"]
+            engine.batch_size = self.provenance.engine.get("batch_size")
         return engine
 
     @cached_property
@@ -171,6 +174,7 @@ def prepare(
     *,
     limits: Limits | None = None,
     journal: Path | None = None,
+    keeper: EngineKeeper | None = None,
 ) -> Workspace:
     """Make or open the directory for a run of this spec.
 
@@ -179,6 +183,7 @@ def prepare(
         engine: one that is in memory already; it must be of the model that the spec names.
         limits: what a remote engine may spend.
         journal: where a remote engine keeps its answers until they are committed; a file in the directory by default.
+        keeper: opens an engine of this process, and keeps it.
 
     Raises:
         SpecError: the directory was made with other settings, or the spec asks for what the model does not have.
@@ -186,7 +191,10 @@ def prepare(
     """
     _refuse_foreign(root)
     refuse_unsupported(spec.model, spec.decoding)
+    keeper = keeper if keeper is not None and not spec.model.remote else None
+    engine = engine or (keeper.kept(spec.model) if keeper else None)
     facts = model_facts(spec.model, engine)
+    spec = settle_length(spec, root, facts.tokenizer)
     identity = make_identity(
         spec,
         model=facts.identity,
@@ -203,7 +211,7 @@ def prepare(
         _note_other_versions(before, spec, progress)
     else:
         if spec.model.engine == "transformers":
-            engine = engine or open_transformers(spec.model)
+            engine = engine or (keeper.open(spec.model) if keeper else open_transformers(spec.model))
         before = _first_provenance(spec, identity, facts, engine)
     filesystem.make_folder(root)
     leases = Leases(root)
@@ -224,6 +232,8 @@ def prepare(
             return loaded
         for remark in remarks(spec.model):
             progress.note(remark)
+        if keeper is not None:
+            return keeper.open(spec.model, facts.tokenizer)
         place = journal or root / JOURNAL
         return open_engine(spec.model, facts.tokenizer, journal=place, limits=limits, on_spend=tell)
 
@@ -254,6 +264,8 @@ def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, e
     settled: dict[str, Any] = {}
     if isinstance(engine, TransformersEngine):
         settled = {"batch_tokens": engine.batch_tokens, "attention": engine.loaded.attention}
+        if spec.model.batch_size is not None:
+            settled["batch_size"] = spec.model.batch_size
     elif spec.model.remote:
         # The server's token ids are not known: those in the records are the local tokenizer's, of the same text.
         settled = {"retokenized": facts.tokenizer is not None}
@@ -267,10 +279,14 @@ def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, e
 
 
 def _shard_size(spec: Spec, facts: ModelFacts) -> int:
-    """Requests in a shard where the spec does not say: more for a GPU, and most for batches, which wait for hours."""
+    """Requests in a shard where the spec does not say: more for a GPU, and most for batches, which wait for hours.
+
+    The requests of one temperature are asked together, so with several a shard holds as many of each.
+    """
+    several = max(1, len(spec.decoding.temperatures))
     if spec.model.engine == "openai-batch":
-        return 2000
-    return 512 if facts.device == "cuda" and not spec.model.remote else 128
+        return 2000 * several
+    return (512 if facts.device == "cuda" and not spec.model.remote else 128) * several
 
 
 def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int) -> Plan:

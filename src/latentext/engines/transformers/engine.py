@@ -55,16 +55,18 @@ class TransformersEngine:
     name = "transformers"
     shards_in_flight = 1
 
-    def __init__(self, loaded: LoadedModel, *, batch_tokens: int | None = None):
+    def __init__(self, loaded: LoadedModel, *, batch_tokens: int | None = None, batch_size: int | None = None):
         self.loaded = loaded
         self.tokenizer = loaded.tokenizer
         self.batch_tokens = batch_tokens or default_batch_tokens(loaded)
+        self.batch_size = batch_size
         self.forward_calls = 0
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
         """Texts in flight: as many of the longest kind as the token budget holds, up to a limit."""
         longest = max((len(r.prompt_token_ids) for r in requests), default=1)
         most = MOST_TEXTS_ON_CPU if self.loaded.device.type == "cpu" else MOST_TEXTS_ON_GPU
+        most = min(most, self.batch_size or most)
         return max(1, min(most, self.batch_tokens // (longest + decoding.max_new_tokens)))
 
     def generate(

@@ -7,12 +7,13 @@ record them and a resumed run can be held to them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedConfig
 
 from latentext.engines.transformers.cache import check_cacheable
 from latentext.errors import EngineError, SpecError
@@ -22,6 +23,7 @@ from latentext.spec import ModelSpec
 from latentext.states.layout import ModelLayout, find_layout
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_NEEDS_GPU = ("gptq", "awq")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,19 @@ def load_model(spec: ModelSpec) -> LoadedModel:
 
 
 def _read_weights(spec: ModelSpec, source: ModelSource, device: torch.device) -> tuple[Any, dict[str, Any]]:
-    """The model on its device, and transformers' report on what was in the files."""
+    """The model on its device, and transformers' report on what was in the files.
+
+    Quantised weights are put where they belong while they are read; they cannot be moved afterwards.
+    """
+    stored = _stored_quantization(source)
+    if stored in _NEEDS_GPU and device.type == "cpu":
+        raise EngineError(
+            f"its weights are stored as {stored}, which is read on a GPU only",
+            where=f"model {spec.name}",
+            remedy="choose another device, or the weights as they were before",
+        )
+    quantised = stored is not None or spec.quantization is not None
+    device_map = spec.device_map or ({"": device} if quantised else None)
     model, report = AutoModelForCausalLM.from_pretrained(
         source.path_or_id,
         revision=source.revision or "main",
@@ -90,11 +104,39 @@ def _read_weights(spec: ModelSpec, source: ModelSource, device: torch.device) ->
         dtype=choose_dtype(spec, source, device),
         trust_remote_code=spec.trust_remote_code,
         attn_implementation=None if spec.attention == "auto" else spec.attention,
-        device_map=spec.device_map,
+        device_map=device_map,
+        quantization_config=_rounding(spec),
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    return model if spec.device_map is not None else model.to(device), report
+    return model if device_map is not None else model.to(device), report
+
+
+def _rounding(spec: ModelSpec) -> BitsAndBytesConfig | None:
+    """How the weights are rounded while they are loaded, if they are.
+
+    Raises:
+        SpecError: bitsandbytes is not installed.
+    """
+    if spec.quantization is None:
+        return None
+    if missing := [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]:
+        raise SpecError(
+            f"{missing[0]} is not installed",
+            where=f"model.quantization: {spec.quantization}",
+            remedy="pip install 'latentext[quantized]'",
+        )
+    four = spec.quantization == "bitsandbytes-4bit"
+    return BitsAndBytesConfig(load_in_4bit=four, load_in_8bit=not four)
+
+
+def _stored_quantization(source: ModelSource) -> str | None:
+    """The method by which the weights in the files are quantised, such as ``gptq``; None if they are not."""
+    config = PreTrainedConfig.get_config_dict(
+        source.path_or_id, revision=source.revision or "main", token=None if source.local else hub_token()
+    )[0]
+    method = (config.get("quantization_config") or {}).get("quant_method")
+    return None if method is None else str(method)
 
 
 def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
