@@ -260,8 +260,9 @@ def test_a_reward_model_that_cannot_be_loaded_stops_before_any_text(tmp_path: Pa
 
 def test_all_stands_for_maps_six_values() -> None:
     """Source: the result files that MAP published, ``…_lam=6.297,0.834,0.929,0.013,0.026,0.032_val=all.json``."""
-    palette, all_values = TextGeneration("tiny", HARMLESS)._palette("6.297,0.834,0.929,0.013,0.026,0.032", "all")
-    assert all_values and tuple(palette) == MAP_VALUES
+    for names in ("all", ["all"]):
+        palette, all_values = TextGeneration("tiny", HARMLESS)._palette("6.297,0.834,0.929,0.013,0.026,0.032", names)
+        assert all_values and tuple(palette) == MAP_VALUES
 
 
 def test_draws_follow_the_weights_over_seeds(sampled: TextGeneration) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +17,7 @@ from latentext.cli import align_bank
 from latentext.cli.run import continued_by
 from latentext.cli.score import as_rewards
 from latentext.cli.wording import counted
-from latentext.errors import EXIT_DONE, SpecError
+from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, SpecError
 
 if TYPE_CHECKING:
     from latentext.recipes.align import TextGeneration
@@ -83,10 +81,14 @@ def original(
     """
     options = {"prompts": prompts, "trim": trim, "max_new_tokens": max_new_tokens, "seed": seed}
     generation = _generation(basemodel_name, data_name, save_directory, options)
-    with continued_by(sys.argv[1:]), _warnings_as_lines():
+    with continued_by(sys.argv[1:]), warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
         path = generation.generate_from_original_model(batch_size)
+    skipped = [str(warning.message) for warning in found if warning.category is UserWarning]
+    for line in skipped:
+        typer.echo(f"warning: {line}")
     typer.echo(f"texts: {path}\ndataset: {generation.dataset}")
-    return EXIT_DONE
+    return EXIT_WITH_FAILURES if skipped else EXIT_DONE
 
 
 @app.command()
@@ -148,7 +150,7 @@ def sample(
     for line in drawn.warnings:
         typer.echo(f"warning: {line}")
     typer.echo(f"texts: {drawn.path} ({drawn.texts:,})\ndataset: {generation.dataset}")
-    return EXIT_DONE
+    return EXIT_WITH_FAILURES if drawn.skipped else EXIT_DONE
 
 
 @app.command()
@@ -195,13 +197,3 @@ def _generation(model: str, data_name: str, save_directory: Path, options: dict[
     from latentext.run.progress import progress_for
 
     return TextGeneration(model, data_name, save_directory, progress=progress_for(sys.stderr), **options)
-
-
-@contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in found:
-        if warning.category is UserWarning:
-            typer.echo(f"warning: {warning.message}", err=True)

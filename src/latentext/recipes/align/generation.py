@@ -238,10 +238,11 @@ class TextGeneration:
     def _palette(
         self, lam_list: float | str | Iterable[float | str], value_list: str | Iterable[str]
     ) -> tuple[dict[str, float], bool]:
-        if value_list == "all":
+        names = value_list if isinstance(value_list, str) else ",".join(value_list)
+        if names.strip("[('\")] ") == "all":
             return parse_palette(parse_lambdas(lam_list), "all", MAP_VALUES), True
         known = [*dict.fromkeys([*BUILT_IN, *self._own_rewards()])]
-        return parse_palette(parse_lambdas(lam_list), parse_values(value_list, known), known), False
+        return parse_palette(parse_lambdas(lam_list), parse_values(names, known), known), False
 
     def _own_rewards(self) -> dict[str, str | dict[str, Any]]:
         entries = [entry if isinstance(entry, str) else dict(entry) for entry in self.rewards]
