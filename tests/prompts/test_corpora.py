@@ -92,7 +92,7 @@ def test_a_review_that_is_no_text_is_recorded(tmp_path: Path) -> None:
         ({"corpus": "Imbd"}, "prompts.corpus: no corpus is called 'Imbd'; known are Anthropic-harmless, Imdb"),
         ({"corpus": "Imdb", "file": "short.jsonl"}, "corpus: no review of more than 30 characters"),
         ({"corpus": "Imdb", "file": "other.jsonl"}, "corpus Imdb: no column 'Text' or 'review' or 'text' in the rows"),
-        ({"corpus": "Imdb"}, "corpus Imdb: "),
+        ({"corpus": "Imdb"}, "corpus Imdb: no local copy imdb-paired-dev.tsv, and stanfordnlp/imdb: "),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(

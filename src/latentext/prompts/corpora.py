@@ -104,10 +104,10 @@ def _open_source(prompts: PromptSpec, corpus: Corpus, directory: Path) -> Rows:
         return HubRows(corpus.hub)
     except SpecError as error:
         raise SpecError(
-            f"{error.what}; no local copy {corpus.local} either",
+            f"no local copy {corpus.local}, and {corpus.hub.name}: {error.what}",
             where=f"corpus {prompts.corpus}",
-            remedy=f"name a file of it by prompts.file, or a folder with prompts/{corpus.local} in {MATERIALS}",
-            heading="No network",
+            remedy=f"{error.remedy}; or name a file of it by prompts.file (--prompts of latentext align)",
+            heading=error.heading,
         ) from error
 
 

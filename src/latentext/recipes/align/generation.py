@@ -175,7 +175,9 @@ class TextGeneration:
         """
         if batch_size < 1:
             raise ArgumentError(f"batch_size is {batch_size}", remedy="give 1 or more")
-        make_dataset(self._spec(1, (OWN_SCORE,), batch_size), self.dataset, progress=self.progress)
+        spec = self._spec(1, (OWN_SCORE,), batch_size)
+        self._count(spec)  # Prompts that cannot be read are refused before a directory is made.
+        make_dataset(spec, self.dataset, progress=self.progress)
         dataset, path = open_dataset(self.dataset), Path(self.file_path)
         write_rows(path, own_texts(dataset, OWN_SCORE, trim=self.trim))
         if without := prompts_without_text(dataset):
