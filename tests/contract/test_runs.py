@@ -158,7 +158,9 @@ def test_states_are_replayed_by_a_local_model_and_flagged(tmp_path: Path) -> Non
     assert exit_code(["verify", str(root)]) == 0
 
 
-def test_a_journal_elsewhere_is_used_by_every_run_that_names_it(tmp_path: Path) -> None:
+def test_a_journal_elsewhere_is_used_by_every_run_that_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root, journal = tmp_path / "data", tmp_path / "elsewhere" / "journal.sqlite"
     with StandIn() as server:
         spec = spec_file(tmp_path, server)
@@ -166,6 +168,20 @@ def test_a_journal_elsewhere_is_used_by_every_run_that_names_it(tmp_path: Path) 
         assert run(spec, "-o", str(root), "--journal", str(journal)) == 0
     assert set(server.billed().values()) == {1}
     assert journal.exists() and not (root / "journal.sqlite").exists()
+    assert exit_code(["status", str(root)]) == 0
+    assert "USD (6 answers of a server)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", ["length/same_prompt", "represent/repeat"])
+def test_a_recipe_runs_with_a_server_and_a_local_model_for_its_states(tmp_path: Path, recipe: str) -> None:
+    root = tmp_path / "data"
+    fields = {"engine": "openai", "name": "gpt-4o", "local": "tiny"}
+    with StandIn() as server:
+        fields["api.base_url"] = server.url
+        changes = [word for name, value in fields.items() for word in ("--set", f"model.{name}={value}")]
+        assert run(recipe, "-o", str(root), "--limit", "2", *changes) == 0
+    assert latentext.open(root).records().num_rows == len(server.asked) == 2
+    assert len(latentext.open(root).states("final_norm")) >= 2
 
 
 @pytest.mark.slow

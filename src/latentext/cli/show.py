@@ -66,7 +66,8 @@ def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
     remaining = [str(count) if whole else "?" for count in reversed(range(len(tokens)))]
     variables = ", ".join(f"{name}={value}" for name, value in json.loads(row["variables"]).items())
     sample = f" sample {row['sample']}" if row["sample"] else ""
-    head = f"#{row['index']}{sample}  {counted(len(tokens), 'token')}, {row['finish_reason']}"
+    length = f"{counted(len(tokens), 'token')}, " if tokens else ""  # A server gives none.
+    head = f"#{row['index']}{sample}  {length}{row['finish_reason']}"
     return [
         f"{head}  {visible(variables)}".rstrip(),
         *(f"{message['role']}: {visible(message['content'])}" for message in json.loads(row["messages"])),

@@ -68,7 +68,7 @@ def status(directory: str | Path) -> Status:
     )
     metadata = root / layout.METADATA
     counts = read_json(metadata).get("counts", {})
-    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts, read_spend(root / JOURNAL))
+    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts, _spend(root))
 
 
 def _describe(root: Path, stage: str) -> str:
@@ -82,3 +82,11 @@ def _describe(root: Path, stage: str) -> str:
     if stage.startswith("scores/"):
         return f"scores: {read_stage(root, stage, ScoresStage).reward}"
     return stage
+
+
+def _spend(root: Path) -> Spend | None:
+    """What requests to a server cost: by the journal, or, where it lies elsewhere, by what the last run said."""
+    if (spend := read_spend(root / JOURNAL)) is not None:
+        return spend
+    said = read_json(root / "status.json").get("spend")
+    return None if said is None else Spend.of_facts(said)

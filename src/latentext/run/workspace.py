@@ -134,7 +134,7 @@ def required_local_model(spec: Spec) -> ModelSpec:
         raise SpecError(
             f"the model {spec.model.name} is behind a server, which gives no states",
             where="model",
-            remedy="name the same model on this machine as model.local",
+            remedy="name the same model on this machine as model.local, or do without states (--set states=null)",
         )
     return here
 

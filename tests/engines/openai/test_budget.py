@@ -33,6 +33,13 @@ def test_worst_cases_under_way_count_and_are_given_back_on_usage(tmp_path: Path)
         assert budget.exhausted().exit_code == 3
 
 
+def test_a_cap_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        budget = Budget(journal, Limits(max_cost=0.1))  # type: ignore[arg-type]
+        assert not budget.ever_fits(Worst(1, 10 * CENT + 1))
+        assert budget.ever_fits(Worst(1, 10 * CENT))
+
+
 def test_earlier_runs_count(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal.count("m", Spend(answers=1, prompt_tokens=90)).result()

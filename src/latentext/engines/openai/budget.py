@@ -21,7 +21,7 @@ from typing import Any
 
 from latentext.engines.openai.journal import Journal, add_spend
 from latentext.engines.openai.prices import Price
-from latentext.engines.openai.spend import Spend, dollars, money, picodollars
+from latentext.engines.openai.spend import PICO, Spend, dollars, money, picodollars
 from latentext.errors import BudgetError, SpecError
 from latentext.limits import Limits
 
@@ -63,7 +63,8 @@ class Budget:
     def __init__(self, journal: Journal, limits: Limits):
         self._journal, self._limits, self._lock = journal, limits, threading.Lock()
         cap = limits.max_cost
-        self._cap = None if cap is None else picodollars(Decimal(cap))
+        # As it is written: 0.1 is a little more than a tenth when it is read as a binary number.
+        self._cap = None if cap is None else int(Decimal(str(cap)) * PICO)
         self._reserved = self._under_way = self._promised = NOTHING
         lost = journal.promised()
         if any(lost):

@@ -6,8 +6,10 @@ token's price is a whole number of them, sums are exact, and SQLite can add them
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from typing import Any
 
 PICO = Decimal(10) ** 12
 
@@ -60,6 +62,26 @@ class Spend:
             "uncertain_tokens": self.uncertain_tokens,
             "uncertain_cost": float(self.uncertain_cost),
         }
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Spend:
+        """The totals that `facts` gave.
+
+        Example:
+            >>> spend = Spend(answers=2, prompt_tokens=5, picodollars=7_500_000)
+            >>> Spend.of_facts(spend.facts()) == spend
+            True
+        """
+        return cls(
+            answers=facts["answers"],
+            prompt_tokens=facts["prompt_tokens"],
+            cached_tokens=facts["cached_tokens"],
+            completion_tokens=facts["completion_tokens"],
+            picodollars=picodollars(Decimal(str(facts["cost"] or 0))),
+            unpriced=facts["unpriced_answers"],
+            uncertain_picodollars=picodollars(Decimal(str(facts["uncertain_cost"]))),
+            uncertain_tokens=facts["uncertain_tokens"],
+        )
 
     def __add__(self, other: Spend) -> Spend:
         return Spend(*(getattr(self, name) + getattr(other, name) for name in Spend.__slots__))
