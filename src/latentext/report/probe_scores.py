@@ -159,11 +159,11 @@ def _draw_metric(panel: Axes, results: LoggedResults, metric: str) -> None:
         _level(panel, scores.get(metric), color=_COLOURS.get(name, _LINES[number % len(_LINES)]), label=name)
     of_sites = dict.fromkeys(name for site in results.sites for name in site.baselines)
     for number, name in enumerate(of_sites):
-        scores = [site.baselines.get(name, {}).get(metric) for site in results.sites]
+        by_site = [site.baselines.get(name, {}).get(metric) for site in results.sites]
         beside = places + 0.05 * (number + 1)  # So that intervals do not hide each other.
         colour = _COLOURS.get(name.split(",")[0], _LINES[number % len(_LINES)])
         shade = {"alpha": 1.0 - 0.25 * (number % 3), "markersize": 5}
-        _line(panel, beside, scores, color=colour, label=name, linestyle=":", marker="_", linewidth=1.2, **shade)
+        _line(panel, beside, by_site, color=colour, label=name, linestyle=":", marker="_", linewidth=1.2, **shade)
     panel.set_xticks(places, labels=[site.site for site in results.sites], rotation=45, ha="right")
     panel.set_xlim(-0.5, len(places) - 0.5)
     if metric == "r2":
