@@ -4,17 +4,22 @@ Two kinds of calls. What only reads, deletes or cancels may be repeated, and is,
 one that may pass. What makes something (a file, a batch) is sent once, without the client's own retries: a reply that
 was lost may stand for a batch that was made, and sending again would pay twice. `ReplyLost` says so to the caller, who
 then looks instead of sending.
+
+Answers are read as JSON here and not through the client's typed objects, which take anything: an answer without a list,
+taken for an empty one, would say that a batch was never made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from latentext.engines.openai.batches.clock import Clock, backing_off
 from latentext.engines.openai.batches.ledger import Counts, Status
+from latentext.engines.openai.credentials import without_keys
 from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error
 from latentext.errors import EngineError, LatentextError
 
@@ -79,6 +84,7 @@ class Remote:
 
     def __init__(self, client: Any, clock: Clock):
         self._client = client.with_options(max_retries=0)
+        self._files, self._batches = self._client.files.with_raw_response, self._client.batches.with_raw_response
         self._clock = clock
 
     def upload(self, path: Path, name: str) -> str:
@@ -88,7 +94,9 @@ class Remote:
             ReplyLost, RefusedError.
         """
         with path.open("rb") as file:
-            return str(self._once(lambda: self._client.files.create(file=(name, file), purpose="batch")).id)
+            return self._once(
+                lambda: _file(_read(self._files.create(file=(name, file), purpose="batch"))),
+            ).id
 
     def create(self, file_id: str, endpoint: str, tag: str) -> RemoteBatch:
         """Make a batch of a file that is there. This is what costs money.
@@ -96,45 +104,38 @@ class Remote:
         Raises:
             ReplyLost, RefusedError.
         """
-        return _batch(
-            self._once(
-                lambda: self._client.batches.create(
-                    input_file_id=file_id, endpoint=endpoint, completion_window="24h", metadata={TAG: tag}
-                )
-            )
-        )
+        asked = {"input_file_id": file_id, "endpoint": endpoint, "completion_window": "24h", "metadata": {TAG: tag}}
+        return self._once(lambda: _batch(_read(self._batches.create(**asked))))
 
     def batch(self, batch_id: str) -> RemoteBatch:
         """How a batch stands."""
-        return _batch(self._again(lambda: self._client.batches.retrieve(batch_id), f"batch {batch_id}"))
+        return self._again(lambda: _batch(_read(self._batches.retrieve(batch_id))), f"batch {batch_id}")
 
     def batches(self) -> list[RemoteBatch]:
         """Every batch of the account that the server lists."""
-        return self._again(
-            lambda: [_batch(found) for found in self._client.batches.list(limit=_PAGE)], "the list of batches"
-        )
+        listed = _pages(lambda **after: _read(self._batches.list(limit=_PAGE, **after)))
+        return self._again(lambda: [_batch(found) for found in listed()], "the list of batches")
 
     def cancel(self, batch_id: str) -> RemoteBatch:
         """Ask for a batch to end; what it has answered by then is kept and paid."""
-        return _batch(self._again(lambda: self._client.batches.cancel(batch_id), f"batch {batch_id}"))
+        return self._again(lambda: _batch(_read(self._batches.cancel(batch_id))), f"batch {batch_id}")
 
     def files(self) -> list[RemoteFile]:
         """Every request file of the account that the server lists."""
-        return self._again(
-            lambda: [_file(found) for found in self._client.files.list(purpose="batch")], "the list of files"
-        )
+        listed = _pages(lambda **after: _read(self._files.list(purpose="batch", **after)))
+        return self._again(lambda: [_file(found) for found in listed()], "the list of files")
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone already is no error."""
         try:
-            self._again(lambda: self._client.files.delete(file_id), f"file {file_id}")
+            self._again(lambda: self._files.delete(file_id), f"file {file_id}")
         except RefusedError as error:
             if error.error.status != 404:
                 raise
 
     def size_of(self, file_id: str) -> int | None:
         """How long the server says that a file is, in bytes; None if it does not say."""
-        return _file(self._again(lambda: self._client.files.retrieve(file_id), f"file {file_id}")).size
+        return self._again(lambda: _file(_read(self._files.retrieve(file_id))), f"file {file_id}").size
 
     def content(self, file_id: str, take: Callable[[bytes], object]) -> int:
         """Hand the bytes of a file to `take`, piece by piece; returns how many came. One try only."""
@@ -184,6 +185,8 @@ def _api_error(error: Exception) -> ApiError:
     import httpx2
     import openai
 
+    if isinstance(error, _MalformedError):
+        return ApiError(ApiErrorKind.SERVER, str(error), may_have_cost=True)
     if not isinstance(error, (openai.OpenAIError, httpx2.HTTPError, OSError)):
         raise error  # A fault of ours: it must not look like one of the server.
     return of_exception(error)
@@ -209,28 +212,66 @@ def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, k
     return Remote(openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0), clock)
 
 
-def _batch(found: Any) -> RemoteBatch:
-    counts = found.request_counts
-    errors = (found.errors.data if found.errors else None) or []
+class _MalformedError(Exception):
+    """A good status, and an answer that says nothing."""
+
+
+def _read(reply: Any) -> Mapping[str, Any]:
+    """The JSON object of an answer."""
+    try:
+        document = json.loads(reply.http_response.content)
+    except ValueError as error:
+        raise _MalformedError("the answer is no JSON") from error
+    if not isinstance(document, Mapping):
+        raise _MalformedError("the answer is no JSON object")
+    return document
+
+
+def _pages(page: Callable[..., Mapping[str, Any]]) -> Callable[[], Iterator[Mapping[str, Any]]]:
+    """All entries of a list, page by page."""
+
+    def entries() -> Iterator[Mapping[str, Any]]:
+        after: dict[str, str] = {}
+        while True:
+            document = page(**after)
+            data = document.get("data")
+            if not isinstance(data, list) or not all(isinstance(entry, Mapping) for entry in data):
+                raise _MalformedError("the answer is no list")
+            yield from data
+            if not document.get("has_more") or not data or after == {"after": data[-1].get("id")}:
+                return
+            after = {"after": str(data[-1].get("id"))}
+
+    return entries
+
+
+def _batch(found: Mapping[str, Any]) -> RemoteBatch:
+    status, counts = found.get("status"), found.get("request_counts") or {}
+    if not found.get("id") or status not in set(Status):
+        raise _MalformedError(f"the answer is no batch with a status that is known: {str(status)[:40]!r}")
+    errors = (found.get("errors") or {}).get("data") or []
     problem = None
     if errors:
-        line = f"line {errors[0].line}: " if errors[0].line is not None else ""
+        line = f"line {errors[0]['line']}: " if errors[0].get("line") is not None else ""
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        problem = f"{line}{errors[0].message or errors[0].code or 'no reason given'}{more}"
+        problem = f"{line}{without_keys(errors[0].get('message') or errors[0].get('code') or 'no reason given')}{more}"
     return RemoteBatch(
-        found.id,
-        Status(found.status),
-        (found.metadata or {}).get(TAG),
-        found.created_at or 0,
-        found.input_file_id or "",
-        Counts(total=counts.total, completed=counts.completed, failed=counts.failed) if counts else Counts(),
-        found.output_file_id or None,
-        found.error_file_id or None,
+        str(found["id"]),
+        Status(status),
+        (found.get("metadata") or {}).get(TAG),
+        int(found.get("created_at") or 0),
+        str(found.get("input_file_id") or ""),
+        Counts(**{name: int(counts.get(name) or 0) for name in Counts.model_fields}),
+        found.get("output_file_id") or None,
+        found.get("error_file_id") or None,
         problem,
-        errors[0].code if errors else None,
+        errors[0].get("code") if errors else None,
     )
 
 
-def _file(found: Any) -> RemoteFile:
-    size = found.bytes if isinstance(found.bytes, int) and found.bytes >= 0 else None
-    return RemoteFile(found.id, found.filename or "", size)
+def _file(found: Mapping[str, Any]) -> RemoteFile:
+    if not found.get("id"):
+        raise _MalformedError("the answer is no file")
+    size = found.get("bytes")
+    known = isinstance(size, int) and size >= 0
+    return RemoteFile(str(found["id"]), str(found.get("filename") or ""), size if known else None)
