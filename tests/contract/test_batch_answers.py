@@ -1,4 +1,4 @@
-"""What a server may answer to calls about files and batches: nothing ends in a traceback or passes for something else."""
+"""What a server may answer to calls about files and batches: nothing ends in a traceback or passes for another one."""
 
 from __future__ import annotations
 
