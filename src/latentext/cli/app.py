@@ -24,6 +24,7 @@ from latentext.cli import (
     corpora,
     demo,
     export,
+    merge,
     models,
     pairs,
     probe,
@@ -57,6 +58,7 @@ app.command("score")(score.score)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("export")(export.export)
+app.command("merge")(merge.merge)
 app.command("show")(show.show)
 app.command("probe")(probe.probe)
 app.command("report")(report.report)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from latentext.cli.wording import columns, counted, size
 from latentext.engines.openai.spend import money
-from latentext.errors import EXIT_INTERRUPTED
+from latentext.errors import EXIT_INTERRUPTED, SpecError
 
 if TYPE_CHECKING:
     from latentext.limits import Limits
+    from latentext.run.driving import Workers
     from latentext.run.estimate import Estimate
+    from latentext.run.part import Part
     from latentext.run.runner import RunSummary
+    from latentext.run.worker import Order
     from latentext.spec import Spec
 
 
@@ -61,6 +66,25 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Where answers of a server are kept until committed; on a local disk."),
     ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Only part K of N of the shards; `slurm`: this job's part of its array."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Spread the shards over N workers, each with its own model.")
+    ] = None,
+    runner: Annotated[
+        Literal["processes", "ray"], typer.Option(help="What workers are: processes here, or Ray actors.")
+    ] = "processes",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Ray's cluster; without it one is started here.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float, typer.Option(min=0, metavar="G", help="GPUs that Ray reserves for each worker.")
+    ] = 0,
+    shard_timeout: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Replace a worker that takes longer for a shard.")
+    ] = None,
 ) -> int:
     """Make the dataset of a spec, or continue it.
 
@@ -75,7 +99,19 @@ def run(
     limits = limits_from(max_cost, max_tokens_total)
     if preview is not None:
         return _preview(chosen, preview, limits)
-    return make(chosen, output, retry_failed=retry_failed, fresh=fresh, limits=limits, journal=journal)
+    if workers is not None or runner == "ray":
+        if shards is not None:
+            raise SpecError("workers share all shards", where="--shards", remedy="give --workers or --shards, not both")
+        fleet = Fleet(workers or 1, runner, address, gpus_per_worker, shard_timeout)
+        return spread(chosen, output, fleet, retry_failed=retry_failed, fresh=fresh)
+    part = None if shards is None else _part(shards)
+    return make(chosen, output, retry_failed=retry_failed, fresh=fresh, limits=limits, journal=journal, part=part)
+
+
+def _part(text: str) -> Part:
+    from latentext.run.part import parse_part
+
+    return parse_part(text)
 
 
 def limits_from(max_cost: float | None, max_tokens_total: int | None) -> Limits:
@@ -95,6 +131,7 @@ def make(
     fresh: bool = False,
     limits: Limits | None = None,
     journal: Path | None = None,
+    part: Part | None = None,
 ) -> int:
     """Run a spec with progress on the error stream and a summary on standard output; returns the exit code."""
     from latentext.run.progress import progress_for
@@ -115,6 +152,52 @@ def make(
             on_plan=say,
             limits=limits,
             journal=journal,
+            part=part,
+        )
+    print_summary(summary)
+    return summary.exit_code
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The workers that a command line asks for."""
+
+    count: int
+    runner: Literal["processes", "ray"]
+    address: str | None
+    gpus_per_worker: float
+    shard_timeout: float | None
+
+    def start(self, order: Order) -> Workers:
+        """Start the workers for an order."""
+        if self.runner == "ray":
+            from latentext.run.ray_workers import RayWorkers
+
+            return RayWorkers(order, self.count, address=self.address, gpus_per_worker=self.gpus_per_worker)
+        from latentext.run.processes import ProcessWorkers
+
+        return ProcessWorkers(order, self.count)
+
+
+def spread(spec: Spec, output: Path | None, fleet: Fleet, *, retry_failed: bool = False, fresh: bool = False) -> int:
+    """Run a spec over workers, with progress and a summary as `make` has them; returns the exit code."""
+    from latentext.run.progress import progress_for
+    from latentext.run.spreading import make_dataset_with_workers
+
+    progress = progress_for(sys.stderr)
+    here = fleet.runner == "processes"
+    with continued_by(sys.argv[1:]):
+        summary = make_dataset_with_workers(
+            spec,
+            output,
+            start=fleet.start,
+            retry_failed=retry_failed,
+            fresh=fresh,
+            # Processes share this machine's cores; where Ray's actors are, only Ray knows.
+            threads=max(1, (os.cpu_count() or 1) // fleet.count) if here else None,
+            shard_timeout=fleet.shard_timeout,
+            progress=progress,
+            on_plan=lambda plan: progress.note(_intention(plan)),
         )
     print_summary(summary)
     return summary.exit_code
@@ -144,6 +227,8 @@ def print_summary(summary: RunSummary) -> None:
         rate = f", {summary.tokens / summary.seconds:,.0f} tokens/s" if summary.seconds else ""
         typer.echo(f"{counted(summary.tokens, 'token')} in {in_words(summary.seconds)}{rate}")
     typer.echo(f"dataset: {summary.directory}")
+    for (stage, shard), why in summary.passed_over.items():
+        typer.echo(f"{stage}, shard {shard} was passed over: {why}")
     if summary.failed:
         typer.echo(f"reasons: {summary.directory / 'failures.jsonl'}; to ask again: --retry-failed")
 

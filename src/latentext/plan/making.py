@@ -63,18 +63,13 @@ class Plan:
 
     count: int
     planned: int
-    shards: Sequence[Shard]
+    shards: Shards
     prompt_tokens: int
     longest_prompt: int
     _directory: Path
     _encoder: PromptEncoder
     _model_id: str
     _decoding: Decoding
-
-    def part(self, requests: range) -> Plan:
-        """The same plan, of which only the shards that hold any of these requests are done; they are whole."""
-        shards = [shard for shard in self.shards if shard.start < requests.stop and requests.start < shard.stop]
-        return replace(self, shards=shards)
 
     def requests(self, shard: Shard) -> tuple[list[Request], list[Failure]]:
         """The requests of a shard, and for rows that gave none the reason (as sample 0).

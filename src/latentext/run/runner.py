@@ -8,9 +8,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,18 +19,18 @@ import torch
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
-from latentext.dataset.views import write_views
 from latentext.engines.engine import Engine
 from latentext.engines.opening import EngineKeeper
-from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, LatentextError, SpecError
+from latentext.errors import EXIT_DONE, EXIT_FAILED, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.limits import Limits
-from latentext.plan.note import PlanNote
+from latentext.plan import Shard
 from latentext.run.estimate import Estimate, bound
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.scoring import refuse_missing
 from latentext.run.stages import all_works, text_works
+from latentext.run.views import write_run_views
 from latentext.run.work import Work, finish_stage
-from latentext.run.workspace import PLAN, Workspace, move_aside, prepare, workspace_of
+from latentext.run.workspace import Workspace, move_aside, prepare, workspace_of
 from latentext.spec import Spec, StatesSpec
 from latentext.spec_file import resolve_inputs
 
@@ -47,10 +47,14 @@ class RunSummary:
     pending: int
     tokens: int
     seconds: float
+    passed_over: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Shards, by stage and number, that came to nothing each time a worker began them, and why."""
 
     @property
     def exit_code(self) -> int:
-        """0 when every text was written, 4 when some requests failed."""
+        """0 when every text was written, 4 when some requests failed, 1 when a shard was passed over."""
+        if self.passed_over:
+            return EXIT_FAILED
         return EXIT_WITH_FAILURES if self.failed else EXIT_DONE
 
 
@@ -65,8 +69,8 @@ def make_dataset(
     engine: Engine | None = None,
     limits: Limits | None = None,
     journal: Path | None = None,
-    requests: range | None = None,
     keeper: EngineKeeper | None = None,
+    part: Container[Shard] | None = None,
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
 
@@ -81,8 +85,8 @@ def make_dataset(
         limits: what the requests to a server may cost.
         journal: where answers of a server are kept until they are committed, on a disk of this machine; by default a
             file in the dataset directory.
-        requests: only the shards that hold any of these requests; the others are left to other runs.
         keeper: keeps the engine open for the next dataset of the same model.
+        part: compute only these shards (see `latentext.run.part`); other runs of the same spec compute the rest.
 
     Raises:
         LatentextError: see `latentext.errors`; what is finished stays finished.
@@ -92,14 +96,15 @@ def make_dataset(
         >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
         2
     """
-    root = Path(output or spec.output or Path("data") / spec.name)
+    root = directory_of(spec, output)
     progress = progress or NoProgress()
-    with _as_a_guest():
+    with as_a_guest():
         refuse_missing(spec.rewards)
         if fresh and (aside := move_aside(root)):
             progress.note(f"the earlier dataset is now {aside}")
-        opened = prepare(spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper)
-        workspace = _part(opened, requests)
+        workspace = prepare(
+            spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper, part=part
+        )
         if on_plan is not None:
             on_plan(bound(workspace.spec, workspace.plan))
         own_engine = engine is None and (keeper is None or spec.model.remote)
@@ -119,7 +124,7 @@ def capture_states(
         SpecError: a site that the model does not have.
     """
     progress = progress or NoProgress()
-    with _as_a_guest():
+    with as_a_guest():
         workspace = workspace_of(Path(directory), progress, engine)
         _refuse_without_texts(workspace)
         return _run(workspace, text_works(workspace, states, generate=False), progress, own_engine=engine is None)
@@ -145,7 +150,7 @@ def score_texts(
         SpecError: an unknown reward, or one whose model or function is missing.
     """
     progress = progress or NoProgress()
-    with _as_a_guest():
+    with as_a_guest():
         spec = read_spec(Path(directory))
         added = resolve_inputs(spec.model_copy(update={"rewards": tuple(rewards)}), Path())
         refuse_missing(added.rewards)
@@ -153,10 +158,6 @@ def score_texts(
         _refuse_without_texts(workspace)
         works = all_works(workspace, retry_failed, generate=False)
         return _run(workspace, works, progress, own_engine=engine is None)
-
-
-def _part(workspace: Workspace, requests: range | None) -> Workspace:
-    return workspace if requests is None else replace(workspace, plan=workspace.plan.part(requests))
 
 
 def _refuse_without_texts(workspace: Workspace) -> None:
@@ -180,38 +181,44 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
     try:
         for work in works:
             finish_stage(workspace, work, progress, count)
-        counts = _write_views(workspace)["counts"]
+        counts = write_run_views(workspace)["counts"]
     except BaseException:
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
         with suppress(LatentextError):
-            _write_views(workspace)
+            write_run_views(workspace)
         raise
     finally:
         progress.finish()
         if own_engine:
             workspace.close_engine()
         workspace.leases.close()
+    return summary_of(workspace.root, counts, tokens, time.monotonic() - started)
+
+
+def directory_of(spec: Spec, output: str | Path | None) -> Path:
+    """Where the dataset of a spec goes."""
+    return Path(output or spec.output or Path("data") / spec.name)
+
+
+def summary_of(
+    root: Path,
+    counts: Mapping[str, int],
+    tokens: int,
+    seconds: float,
+    passed_over: Mapping[tuple[str, int], str] | None = None,
+) -> RunSummary:
+    """The summary of a run from the counts of its metadata."""
     return RunSummary(
-        directory=workspace.root,
+        directory=root,
         **{name: counts[name] for name in ("planned", "accepted", "rejected", "failed", "pending")},
         tokens=tokens,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
+        passed_over=passed_over or {},
     )
 
 
-def _write_views(workspace: Workspace) -> dict[str, Any]:
-    """Derive the views for all that was ever planned here: a lower limit or n than before removes nothing.
-
-    One run at a time, each from what is on disk: of runs that share a directory, the last has the last word.
-    """
-    with workspace.leases.wait_for("views"):
-        note = PlanNote.read(workspace.root / PLAN)
-        requests = workspace.plan.planned if note is None else note.planned
-        return write_views(workspace.root, read_spec(workspace.root), requests=requests)
-
-
 @contextmanager
-def _as_a_guest() -> Iterator[None]:
+def as_a_guest() -> Iterator[None]:
     """Run in a process that may have other work: its number of threads and its handling of SIGTERM are given back.
 
     Meanwhile SIGTERM (a scheduler's way to stop a job) ends the run as Ctrl-C does: cleanly, resumable.

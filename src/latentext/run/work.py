@@ -8,7 +8,7 @@ with several shards at once gets each from a thread of its own; every shard is c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -41,13 +41,22 @@ class Work:
         return f"{self.name}/{shard.number:05d}"
 
 
+def shards_to_do(workspace: Workspace, work: Work) -> list[Shard]:
+    """The shards of this run that are neither committed nor waiting for an earlier stage."""
+    return [shard for shard in workspace.shards if work.done(shard) is None and work.ready(shard)]
+
+
+def texts_of(work: Work, shards: Iterable[Shard]) -> int:
+    """How many texts these shards are."""
+    return sum(map(len, shards)) * work.texts_per_request
+
+
 def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: Advance) -> None:
     """Compute all shards of a stage that nobody else does; wait for those that somebody does."""
-    waiting = [shard for shard in workspace.plan.shards if work.done(shard) is None and work.ready(shard)]
+    waiting = shards_to_do(workspace, work)
     if not waiting:
         return
-    total = sum(len(shard) for shard in workspace.plan.shards) * work.texts_per_request
-    left = sum(len(shard) for shard in waiting) * work.texts_per_request
+    total, left = (texts_of(work, shards) for shards in (workspace.shards, waiting))
     progress.start(total, total - left, work.description)
     said = False
     most = work.shards_in_flight()
@@ -64,13 +73,13 @@ def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: 
 def _pass_over(workspace: Workspace, work: Work, shards: list[Shard], advance: Advance, most: int) -> list[Shard]:
     """Compute those shards that nobody holds, `most` at a time; returns the others."""
     if most == 1:
-        return [shard for shard in shards if not _compute_if_free(workspace, work, shard, advance)]
+        return [shard for shard in shards if not compute_if_free(workspace, work, shard, advance)]
     held: list[Shard] = []
     left = iter(shards)
     with ThreadPoolExecutor(most, thread_name_prefix="latentext-shard") as threads:
         running: dict[Future[bool], Shard] = {}
         try:
-            while _fill(running, left, most, lambda s: threads.submit(_compute_if_free, workspace, work, s, advance)):
+            while _fill(running, left, most, lambda s: threads.submit(compute_if_free, workspace, work, s, advance)):
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     shard = running.pop(future)
                     if not future.result():
@@ -98,7 +107,7 @@ def _waiting(workspace: Workspace, work: Work, held: list[Shard]) -> str:
     return f"waiting for {shards} of {work.description} that {at_work} works on"
 
 
-def _compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Advance) -> bool:
+def compute_if_free(workspace: Workspace, work: Work, shard: Shard, advance: Advance) -> bool:
     """Whether the shard is done now: computed here, or found committed by another run."""
     with workspace.leases.take(work.lease(shard)) as held:
         if not held:

@@ -6,7 +6,7 @@ finished dataset is recognised without loading the model, and a continued one is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ from latentext.engines.transformers.loading import LoadedModel, load_model
 from latentext.errors import DatasetError, SpecError
 from latentext.limits import Limits
 from latentext.models.resolve import resolve_model
-from latentext.plan import Plan, make_plan
+from latentext.plan import Plan, Shard, make_plan
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
@@ -73,6 +73,14 @@ class Workspace:
     _open_engine: Callable[[], Engine]
     spend_watchers: list[Callable[[Spend], None]] = field(default_factory=list)
     """Told what a remote engine spent, after every answer."""
+    part: Container[Shard] | None = None
+
+    @property
+    def shards(self) -> Sequence[Shard]:
+        """The shards that this run is to compute: all of the plan, or those of its part."""
+        if self.part is None:
+            return self.plan.shards
+        return [shard for shard in self.plan.shards if shard in self.part]
 
     @cached_property
     def engine(self) -> Engine:
@@ -174,7 +182,11 @@ def prepare(
     *,
     limits: Limits | None = None,
     journal: Path | None = None,
+<<<<<<< HEAD
     keeper: EngineKeeper | None = None,
+=======
+    part: Container[Shard] | None = None,
+>>>>>>> e3d590a (Runs spread over worker processes, Ray actors and job arrays; parts made apart are merged)
 ) -> Workspace:
     """Make or open the directory for a run of this spec.
 
@@ -183,7 +195,11 @@ def prepare(
         engine: one that is in memory already; it must be of the model that the spec names.
         limits: what a remote engine may spend.
         journal: where a remote engine keeps its answers until they are committed; a file in the directory by default.
+<<<<<<< HEAD
         keeper: opens an engine of this process, and keeps it.
+=======
+        part: the shards to compute, where others compute the rest.
+>>>>>>> e3d590a (Runs spread over worker processes, Ray actors and job arrays; parts made apart are merged)
 
     Raises:
         SpecError: the directory was made with other settings, or the spec asks for what the model does not have.
@@ -237,7 +253,7 @@ def prepare(
         place = journal or root / JOURNAL
         return open_engine(spec.model, facts.tokenizer, journal=place, limits=limits, on_spend=tell)
 
-    return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers)
+    return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part)
 
 
 def workspace_of(root: Path, progress: Progress, engine: Engine | None = None) -> Workspace:

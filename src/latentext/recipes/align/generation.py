@@ -39,6 +39,7 @@ from latentext.recipes.align.texts import Trim, chosen_texts, own_texts
 from latentext.rewards.entries import BUILT_IN, parse_rewards
 from latentext.run.progress import NoProgress, Progress
 from latentext.run.provenance import read_provenance
+from latentext.run.part import ShardsHolding
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.workspace import PLAN
 from latentext.spec import Decoding, FileSource, ModelSpec, PromptSpec, Spec
@@ -216,7 +217,7 @@ class TextGeneration:
         path = self._part(palette, requests, all_values=all_values)
         check_not_taken(path, palette)
         limited = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={"limit": requests.stop})})
-        run = make_dataset(limited, self.dataset, progress=self.progress, requests=requests)
+        run = make_dataset(limited, self.dataset, progress=self.progress, part=ShardsHolding(requests))
         bank = open_bank(self.dataset, tuple(palette), requests=requests, samples=MC_nsamples)
         sampled = self._draw(bank, palette, path, run)
         for line in (*sampled.warnings, *sampled.diagnosis.warnings):

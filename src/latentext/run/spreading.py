@@ -1,0 +1,67 @@
+"""`make_dataset` over several workers: the same directory, byte for byte, as one worker makes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from latentext.errors import SpecError
+from latentext.run.driving import Driver, Workers
+from latentext.run.estimate import Estimate
+from latentext.run.progress import NoProgress, Progress, StatusFile
+from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
+from latentext.run.scoring import refuse_missing
+from latentext.run.worker import Order
+from latentext.run.workspace import move_aside
+from latentext.spec import Spec
+
+
+def make_dataset_with_workers(
+    spec: Spec,
+    output: str | Path | None = None,
+    *,
+    start: Callable[[Order], Workers],
+    retry_failed: bool = False,
+    fresh: bool = False,
+    threads: int | None = None,
+    shard_timeout: float | None = None,
+    progress: Progress | None = None,
+    on_plan: Callable[[Estimate], None] | None = None,
+) -> RunSummary:
+    """Make the dataset of a spec with several workers, or continue it; what is not named here is as in `make_dataset`.
+
+    Args:
+        start: starts the workers, such as ``lambda order: ProcessWorkers(order, 4)``.
+        threads: of each worker, if no earlier run of the directory settled their number.
+        shard_timeout: seconds after which a worker counts as hung; None waits for ever.
+
+    Raises:
+        SpecError: the engine asks a server, which one process does best.
+        LatentextError: what a worker met that a user can mend; what is finished stays finished.
+    """
+    if spec.model.remote:
+        raise SpecError(
+            f"engine {spec.model.engine} runs in one process",
+            where="--workers",
+            remedy="leave it out; model.api.concurrency says how many requests are in flight",
+        )
+    root = directory_of(spec, output)
+    progress = progress or NoProgress()
+    refuse_missing(spec.rewards)
+    with as_a_guest():
+        if fresh and (aside := move_aside(root)):
+            progress.note(f"the earlier dataset is now {aside}")
+        started = time.monotonic()
+        workers = start(Order(spec, str(root), retry_failed, threads))
+        watched: Progress = StatusFile(progress, root)
+        try:
+            driver = Driver(workers, watched, shard_timeout)
+            plan = driver.ask_first("estimate")
+            if on_plan is not None:
+                on_plan(plan)
+            driven = driver.run()
+        finally:
+            watched.finish()
+            workers.close()
+    return summary_of(root, driven.counts, driven.tokens, time.monotonic() - started, driven.passed_over)
