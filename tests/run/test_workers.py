@@ -98,7 +98,7 @@ def test_a_worker_that_is_killed_fails_or_hangs_costs_nothing_but_its_shard(
     spec: Spec, quiet: Path, tmp_path: Path, fate: str
 ) -> None:
     engine = partial(Fateful, fate, tmp_path / "count", 1)
-    timeout = 20.0 if fate == "hang" else None
+    timeout = 30.0 if fate == "hang" else None
     summary = spread(spec, tmp_path / "data", engine, shard_timeout=timeout)
     assert (tmp_path / "count").read_text() == "x"
     assert (summary.accepted, summary.exit_code) == (12, 0)

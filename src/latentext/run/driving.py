@@ -56,6 +56,8 @@ class Workers(Protocol):
     """Workers by number, from 0, each a `latentext.run.worker.Worker` somewhere."""
 
     count: int
+    report_progress: bool
+    """Whether a worker says `Moved` when it begins a shard and with each text."""
 
     def ask(self, worker: int, method: str, *arguments: Any) -> None:
         """Call a method of a worker that is idle; its answer comes by `hear`."""
@@ -124,7 +126,7 @@ class Driver:
 
     def _run_stage(self, stage: Stage) -> None:
         queue, held = deque(stage.waiting), deque[int]()
-        busy: dict[int, tuple[int, float]] = {}
+        busy: dict[int, tuple[int, float | None]] = {}
         told: Counter[int] = Counter()
         while queue or held or busy:
             if not queue and held and not busy:
@@ -133,12 +135,14 @@ class Driver:
             for worker in range(self._workers.count):
                 if worker not in busy and queue:
                     shard = queue.popleft()
-                    busy[worker], told[worker] = (shard, time.monotonic()), 0
+                    busy[worker], told[worker] = (shard, self._now_if_silent()), 0
                     self._workers.ask(worker, "compute", stage.name, shard)
             heard = self._hung(busy) or self._workers.hear(_LOOK_SECONDS)
             if heard is None or heard.worker not in busy:
                 self._mind_the_idle(heard)
             elif isinstance(heard, Moved):
+                shard, since = busy[heard.worker]
+                busy[heard.worker] = shard, since or time.monotonic()
                 told[heard.worker] += heard.texts
                 self._advance(heard.texts, heard.tokens)
             else:
@@ -162,10 +166,14 @@ class Driver:
         if isinstance(heard, Died):
             self._workers.replace(heard.worker)
 
-    def _hung(self, busy: Mapping[int, tuple[int, float]]) -> Died | None:
+    def _now_if_silent(self) -> float | None:
+        """When a shard begins: a new worker loads its model first, and says when it is done if it can."""
+        return None if self._workers.report_progress else time.monotonic()
+
+    def _hung(self, busy: Mapping[int, tuple[int, float | None]]) -> Died | None:
         if self._timeout is not None:
             for worker, (_, since) in busy.items():
-                if time.monotonic() - since > self._timeout:
+                if since is not None and time.monotonic() - since > self._timeout:
                     return Died(worker, f"hung for more than {self._timeout:g} s")
         return None
 

@@ -27,6 +27,8 @@ _SECONDS_TO_END = 20.0
 class ProcessWorkers:
     """`count` workers that carry out an order; see `latentext.run.driving.Workers`."""
 
+    report_progress = True
+
     def __init__(self, order: Order, count: int):
         self.count = count
         self._order = order

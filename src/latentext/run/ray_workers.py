@@ -30,6 +30,8 @@ class RayWorkers:
         SpecError: Ray is not installed, or there is no cluster at the address.
     """
 
+    report_progress = False
+
     def __init__(self, order: Order, count: int, *, address: str | None = None, gpus_per_worker: float = 0):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -105,6 +105,7 @@ class Worker:
             texts, tokens = texts + new_texts, tokens + new_tokens
             heard(new_texts, new_tokens)
 
+        heard(0, 0)  # The worker stands and begins: from now on its time counts.
         shard = self._workspace.plan.shards[shard_number]
         done = compute_if_free(self._workspace, self._work(stage), shard, count)
         return ShardDone(not done, texts, tokens)
