@@ -46,6 +46,10 @@ class ShardsHolding:
         return shard.start < self.requests.stop and self.requests.start < shard.stop
 
 
+SomeShards = Part | ShardsHolding
+"""What a run may be limited to; ``shard in part`` tells."""
+
+
 def parse_part(text: str) -> Part:
     """Read ``3/24``, or ``slurm``: this job's place in its Slurm array.
 

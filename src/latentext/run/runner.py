@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +23,8 @@ from latentext.engines.engine import Engine
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import EXIT_DONE, EXIT_FAILED, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.limits import Limits
-from latentext.plan import Shard
 from latentext.run.estimate import Estimate, bound
+from latentext.run.part import SomeShards
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.scoring import refuse_missing
 from latentext.run.stages import all_works, text_works
@@ -70,7 +70,7 @@ def make_dataset(
     limits: Limits | None = None,
     journal: Path | None = None,
     keeper: EngineKeeper | None = None,
-    part: Container[Shard] | None = None,
+    part: SomeShards | None = None,
 ) -> RunSummary:
     """Make the dataset of a spec, or continue it.
 

@@ -6,7 +6,7 @@ finished dataset is recognised without loading the model, and a continued one is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,7 @@ from latentext.run.estimate import model_config
 from latentext.run.lease import FOLDER as LEASES
 from latentext.run.lease import Leases, holders
 from latentext.run.length_limits import settle_length
+from latentext.run.part import SomeShards
 from latentext.run.progress import Progress
 from latentext.run.provenance import (
     REMEDY,
@@ -73,7 +74,7 @@ class Workspace:
     _open_engine: Callable[[], Engine]
     spend_watchers: list[Callable[[Spend], None]] = field(default_factory=list)
     """Told what a remote engine spent, after every answer."""
-    part: Container[Shard] | None = None
+    part: SomeShards | None = None
 
     @property
     def shards(self) -> Sequence[Shard]:
@@ -182,11 +183,8 @@ def prepare(
     *,
     limits: Limits | None = None,
     journal: Path | None = None,
-<<<<<<< HEAD
     keeper: EngineKeeper | None = None,
-=======
-    part: Container[Shard] | None = None,
->>>>>>> e3d590a (Runs spread over worker processes, Ray actors and job arrays; parts made apart are merged)
+    part: SomeShards | None = None,
 ) -> Workspace:
     """Make or open the directory for a run of this spec.
 
@@ -195,11 +193,8 @@ def prepare(
         engine: one that is in memory already; it must be of the model that the spec names.
         limits: what a remote engine may spend.
         journal: where a remote engine keeps its answers until they are committed; a file in the directory by default.
-<<<<<<< HEAD
         keeper: opens an engine of this process, and keeps it.
-=======
         part: the shards to compute, where others compute the rest.
->>>>>>> e3d590a (Runs spread over worker processes, Ray actors and job arrays; parts made apart are merged)
 
     Raises:
         SpecError: the directory was made with other settings, or the spec asks for what the model does not have.

@@ -37,9 +37,9 @@ from latentext.prompts.corpora import CORPORA
 from latentext.recipes.align.text_bank import TextBank, open_bank, prompts_without_text
 from latentext.recipes.align.texts import Trim, chosen_texts, own_texts
 from latentext.rewards.entries import BUILT_IN, parse_rewards
+from latentext.run.part import ShardsHolding
 from latentext.run.progress import NoProgress, Progress
 from latentext.run.provenance import read_provenance
-from latentext.run.part import ShardsHolding
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.workspace import PLAN
 from latentext.spec import Decoding, FileSource, ModelSpec, PromptSpec, Spec
