@@ -30,7 +30,7 @@ from latentext.spec_file import load_spec
 def spec(stories260k: Path) -> Spec:
     """Twelve prompts in six shards; the engine is scripted, its tokenizer and weights are only described."""
     fields = {
-        "model": {"name": str(stories260k), "engine": "vllm", "threads": 1},
+        "model": {"name": str(stories260k), "threads": 1},
         "prompts": {
             "template": "Say {word} {count} times.",
             "grid": {"count": {"range": [0, 4]}, "word": ["a", "b", "c"]},
