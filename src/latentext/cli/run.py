@@ -197,7 +197,7 @@ def spread(spec: Spec, output: Path | None, fleet: Fleet, *, retry_failed: bool 
             threads=max(1, (os.cpu_count() or 1) // fleet.count) if here else None,
             shard_timeout=fleet.shard_timeout,
             progress=progress,
-            on_plan=lambda plan: progress.note(_intention(plan)),
+            on_plan=lambda plan: progress.note(intention(plan)),
         )
     print_summary(summary)
     return summary.exit_code

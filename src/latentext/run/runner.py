@@ -102,9 +102,7 @@ def make_dataset(
         refuse_missing(spec.rewards)
         if fresh and (aside := move_aside(root)):
             progress.note(f"the earlier dataset is now {aside}")
-        workspace = prepare(
-            spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper, part=part
-        )
+        workspace = prepare(spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper, part=part)
         if on_plan is not None:
             on_plan(bound(workspace.spec, workspace.plan))
         own_engine = engine is None and (keeper is None or spec.model.remote)
