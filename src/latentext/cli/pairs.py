@@ -41,9 +41,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-app.command("generate")(pairs_generate.generate)
-app.command("plan")(pairs_generate.plan)
-
 
 @app.command()
 def validate(
@@ -146,6 +143,10 @@ def split(
         write_scenarios(paths[name], part, details=any(scenario.checks for scenario in part))
         typer.echo(f"{counted(len(part), 'scenario')} in {paths[name]}")
     return EXIT_DONE
+
+
+app.command("plan")(pairs_generate.plan)
+app.command("generate")(pairs_generate.generate)
 
 
 def _twins(file: Path, columns: str | None) -> Iterator[TwinTexts]:

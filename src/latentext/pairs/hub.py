@@ -94,5 +94,6 @@ def _explained(error: Exception, repository: str, cache: Path) -> LatentextError
             "the disk is full", where=str(cache), remedy="free some space or pass --cache-dir", heading="Disk full"
         )
     found = hub_error(error, repository, kind="tokenizer")
-    remedy = f"{found.remedy}, or pass local ones: --tokenizer name=DIR"
+    advice = (found.remedy or "").removesuffix(", or use local files")
+    remedy = f"{advice}, or pass local ones: --tokenizer name=DIR"
     return type(found)(found.what, where=found.where, remedy=remedy, heading=found.heading or "Caches")

@@ -15,6 +15,7 @@ from decimal import Decimal
 from latentext.engines.openai.prices import Price
 from latentext.pairs import Task
 from latentext.pairs.proposing import proposal_messages
+from latentext.recipes.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 from latentext.request import Message, Usage
 from latentext.spec import Decoding
 
@@ -24,9 +25,9 @@ YIELDS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """What is shown where no yield is given."""
 
 _SAMPLED_REQUESTS = 20
-_LESSONS = 5
-_LESSON = "'something' and 'anything' differ in two tokens in SOLAR: ' some'/' any', 'thing'/'thing'"
-"""As long as lessons usually are."""
+_LESSON = "'example' and 'something' are not one token each in SOLAR: the sentences have 26 and 27 tokens"
+_USED_WORD = "example"
+"""As long as lessons and words usually are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,14 @@ def project(
 
 
 def _chat(task: Task, number: int, seed: int, pairs_each: int) -> Sequence[Message]:
-    return proposal_messages(task, number, seed=seed, pairs=pairs_each, lessons=[_LESSON] * _LESSONS)
+    return proposal_messages(
+        task,
+        number,
+        seed=seed,
+        pairs=pairs_each,
+        lessons=[_LESSON] * LESSONS_A_REQUEST,
+        used_words=[_USED_WORD] * USED_WORDS_A_REQUEST,
+    )
 
 
 def _tokens(chat: Sequence[Message]) -> int:

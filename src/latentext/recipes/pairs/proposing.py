@@ -19,13 +19,18 @@ from latentext.limits import Limits
 from latentext.pairs import PairTokenizer, Task
 from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest, lessons, proposal_messages
 from latentext.recipes.pairs.checkpoint import Checkpoint, settings_of
-from latentext.recipes.pairs.rounds import MINIMUM_YIELD, Round, next_round, recent_yield
+from latentext.recipes.pairs.rounds import (
+    LESSONS_A_REQUEST,
+    MINIMUM_YIELD,
+    USED_WORDS_A_REQUEST,
+    Round,
+    next_round,
+    recent_yield,
+)
 from latentext.run.progress import NoProgress, Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
 
-LESSONS_A_REQUEST = 5
-USED_WORDS_A_REQUEST = 12
 _SHARD_SIZE = 16
 
 

@@ -26,6 +26,11 @@ JUDGED_PAIRS = 200
 """The floor is held against the newest rounds that asked for at least so many pairs together."""
 
 
+LESSONS_A_REQUEST = 5
+USED_WORDS_A_REQUEST = 12
+"""From the second round on, what a request says of the rounds before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round asked and got."""
