@@ -316,7 +316,7 @@ def _say_round(
             f"round {len(history)}: {done:,} of {target:,} scenarios",
             f"{sum(round.requests for round in history):,} requests",
             f"yield {harvest.valid / asked:.0%}"
-            + (f", lately {found:.0%}" if (found := recent_yield(history)) else ""),
+            + (f", lately {found:.0%}" if (found := recent_yield(history)) is not None else ""),
         ]
         if spent := _spent(checkpoint, journal):
             parts.append(spent)
