@@ -81,7 +81,7 @@ def test_a_setting_reaches_into_a_short_form_and_leaves_the_dictionary_alone() -
             [],
             "spec: model.dtype: Input should be 'auto', or Input should be 'float32', 'float16' or 'bfloat16' (it is",
         ),
-        ({"prompts": {}}, [], "spec: prompts: give a template, or rows by one of grid, list, file, hub, corpus"),
+        ({"prompts": {}}, [], "spec: prompts: give a template, or rows by one of grid, list, file, hub, pairs, corpus"),
         ({"prompts": {"list": ["a"]}}, ["decoding.n"], "--set decoding.n: not of the form a.b=value; "),
         ({"prompts": {"list": ["a"]}}, ["decoding.n=[1"], "--set decoding.n=[1: "),
         ({"prompts": {"list": ["a"]}}, ["seed.x=1"], "spec: seed: Input should be a valid integer"),

@@ -116,7 +116,7 @@ def test_a_row_that_gives_no_prompt_says_why_and_costs_no_other(
         ({"templates": ["{template}"], "list": [{"template": 1}]}, "prompts.templates: the variable 'template' holds"),
         ({"template": "a", "grid": {}}, "prompts.grid: the grid is empty"),
         ({"list": []}, "prompts.list: the list is empty"),
-        ({"corpus": "dailydialog"}, "prompts.corpus: no corpus is called 'dailydialog'"),
+        ({"corpus": "novels"}, "prompts.corpus: no corpus is called 'novels'"),
     ],
 )
 def test_what_no_row_can_satisfy_is_refused_before_anything_runs(

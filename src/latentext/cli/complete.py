@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from latentext.cli.run import continued_by, intention, print_summary
+from latentext.cli.run import continued_by, intention, limits_from, print_summary
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
+    from latentext.limits import Limits
     from latentext.recipes.complete import Finished, Grid
     from latentext.run.estimate import Estimate
     from latentext.spec import Spec
@@ -73,6 +74,9 @@ def complete(
     everything: Annotated[
         bool, typer.Option("--all", help="The original's whole grid: 4 corpora, 4 models, 3 temperatures.")
     ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="A server may cost so much a dataset, at most.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Move existing datasets aside and start from nothing.")
@@ -101,7 +105,9 @@ def complete(
         output=output,
         settings=changes or (),
     )
-    return _dry_run(grid) if dry_run else _run(grid, retry_failed=retry_failed, fresh=fresh)
+    if dry_run:
+        return _dry_run(grid)
+    return _run(grid, retry_failed=retry_failed, fresh=fresh, limits=limits_from(max_cost, None))
 
 
 def _grid(datasets: Many, models: Many, prompts: Many, temperatures: Many, everything: bool) -> Grid:
@@ -142,7 +148,7 @@ def _files(given: Sequence[str], corpora: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def _run(grid: Grid, *, retry_failed: bool, fresh: bool) -> int:
+def _run(grid: Grid, *, retry_failed: bool, fresh: bool, limits: Limits) -> int:
     from latentext.recipes.complete import grid_specs, run_sweep
     from latentext.run.progress import progress_for
 
@@ -157,7 +163,8 @@ def _run(grid: Grid, *, retry_failed: bool, fresh: bool) -> int:
 
     codes = []
     with continued_by(sys.argv[1:]):
-        for finished in run_sweep(specs, retry_failed=retry_failed, fresh=fresh, progress=progress, on_plan=say):
+        sweep = run_sweep(specs, retry_failed=retry_failed, fresh=fresh, progress=progress, on_plan=say, limits=limits)
+        for finished in sweep:
             _print(finished)
             codes.append(finished.exit_code)
     if len(specs) > 1:

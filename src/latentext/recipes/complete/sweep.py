@@ -9,6 +9,7 @@ from pathlib import Path
 
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import DiskFullError, LatentextError, SpecError
+from latentext.limits import Limits
 from latentext.models.registry import registered_models
 from latentext.run.estimate import Estimate
 from latentext.run.progress import Progress
@@ -40,11 +41,12 @@ def run_sweep(
     fresh: bool = False,
     progress: Progress | None = None,
     on_plan: Callable[[Spec, Estimate], None] | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[Finished]:
     """Make or continue the dataset of each spec in turn; specs of one model should follow each other.
 
     A spec that cannot be made is reported and the next is taken, for a gated or missing model says nothing of the
-    others. A full disk ends the sweep.
+    others. A full disk ends the sweep. `limits` are of each dataset.
 
     Raises:
         DiskFullError: see above; what is finished stays finished.
@@ -56,7 +58,13 @@ def run_sweep(
             try:
                 refuse_without_means(spec.model)
                 summary = make_dataset(
-                    spec, retry_failed=retry_failed, fresh=fresh, progress=progress, on_plan=say, keeper=keeper
+                    spec,
+                    retry_failed=retry_failed,
+                    fresh=fresh,
+                    progress=progress,
+                    on_plan=say,
+                    keeper=keeper,
+                    limits=limits,
                 )
             except DiskFullError:
                 raise
