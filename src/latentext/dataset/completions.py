@@ -30,7 +30,8 @@ def completion_datasets(directory: Path) -> list[Dataset]:
     Raises:
         DatasetError: there is none.
     """
-    found = [open_dataset(folder) for folder in _dataset_folders(directory, _DEPTH)]
+    # Without any below, the directory itself is opened, for the error that says what it is not.
+    found = [open_dataset(folder) for folder in _dataset_folders(directory, _DEPTH) or [directory]]
     datasets = [dataset for dataset in found if human_variable(dataset) is not None]
     if not datasets:
         what = "holds no dataset of completions beside human texts"
