@@ -184,6 +184,7 @@ def one_prompt_at_a_time(model: Any, tokenizer: Any, prompts: list[str], samples
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     vader, new_tokens = SentimentIntensityAnalyzer(), 0
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     for prompt in prompts:
         inputs = tokenizer(prompt, return_tensors="pt")
         with torch.no_grad():
@@ -195,10 +196,10 @@ def one_prompt_at_a_time(model: Any, tokenizer: Any, prompts: list[str], samples
                 min_new_tokens=MIN_NEW,
                 max_new_tokens=MAX_NEW,
                 num_return_sequences=samples,
-                pad_token_id=tokenizer.pad_token_id,
+                pad_token_id=pad,
             )
         new = ids[:, inputs["input_ids"].shape[1] :]
-        new_tokens += int((new != tokenizer.pad_token_id).sum())
+        new_tokens += int((new != pad).sum())
         for text in tokenizer.batch_decode(ids, skip_special_tokens=True):
             vader.polarity_scores(text)["compound"]
             encoded = tokenizer(text, return_tensors="pt")
@@ -213,16 +214,21 @@ def whole_run(spec: Spec, folder: Path, engine: Any) -> int:
     return make_dataset(spec, folder, engine=engine).tokens
 
 
-def measure_bank(rounds: int, prompts: int, samples: int) -> None:
-    """Texts and two rewards: sentiment, and the log-likelihood of the full text under the model."""
+def measure_bank(model: str, rounds: int, prompts: int, samples: int) -> None:
+    """Texts and two rewards: sentiment, and perplexity under the model that wrote them.
+
+    The plain way reads every text once more for its perplexity; a run keeps the log-probabilities as it samples.
+    """
     texts = bank_prompts(prompts)
     spec = load_spec(
         {
+            "model": model,
             "prompts": {"list": texts, "use_chat_template": False},
             "decoding": {
                 "temperature": 1.0, "top_k": 50, "min_new_tokens": MIN_NEW, "max_new_tokens": MAX_NEW, "n": samples,
+                "logprobs": True,
             },
-            "rewards": ["sentiment", "perplexity-full-text"],
+            "rewards": ["sentiment", "perplexity"],
         }
     )  # fmt: skip
     engine = open_engine(spec.model)
@@ -247,12 +253,13 @@ def measure_bank(rounds: int, prompts: int, samples: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bank", action="store_true", help="measure making a bank instead")
+    parser.add_argument("--model", default="tiny", help="of the bank: tiny, or a folder such as that of stories260k")
     parser.add_argument("--prompts", type=int, default=None, help="default 2312, or 64 for --bank")
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.bank:
-        measure_bank(options.rounds, options.prompts or 64, options.samples)
+        measure_bank(options.model, options.rounds, options.prompts or 64, options.samples)
         return
     bank = synthetic_bank(options.prompts or 2312, options.samples)
     print(f"{platform.machine()}, seconds of the processor, Python {platform.python_version()}, NumPy {np.__version__}")
