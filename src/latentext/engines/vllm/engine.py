@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class VllmEngine:
         """
         loop = self._running(capture.sites if capture is not None else ())
         config = loop.engine().model_config
-        context_length, end_tokens = int(config.max_model_len), self._end_token_ids()
+        context_length, end_tokens = int(config.max_model_len), self._end_token_ids
         stop_strings = StopStrings(self.tokenizer, decoding)
         texts: list[tuple[Request, int]] = []
         orders: list[Order] = []
@@ -158,6 +158,7 @@ class VllmEngine:
                 self.starts += 1
             return self._loop
 
+    @cached_property
     def _end_token_ids(self) -> frozenset[int]:
         """The tokens that end a text, by the same rule as with a model that transformers loaded."""
         source = resolve_model(self.model.name, self.model.revision)

@@ -123,10 +123,11 @@ class StepLoop:
 
     def close(self) -> None:
         """Shut vLLM down and end all waiting; returns when its memory is given back."""
+        starting = not self._started.is_set()
         self._fail(EngineError("vLLM was closed", remedy=RESUME))
         self._inbox.put(None)
-        # An engine that is still starting cannot be stopped; its thread ends with the process.
-        if self._started.is_set():
+        # A start cannot be interrupted; what it makes is shut down when it is done, or ends with the process.
+        if not starting:
             self._thread.join()
 
     # --- in the loop's thread -----------------------------------------------------------------------------------
@@ -220,6 +221,7 @@ class StepLoop:
             if self._error is None:
                 self._error = error
             tickets, self._tickets = self._tickets, set()
+        self._started.set()
         for ticket in tickets:
             ticket.finished.put(self._error)
 
