@@ -6,7 +6,8 @@
 
 Both use one vLLM engine with the same settings, in turns; its prefix cache is emptied before each. `LLM.generate` gets
 token ids and gives texts, and writes nothing. *Our engine* is `VllmEngine.generate`, shards of 128, two at a time;
-*whole run* is `make_dataset`: plan, records on the disk, receipts, views. Text only, greedy.
+*whole run* is `make_dataset`: plan, records on the disk, receipts, views. Text only, greedy. A second table has tokens
+per second of processor time, which other users of the machine disturb less (not with `--processes`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -29,7 +31,7 @@ from latentext.request import Request
 from latentext.run.runner import make_dataset
 from latentext.spec import ModelSpec, Spec, VllmOptions
 from latentext.spec_file import load_spec
-from rounds import measure, print_table, save
+from rounds import Row, measure, print_table, save
 
 SHARD = 128
 
@@ -57,15 +59,20 @@ def main() -> None:
         engine = VllmEngine(model, tokenizer, start=lambda *_: llm.llm_engine)
         requests = plan(spec, Path(folder), engine)
         ways = {
-            "LLM.generate, once": emptied(llm, lambda: generate_once(llm, requests, spec)),
-            "our engine": emptied(llm, lambda: our_engine(engine, requests, spec)),
-            "whole run": emptied(llm, whole_runs(engine, spec, Path(folder))),
+            "LLM.generate, once": lambda: generate_once(llm, requests, spec),
+            "our engine": lambda: our_engine(engine, requests, spec),
+            "whole run": whole_runs(engine, spec, Path(folder)),
         }
-        rows = measure(ways, options.rounds)
+        by_processor: dict[str, list[float]] = {name: [] for name in ways}
+        timed = {name: emptied(llm, way, by_processor[name]) for name, way in ways.items()}
+        rows = measure(timed, options.rounds)
+        # The round that warms up is not counted there either.
+        processor = [Row(name, rates[1:]) for name, rates in by_processor.items()]
         length = "ragged" if options.ragged else "forced"
         title = f"{Path(options.model).name}, {len(requests)} prompts × {options.tokens} tokens ({length})"
         print_table(title, rows)
-        save(options.json, {title: rows})
+        print_table("per second of processor time", processor)
+        save(options.json, {title: rows, "processor": processor})
         engine.close()
 
 
@@ -96,12 +103,15 @@ def plan(spec: Spec, folder: Path, engine: VllmEngine) -> list[Request]:
     return [request for shard in made.shards for request in made.requests(shard)[0]]
 
 
-def emptied(llm: Any, way: Callable[[], int]) -> Callable[[], int]:
-    """The way, with an empty prefix cache."""
+def emptied(llm: Any, way: Callable[[], int], by_processor: list[float]) -> Callable[[], int]:
+    """The way, with an empty prefix cache; its tokens per second of processor time are noted."""
 
     def run() -> int:
         llm.reset_prefix_cache()
-        return way()
+        started = time.process_time()
+        tokens = way()
+        by_processor.append(tokens / (time.process_time() - started))
+        return tokens
 
     return run
 
