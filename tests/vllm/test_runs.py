@@ -180,6 +180,17 @@ def test_states_are_extracted_where_vllm_serves_them_and_replayed_elsewhere(
     _assert_same_rows(tmp_path / "extracted", tmp_path / "plain", "resid_post.1")
 
 
+def test_two_engines_of_one_process_work_in_turns(engine: VllmEngine, tmp_path: Path) -> None:
+    """vLLM's groups of devices belong to the process: the second takes the place of the first, which starts again."""
+    other = type(engine)(engine.model, engine.tokenizer)
+    spec = _spec(engine.model, decoding={"max_new_tokens": 3})
+    started = engine.starts
+    for number, each in enumerate((engine, other, engine)):
+        make_dataset(spec, tmp_path / str(number), engine=each)
+        assert _records(tmp_path / str(number)) == _records(tmp_path / "0")
+    assert (engine.starts - started, other.starts) in {(1, 1), (2, 1)}
+
+
 @pytest.mark.slow
 def test_tiny_writes_the_same_answers_and_its_states_are_replayed(tmp_path: Path) -> None:
     prompts = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -148,10 +149,11 @@ class VllmEngine:
 
     def _running(self, sites: tuple[str, ...]) -> StepLoop:
         """The loop, started if it is not, or if it was started to extract other states."""
-        with self._lock:
+        with _PROCESS, self._lock:
             if self._loop is not None and self._sites != sites:
                 self._close()
             if self._loop is None:
+                _make_way_for(self)
                 self._storage = tempfile.TemporaryDirectory(prefix="latentext-vllm-", ignore_cleanup_errors=True)
                 start = partial(self._start, self.model, sites, Path(self._storage.name))
                 self._loop, self._sites = StepLoop(start, starting.stop), sites
@@ -174,6 +176,22 @@ class VllmEngine:
         except OSError:  # The model has none of its own.
             generation = None
         return end_token_ids(generation, config, self.tokenizer)
+
+
+_PROCESS = threading.Lock()
+_last_started: weakref.ref[VllmEngine] | None = None
+
+
+def _make_way_for(engine: VllmEngine) -> None:
+    """Close the engine that was started before: vLLM's groups of devices belong to the process, and to one engine.
+
+    What is closed starts again when it is needed again, so two engines may be used in turns.
+    """
+    global _last_started
+    before = _last_started() if _last_started is not None else None
+    if before is not None and before is not engine:
+        before.close()
+    _last_started = weakref.ref(engine)
 
 
 @contextmanager

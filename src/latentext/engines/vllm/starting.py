@@ -76,7 +76,11 @@ def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = 
     from vllm import EngineArgs
 
     with _quiet(), _own_threads():
-        return LLMEngine.from_engine_args(EngineArgs(**settings))
+        try:
+            return LLMEngine.from_engine_args(EngineArgs(**settings))
+        except BaseException:
+            _clean_up()
+            raise
 
 
 def engine_settings(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = None) -> dict[str, Any]:
@@ -128,10 +132,15 @@ def engine_settings(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path
 
 def stop(engine: Any) -> None:
     """Shut an engine down and give its memory back."""
-    from vllm.distributed import cleanup_dist_env_and_memory
-
     engine.engine_core.shutdown()
     del engine
+    _clean_up()
+
+
+def _clean_up() -> None:
+    """Give back what vLLM keeps for the whole process."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
     gc.unfreeze()
     cleanup_dist_env_and_memory()
 
