@@ -20,6 +20,7 @@ MODEL = ModelSpec(engine="vllm", vllm=VllmOptions(capture="extract"))
     [
         ("temperature", {"temperature": 0.001}),
         ("temperature", {"temperature": 2.5}),
+        ("temperature", {"temperature": [0.5, 2.5]}),
         ("min_p", {"temperature": 1.0, "min_p": 0.1, "top_p": 0.9}),
         ("presence_penalty", {"presence_penalty": 2.5}),
         ("frequency_penalty", {"frequency_penalty": -2.5}),
@@ -50,6 +51,7 @@ def test_without_vllm_the_error_is_the_line_that_installs_it() -> None:
         (False, {"sites": "embed", "pool": "entropy_mean"}, {}),
         (False, {"sites": "embed", "positions": "text"}, {}),
         (False, {"sites": "embed"}, {"temperature": 0.7}),
+        (False, {"sites": "embed"}, {"temperature": [0, 0.7]}),
         (False, {"sites": "embed"}, {"stop": "."}),
         (False, {"sites": "embed"}, {"repetition_penalty": 1.1}),
     ],

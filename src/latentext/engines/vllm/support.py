@@ -37,9 +37,10 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
 
 
 def _unsupported(decoding: Decoding) -> Iterator[tuple[str, str]]:
-    if 0.0 < decoding.temperature < LOWEST_TEMPERATURE or decoding.temperature > HIGHEST_TEMPERATURE:
+    temperatures = _temperatures(decoding)
+    if any(0.0 < t < LOWEST_TEMPERATURE or t > HIGHEST_TEMPERATURE for t in temperatures):
         yield "temperature", f"vLLM takes 0 and {LOWEST_TEMPERATURE} … {HIGHEST_TEMPERATURE}"
-    if decoding.temperature and decoding.min_p and decoding.top_p < 1.0:
+    if any(temperatures) and decoding.min_p and decoding.top_p < 1.0:
         yield "min_p", "vLLM takes min_p before top_p and not after it, which gives other texts"
     for name in ("presence_penalty", "frequency_penalty"):
         if abs(getattr(decoding, name)) > HIGHEST_PENALTY:
@@ -62,10 +63,14 @@ def can_extract(model: ModelSpec, decoding: Decoding, states: StatesSpec, num_bl
         >>> [can_extract(model, Decoding(), StatesSpec(sites=s), 4) for s in (["resid_post.3"], ["final_norm"])]
         [True, False]
     """
-    plain = decoding.temperature == 0.0 and not decoding.stop and _without_penalties(decoding)
+    plain = not any(_temperatures(decoding)) and not decoding.stop and _without_penalties(decoding)
     readable = states.positions != "text" and "entropy_mean" not in states.pool
     served = all(layer_id(site, num_blocks) is not None for site in resolve_sites(states.sites, num_blocks))
     return model.vllm is not None and model.vllm.capture == "extract" and plain and readable and served
+
+
+def _temperatures(decoding: Decoding) -> tuple[float, ...]:
+    return decoding.temperatures or (decoding.temperature,)
 
 
 def _without_penalties(decoding: Decoding) -> bool:
