@@ -16,14 +16,44 @@ from pathlib import Path
 
 import pytest
 from tests.crash.processes import call, finish
+from tests.run.echo_engine import EchoEngine
 from tests.run.made import commits, contents, leftovers, small_spec
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.engines.transformers.engine import TransformersEngine
+from latentext.run.runner import make_dataset
 
 CHANGES = ("create", "create_with", "write", "sync", "close", "replace", "sync_folder", "remove", "make_folder")
 CRASHED = 77
+
+
+@pytest.mark.slow
+def test_a_run_without_a_model_stopped_before_every_change_to_the_disk_continues_to_the_same_bytes(
+    stories260k: Path, tmp_path: Path
+) -> None:
+    """The engine is scripted, so that every window can be walked through, and plan, texts, scores and views are real.
+    Without LATENTEXT_CRASH_POINTS=all every eighth."""
+    step = 1 if os.environ.get("LATENTEXT_CRASH_POINTS") == "all" else 8
+    report = tmp_path / "report.json"
+    assert finish(call(_walk_scripted, str(stories260k), str(tmp_path), step, str(report)), 3000) == 0
+    found = json.loads(report.read_text())
+    assert found["changes"] > 200
+    assert found["walked"] == len(range(0, found["changes"], step))
+    assert found["faults"] == []
+
+
+def _walk_scripted(model: str, folder: str, step: int, report: str) -> None:
+    spec = small_spec(model, states=None, rewards=["length"], check={"repetition": {}})
+    engine = EchoEngine()
+
+    def make(root: Path) -> None:
+        """Texts, then more samples of them; each scored and checked."""
+        for n in (1, 2):
+            decoding = spec.decoding.model_copy(update={"n": n})
+            make_dataset(spec.model_copy(update={"decoding": decoding}), root, engine=engine)
+
+    _walk_points(make, Path(folder), lambda total: list(range(0, total, step)), Path(report))
 
 
 @pytest.mark.slow
@@ -46,15 +76,22 @@ def _walk(model: str, folder: str, points: str, report: str) -> None:
 
     spec = small_spec(model, counts=1, decoding={"max_new_tokens": 3}, states={"sites": ["final_norm"]})
     engine = open_transformers(spec.model)
-    quiet = Path(folder, "quiet")
-    changes = Path(folder, "changes")
-    _in_a_fork(lambda: changes.write_text(str(_counted(lambda: _make(quiet, engine), None))))
+
+    def chosen(total: int) -> list[int]:
+        step = 1 if points == "all" else total / int(points)
+        return sorted({int(k * step) for k in range(int(total / step))})
+
+    _walk_points(lambda root: _make(root, engine), Path(folder), chosen, Path(report))
+
+
+def _walk_points(make: Callable[[Path], None], folder: Path, chosen: Callable[[int], list[int]], report: Path) -> None:
+    """Make the dataset in a fork that crashes, and in one that goes on, for each of the chosen changes."""
+    quiet, changes = folder / "quiet", folder / "changes"
+    _in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
     total = int(changes.read_text())
-    expected = contents(quiet)
-    step = 1 if points == "all" else total / int(points)
-    walked = sorted({int(k * step) for k in range(int(total / step))})
-    faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, Path(folder, f"at-{k}"), engine, expected))]
-    Path(report).write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
+    expected, walked = contents(quiet), chosen(total)
+    faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, folder / f"at-{k}", make, expected))]
+    report.write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
 
 
 def _make(root: Path, engine: TransformersEngine) -> None:
@@ -70,14 +107,14 @@ def _make(root: Path, engine: TransformersEngine) -> None:
     capture_states(root, StatesSpec(sites=("embed",), pool=("mean",)), engine=engine)
 
 
-def _fault(point: int, root: Path, engine: TransformersEngine, expected: dict[str, str]) -> str | None:
+def _fault(point: int, root: Path, make: Callable[[Path], None], expected: dict[str, str]) -> str | None:
     """What is wrong after a crash before change `point` and a second run; None when all is well."""
-    if (code := _in_a_fork(lambda: _counted(lambda: _make(root, engine), point))) != CRASHED:
+    if (code := _in_a_fork(lambda: _counted(lambda: make(root), point))) != CRASHED:
         return f"ended with {code} instead of crashing"
     if half := _half_committed(root):
         return f"committed, but not whole: {half}"
     done = _committed(root)
-    if code := _in_a_fork(lambda: _make(root, engine)):
+    if code := _in_a_fork(lambda: make(root)):
         return f"the second run ended with {code}"
     after = commits(root)
     if again := [name for name, seen in done.items() if after.get(name) != seen]:

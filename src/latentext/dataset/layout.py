@@ -25,6 +25,7 @@ METADATA = "metadata.json"
 FAILURES = "failures.jsonl"
 README = "README.md"
 STAGE = "stage.json"
+PLAN = "plan"
 
 KINDS = ("records", "scores", "states", "pairs")
 """The kinds of stages, in the order in which they can depend on each other."""
@@ -107,6 +108,12 @@ def is_data_file(file_name: str) -> bool:
     return _DATA_FILE.fullmatch(file_name) is not None
 
 
+def files_beside_data(root: Path) -> list[str]:
+    """The spec, the provenance and the files of the plan that are there: what no receipt speaks of."""
+    plan = [f"{PLAN}/{name}" for name in sorted(_file_names(root / PLAN)) if not name.startswith(".")]
+    return [name for name in (SPEC, PROVENANCE, *plan) if (root / name).is_file()]
+
+
 def is_stage(stage: str) -> bool:
     """Whether this is a stage's folder, relative to the directory; anything that leads out of it is not.
 
@@ -151,6 +158,13 @@ def _folder_names(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _file_names(folder: Path) -> list[str]:
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
 def _stage_order(stage: str) -> tuple[int, int, str]:

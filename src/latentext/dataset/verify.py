@@ -103,12 +103,12 @@ def _documents(root: Path) -> Iterator[Finding]:
         if not metadata:
             yield Finding(layout.METADATA, "missing or empty")
         recorded = metadata.get("sha256") or {}
-        for name in (layout.SPEC, layout.PROVENANCE):
+        for name in dict.fromkeys((layout.SPEC, layout.PROVENANCE, *recorded)):
             if metadata and (name not in recorded or _sha256(root / name) != recorded[name]):
                 yield Finding(name, f"not the file whose sha256 is in {layout.METADATA}")
             elif name == layout.SPEC:
                 read_spec(root)
-            else:
+            elif name == layout.PROVENANCE:
                 read_json(root / name)
     except DatasetError as error:
         yield Finding(_relative(root, Path(error.where or root)), error.what)

@@ -56,7 +56,7 @@ from latentext.spec import ModelSpec, Spec
 from latentext.spec_file import dump_spec, relative_inputs
 from latentext.states.sites import resolve_sites
 
-PLAN = "plan"
+PLAN = layout.PLAN
 JOURNAL = "journal.sqlite"
 _OURS = {PLAN, LEASES, layout.SPEC, layout.PROVENANCE, "status.json"}
 
