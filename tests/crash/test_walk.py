@@ -90,7 +90,7 @@ def _walk_points(make: Callable[[Path], None], folder: Path, chosen: Callable[[i
     _in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
     total = int(changes.read_text())
     expected, walked = contents(quiet), chosen(total)
-    faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, folder / f"at-{k}", make, expected))]
+    faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, total, folder / f"at-{k}", make, expected))]
     report.write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
 
 
@@ -107,10 +107,14 @@ def _make(root: Path, engine: TransformersEngine) -> None:
     capture_states(root, StatesSpec(sites=("embed",), pool=("mean",)), engine=engine)
 
 
-def _fault(point: int, root: Path, make: Callable[[Path], None], expected: dict[str, str]) -> str | None:
+def _fault(point: int, total: int, root: Path, make: Callable[[Path], None], expected: dict[str, str]) -> str | None:
     """What is wrong after a crash before change `point` and a second run; None when all is well."""
-    if (code := _in_a_fork(lambda: _counted(lambda: make(root), point))) != CRASHED:
+    code = _in_a_fork(lambda: _counted(lambda: make(root), point))
+    if code not in (CRASHED, 0):
         return f"ended with {code} instead of crashing"
+    # status.json is written by the clock, so a run may make a few changes less than the one that was counted.
+    if code == 0 and point < 0.95 * total:
+        return "ended before the change came"
     if half := _half_committed(root):
         return f"committed, but not whole: {half}"
     done = _committed(root)
