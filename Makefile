@@ -22,6 +22,8 @@ help:
 	@echo "make test-fast  the tests without the slow ones; TESTS=tests/cli picks a folder"
 	@echo "make test-gpi   the vectors of docs/represent.md in gpi-pack itself, installed in build/gpi"
 	@echo "make test-vllm  the tests of the engine vllm, in an environment of their own (once: about 2 GB and some minutes)"
+	@echo "make test-ray   runs over Ray actors, one of them killed (installs the extra ray)"
+	@echo "make test-crash every crash window and 500 flipped bits, of which make test takes a sample (half an hour)"
 	@echo "make test-mock  a cycle of files and batches against an independent mock server (needs npm)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the layout of the code"
@@ -91,6 +93,14 @@ test-vllm: $(VLLM_STAMP)
 test-mock: $(STAMP)
 	npm install --prefix build/aimock --no-save --no-audit --no-fund @copilotkit/aimock@1.43.0
 	$(PYTEST) tests/contract/test_aimock.py
+
+# Ray gives its own processes fixed times to start, which a busy machine overruns: so it is no part of `make test`.
+test-ray: $(STAMP)
+	$(PIP) --editable '.[$(EXTRAS),ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run/test_ray.py
+
+test-crash: $(STAMP)
+	LATENTEXT_CRASH_POINTS=all LATENTEXT_FLIPS=500 $(PYTEST) --dist load tests/crash tests/run/test_workers.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
