@@ -24,13 +24,14 @@ from latentext.engines.opening import EngineKeeper
 from latentext.errors import EXIT_DONE, EXIT_FAILED, EXIT_WITH_FAILURES, LatentextError, SpecError
 from latentext.limits import Limits
 from latentext.run.estimate import Estimate, bound
+from latentext.run.foreign import move_aside
 from latentext.run.part import SomeShards
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.scoring import refuse_missing
 from latentext.run.stages import all_works, text_works
 from latentext.run.views import write_run_views
 from latentext.run.work import Work, finish_stage
-from latentext.run.workspace import Workspace, move_aside, prepare, workspace_of
+from latentext.run.workspace import Workspace, prepare, workspace_of
 from latentext.spec import Spec, StatesSpec
 from latentext.spec_file import resolve_inputs
 

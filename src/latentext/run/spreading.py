@@ -9,11 +9,11 @@ from pathlib import Path
 from latentext.errors import SpecError
 from latentext.run.driving import Driver, Workers
 from latentext.run.estimate import Estimate
+from latentext.run.foreign import move_aside
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
 from latentext.run.scoring import refuse_missing
 from latentext.run.worker import Order
-from latentext.run.workspace import move_aside
 from latentext.spec import Spec
 
 

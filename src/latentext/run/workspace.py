@@ -38,8 +38,8 @@ from latentext.plan import Plan, Shard, make_plan
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
-from latentext.run.lease import FOLDER as LEASES
-from latentext.run.lease import Leases, holders
+from latentext.run.foreign import refuse_foreign
+from latentext.run.lease import Leases
 from latentext.run.length_limits import settle_length
 from latentext.run.part import SomeShards
 from latentext.run.progress import Progress
@@ -58,7 +58,6 @@ from latentext.states.sites import resolve_sites
 
 PLAN = layout.PLAN
 JOURNAL = "journal.sqlite"
-_OURS = {PLAN, LEASES, layout.SPEC, layout.PROVENANCE, "status.json"}
 
 
 @dataclass(frozen=True)
@@ -148,33 +147,6 @@ def required_local_model(spec: Spec) -> ModelSpec:
     return here
 
 
-def move_aside(root: Path) -> Path | None:
-    """Rename an existing dataset directory to the first free ``NAME.old-K``; returns the new name.
-
-    Raises:
-        DatasetError: another run is at work in it, or it is no dataset and not ours to move.
-    """
-    if not root.exists():
-        return None
-    _refuse_foreign(root)
-    if root.name in ("", ".."):
-        raise DatasetError(
-            "the working directory cannot be moved aside", where=str(root), remedy="work from outside it, and name it"
-        )
-    for name, holder in holders(root).items():
-        raise DatasetError(
-            f"another run is at work here: {name} is held by {holder}",
-            where=str(root),
-            remedy="wait for it, or stop it",
-            heading="Another run holds the directory",
-        )
-    number = 1
-    while (aside := root.with_name(f"{root.name}.old-{number}")).exists():
-        number += 1
-    filesystem.replace(root, aside)
-    return aside
-
-
 def prepare(
     spec: Spec,
     root: Path,
@@ -200,7 +172,7 @@ def prepare(
         SpecError: the directory was made with other settings, or the spec asks for what the model does not have.
         DatasetError: it is not a dataset directory, or it is damaged.
     """
-    _refuse_foreign(root)
+    refuse_foreign(root)
     refuse_unsupported(spec.model, spec.decoding)
     keeper = keeper if keeper is not None and not spec.model.remote else None
     engine = engine or (keeper.kept(spec.model) if keeper else None)
@@ -341,18 +313,6 @@ def _grown(root: Path, spec: Spec) -> Spec:
             "check": spec.check or before.check,
         }
     )
-
-
-def _refuse_foreign(root: Path) -> None:
-    if root.is_file():
-        raise DatasetError("is a file", where=str(root), remedy="choose another --output")
-    if not root.is_dir():
-        return
-    names = {entry.name for entry in root.iterdir()}
-    if names and not names & _OURS:
-        raise DatasetError(
-            f"holds other files ({min(names)}) and is no dataset", where=str(root), remedy="choose another --output"
-        )
 
 
 def _note_other_versions(before: Provenance, spec: Spec, progress: Progress) -> None:

@@ -1,0 +1,56 @@
+"""Whose directory it is: a run writes into a dataset or an empty folder, and moves nothing aside that is not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latentext.dataset import filesystem, layout
+from latentext.errors import DatasetError
+from latentext.run.lease import FOLDER as LEASES
+from latentext.run.lease import holders
+
+_OURS = {layout.PLAN, LEASES, layout.SPEC, layout.PROVENANCE, "status.json"}
+
+
+def move_aside(root: Path) -> Path | None:
+    """Rename an existing dataset directory to the first free ``NAME.old-K``; returns the new name.
+
+    Raises:
+        DatasetError: another run is at work in it, or it is no dataset and not ours to move.
+    """
+    if not root.exists():
+        return None
+    refuse_foreign(root)
+    if root.name in ("", ".."):
+        raise DatasetError(
+            "the working directory cannot be moved aside", where=str(root), remedy="work from outside it, and name it"
+        )
+    for name, holder in holders(root).items():
+        raise DatasetError(
+            f"another run is at work here: {name} is held by {holder}",
+            where=str(root),
+            remedy="wait for it, or stop it",
+            heading="Another run holds the directory",
+        )
+    number = 1
+    while (aside := root.with_name(f"{root.name}.old-{number}")).exists():
+        number += 1
+    filesystem.replace(root, aside)
+    return aside
+
+
+def refuse_foreign(root: Path) -> None:
+    """Refuse a path that holds something else than a dataset.
+
+    Raises:
+        DatasetError: it is a file, or a folder of other files.
+    """
+    if root.is_file():
+        raise DatasetError("is a file", where=str(root), remedy="choose another --output")
+    if not root.is_dir():
+        return
+    names = {entry.name for entry in root.iterdir()}
+    if names and not names & _OURS:
+        raise DatasetError(
+            f"holds other files ({min(names)}) and is no dataset", where=str(root), remedy="choose another --output"
+        )
