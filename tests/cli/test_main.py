@@ -41,7 +41,7 @@ def test_the_version_is_that_of_the_package() -> None:
         (["rnu"], "latentext: no such command 'rnu'. Did you mean 'run'? (see latentext --help)"),
         (["run"], "latentext run: missing argument 'SPEC' (see latentext run --help)"),
         (["run", "x", "--limit", "all"], "latentext run: invalid value for '--limit': Input should be a valid integer"),
-        (["run", "x", "--frehs"], "latentext run: no such option: --frehs (Possible options: --fresh) (see"),
+        (["run", "x", "--limti"], "latentext run: no such option: --limti (Possible options: --limit) (see"),
         (["show"], "latentext show: missing argument 'DIR' (see latentext show --help)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

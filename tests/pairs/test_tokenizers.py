@@ -124,8 +124,8 @@ def test_without_network_and_cache_one_line_says_how_to_pass_local_ones(tmp_path
     with pytest.raises(SpecError) as raised:
         load_tokenizer("Qwen/Qwen2-7B", cache_dir=tmp_path)
     assert str(raised.value) == (
-        "tokenizer Qwen/Qwen2-7B: not in the local cache, and Hugging Face cannot be reached; go online once, or use "
-        "local files, or pass local ones: --tokenizer name=DIR (see docs/troubleshooting.md, 'No network')"
+        "tokenizer Qwen/Qwen2-7B: not in the local cache, and Hugging Face cannot be reached; go online once, or pass "
+        "local ones: --tokenizer name=DIR (see docs/troubleshooting.md, 'No network')"
     )
 
 

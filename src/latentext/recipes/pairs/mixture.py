@@ -66,7 +66,7 @@ def rehearsal_tokenizer(task: Task, config_dir: Path | None = None) -> PairToken
         >>> from latentext.pairs import load_task
         >>> words = rehearsal_tokenizer(load_task("refusal"))
         >>> [len(ids) for ids in words.encode(["make a cake", "make a cakeish"])]
-        [3, 9]
+        [3, 6]
     """
     texts = [text for candidate in _bank(task, config_dir).candidates() for text in candidate.tasks]
     texts += [text for pair in task.example_pairs for text in pair]
