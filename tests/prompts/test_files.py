@@ -182,8 +182,8 @@ def test_the_same_content_leaves_the_same_bytes_beside_the_plan_wherever_it_lies
         ("open.csv", b'a,b\n1,"' + b"x" * 140_000, "line 2: field larger than field limit"),
         ("wide.txt", "a".encode("utf-16"), "the file is UTF-16; save it as UTF-8"),
         ("prompts.parquet", b"no parquet", "not readable as Parquet: "),
-        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n' * 99)[:-9], "damaged gzip file: "),
-        ("flipped.jsonl.gz", gzip.compress(b"a")[:-8] + b"\0" * 8, "damaged gzip file: "),
+        ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n' * 99, mtime=0)[:-9], "damaged gzip file: "),
+        ("flipped.jsonl.gz", gzip.compress(b"a", mtime=0)[:-8] + b"\0" * 8, "damaged gzip file: "),
     ],
 )
 def test_an_unusable_file_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes | None, line: str) -> None:
