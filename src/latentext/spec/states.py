@@ -1,0 +1,34 @@
+"""Which hidden states are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from latentext.spec.base import DType, Frozen, one_or_many
+
+Positions = Literal["generated", "prompt", "all", "first", "last", "text"]
+Pool = Literal["none", "last", "mean", "max", "first", "entropy_mean"]
+
+
+class StatesSpec(Frozen):
+    """Which hidden states are kept, by the definitions in docs/architecture.md.
+
+    `sites` are names (`embed`, `resid_post.3`, `final_norm`), Hugging Face hidden_states indices (negative ones count
+    back from the last), or ``all``. With `pool` other than ``none`` one row a text is kept for each pooling.
+    """
+
+    sites: Annotated[tuple[str | int, ...], BeforeValidator(one_or_many), Field(min_length=1)] = ("final_norm",)
+    positions: Positions = "generated"
+    pool: Annotated[tuple[Pool, ...], BeforeValidator(one_or_many), Field(min_length=1)] = ("none",)
+    dtype: Literal["model"] | DType = "model"
+    how: Literal["auto", "inflight", "replay"] = "auto"
+
+    @model_validator(mode="after")
+    def _rows_or_pools(self) -> Self:
+        if "none" in self.pool and len(self.pool) > 1:
+            raise ValueError("pool: none keeps every row and cannot stand beside poolings; make two captures")
+        if self.pool != ("none",) and self.positions != "generated":
+            raise ValueError(f"poolings are of the generated positions; leave out positions: {self.positions}")
+        return self
