@@ -30,6 +30,14 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 Dollars = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
 
+class LongPrompt(Frozen):
+    """What prompts of more than `above` tokens cost: the factors hold for all tokens of their requests."""
+
+    above: Annotated[int, Field(gt=0)]
+    input: Annotated[Decimal, Field(ge=1)]
+    output: Annotated[Decimal, Field(ge=1)]
+
+
 class Price(Frozen):
     """US dollars for a million tokens of one model; `batch` is the factor of the Batch API.
 
@@ -44,24 +52,33 @@ class Price(Frozen):
     cached: Dollars | None = None
     cache_write: Dollars | None = None
     batch: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+    long: LongPrompt | None = None
 
     def cost(self, usage: Usage, *, batch: bool = False, cache_write_tokens: int = 0) -> Decimal:
         """Dollars for these tokens, exactly."""
         cached = min(usage.cached_tokens, usage.prompt_tokens)
         written = min(cache_write_tokens, usage.prompt_tokens - cached) if self.cache_write is not None else 0
-        total = (
+        prompt = (
             (usage.prompt_tokens - cached - written) * self.input
             + cached * (self.input if self.cached is None else self.cached)
             + written * (self.cache_write or Decimal(0))
-            + usage.completion_tokens * self.output
         )
+        dearer, longer = self._factors(usage.prompt_tokens)
+        total = prompt * dearer + usage.completion_tokens * self.output * longer
         return total / MILLION * (self.batch if batch else 1)
 
     def worst_cost(self, prompt_tokens: int, completion_tokens: int, *, batch: bool = False) -> Decimal:
         """Dollars at most for a request of at most so many tokens: nothing cached, all of it written to a cache."""
         dearest = max(self.input, self.cached or self.input, self.cache_write or self.input)
-        total = prompt_tokens * dearest + completion_tokens * self.output
+        dearer, longer = self._factors(prompt_tokens)
+        total = prompt_tokens * dearest * dearer + completion_tokens * self.output * longer
         return total / MILLION * (self.batch if batch else 1)
+
+    def _factors(self, prompt_tokens: int) -> tuple[Decimal, Decimal]:
+        """How many times the price of a short request the prompt and the text cost."""
+        if self.long is None or prompt_tokens <= self.long.above:
+            return Decimal(1), Decimal(1)
+        return self.long.input, self.long.output
 
 
 class _Table(Frozen):
