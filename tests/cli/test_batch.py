@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from latentext.cli.app import exit_code
+from latentext.engines.openai.batches import clock
 from latentext.engines.openai.standin import StandIn
 from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending
 from latentext.engines.openai.standin.batches import BatchDesk
@@ -231,3 +233,77 @@ def test_recorded_files_are_processed_to_the_right_counts(materials: Path, capsy
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "7 requests: 2 answered, 2 bad-request, 1 context, 1 expired, 1 quota"
     assert out[1] == "7 replies: 1 malformed, 1 cut, 5 failed"
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that waits for batches waits in no time."""
+    monkeypatch.setattr(clock, "Clock", partial(clock.Clock, sleep=lambda seconds: None))
+
+
+def test_a_run_asks_on_for_what_is_missing_says_what_was_wrong_and_is_finished_when_given_again(
+    server: StandIn, qwen2: Path, hurried: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = BatchDesk(server)
+    command = ["run", "--num-batches", 1, "--requests-per-batch", 2, "--tokenizer", f"qwen={qwen2}"]
+    command += ["--base-url", server.url]
+    assert words(*command, "--target-scenarios", 14) == 0
+    rounds = desk.created
+    assert rounds > 1
+    assert "a further round asks for what is missing" in capsys.readouterr().out
+    first, second = (
+        [json.loads(line) for line in Path(f"requests/refusal/request_batch{n}.jsonl").read_text().splitlines()]
+        for n in (0, 1)
+    )
+    told = second[0]["body"]["messages"][-1]["content"]
+    assert "tokens" in told and "tokens" not in first[0]["body"]["messages"][-1]["content"]
+    assert first[0]["body"]["messages"][0] == second[0]["body"]["messages"][0]
+    dataset = Path("dataset.jsonl").read_bytes()
+    assert dataset.count(b"\n") == 4 * 14
+
+    assert words(*command, "--target-scenarios", 14) == 0
+    assert "nothing is left to send" in capsys.readouterr().out
+    assert desk.created == rounds
+    assert Path("dataset.jsonl").read_bytes() == dataset
+    assert words(*command, "--target-scenarios", 30, "--rounds", 9) == 0
+    assert desk.created > rounds
+    assert Path("dataset.jsonl").read_bytes().count(b"\n") == 4 * 30
+
+
+def test_rounds_end_where_they_are_told_to(
+    server: StandIn, qwen2: Path, hurried: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = BatchDesk(server)
+    command = ["run", "--num-batches", 1, "--requests-per-batch", 1, "--tokenizer", f"qwen={qwen2}"]
+    command += ["--base-url", server.url, "--target-scenarios", 400]
+    assert words(*command, "--rounds", 2) == 1
+    assert desk.created == 2
+    assert "2 rounds asked, as many as --rounds allows" in capsys.readouterr().out
+    assert words(*command, "--min-yield", 1) == 1
+    assert desk.created == 2
+    assert "under the floor" in capsys.readouterr().out
+    Path("dataset.jsonl").write_text("mine")
+    assert words(*command) == 2  # What the run did not write is not replaced.
+
+
+def test_answers_of_other_batches_are_not_taken_for_those_of_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("batch_outputs/refusal").mkdir(parents=True)
+    Path("batch_outputs/refusal/output_batch0.jsonl").write_text("{}\n")
+    assert words("create", *SMALL) == 2
+    assert "holds answers of other batches" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BatchDesk(server)
+    words("create", *SMALL)
+    words("submit", "--base-url", server.url)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "Clock", partial(clock.Clock, sleep=interrupt))
+    monkeypatch.setattr("sys.argv", ["latentext", "batch", "status", "--watch"])
+    assert words("status", "--watch") == 130
+    assert "to go on: latentext batch status --watch" in capsys.readouterr().err

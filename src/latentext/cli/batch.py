@@ -53,6 +53,17 @@ MaxTokens = Annotated[
 ]
 Prices = Annotated[Path | None, typer.Option(metavar="FILE", help="A price table of your own (YAML).")]
 Attempts = Annotated[int, typer.Option(min=1, metavar="N", help="How often a request is asked at most.")]
+Rounds = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Rounds at most; each after the first asks for what is missing, never for more than it.",
+    ),
+]
+MinYield = Annotated[
+    float, typer.Option(min=0, max=1, help="Valid new pairs of those asked for, under which no further round is asked.")
+]
 Target = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
 Output = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, or Parquet if it ends so.")]
 
@@ -108,7 +119,7 @@ def submit(
     from latentext.engines.openai.batches.workflow import send
 
     for place in steps.places(request_dir, output_dir, task):
-        with place.alone():
+        with continued_by(sys.argv[1:]), place.alone():
             ledger, remote, clock = steps.connected(place, base_url)
             conditions = steps.conditions_of(place, ledger, enqueued_tokens, max_cost, max_tokens_total, prices)
             ledger = reconcile(place, ledger, remote, clock, typer.echo)
@@ -127,7 +138,8 @@ def status(
 ) -> None:
     """Say how the batches stand."""
     for place in steps.places(request_dir, OUTPUTS, task):
-        steps.print_status(steps.asked_status(place, base_url, watch=watch))
+        with continued_by(sys.argv[1:]):
+            steps.print_status(steps.asked_status(place, base_url, watch=watch))
 
 
 @app.command()
@@ -147,7 +159,7 @@ def download(
     from latentext.engines.openai.batches.settling import settle
 
     for place in steps.places(request_dir, output_dir, task):
-        with place.alone():
+        with continued_by(sys.argv[1:]), place.alone():
             ledger, remote, clock = steps.connected(place, base_url)
             ledger = polling.refresh(place, ledger, remote, typer.echo)
             ledger = downloading.download(place, ledger, remote, clock, typer.echo)
@@ -192,7 +204,7 @@ def cancel(request_dir: RequestDir = REQUESTS, task: OneTask = None, base_url: B
     from latentext.engines.openai.batches.submitting import reconcile
 
     for place in steps.places(request_dir, OUTPUTS, task):
-        with place.alone():
+        with continued_by(sys.argv[1:]), place.alone():
             ledger, remote, clock = steps.connected(place, base_url)
             ledger = reconcile(place, ledger, remote, clock, typer.echo)
             ledger = polling.cancel(place, ledger, remote, typer.echo)
@@ -218,6 +230,8 @@ def run(
     max_tokens_total: MaxTokens = None,
     prices: Prices = None,
     attempts: Attempts = 3,
+    rounds: Rounds = 3,
+    min_yield: MinYield = 0.02,
     tokenizer: Tokenizers = None,
     config_dir: ConfigDir = None,
     cache_dir: CacheDir = None,
@@ -227,7 +241,11 @@ def run(
         bool, typer.Option("--rehearse", help="Do it all with a local stand-in server, free of charge, in ./rehearsal.")
     ] = False,
 ) -> int:
-    """Create, submit, wait, download and process in one command; the same command goes on after an interruption."""
+    """Create, submit, wait, download and process in one command; the same command goes on after an interruption.
+
+    While scenarios are missing, a further round asks for them, and tells the model what was wrong with its pairs. The
+    same command after the end changes nothing; with a larger --target-scenarios it goes on.
+    """
     from latentext.cli import batch_run
     from latentext.pairs import load_task
     from latentext.recipes.proposal_batches import Proposals
@@ -236,7 +254,8 @@ def run(
     proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)
     judging = batch_run.Judging(target_scenarios, output, tokenizer, config_dir, cache_dir, details, force)
     spending = batch_run.Spending(enqueued_tokens, max_cost, max_tokens_total, prices, attempts)
+    more = batch_run.FurtherRounds(rounds, min_yield)
     if rehearse:
-        return batch_run.rehearse(proposals, judging, spending)
+        return batch_run.rehearse(proposals, judging, spending, more)
     with continued_by(sys.argv[1:]):
-        return batch_run.run(proposals, request_dir, output_dir, base_url, judging, spending)
+        return batch_run.run(proposals, request_dir, output_dir, base_url, judging, spending, more)

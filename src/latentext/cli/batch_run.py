@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import typer
 from latentext.cli import batch_steps as steps
 from latentext.cli.batch_tables import summary
 from latentext.cli.pairs_options import keep_existing, load
+from latentext.cli.wording import counted
 from latentext.errors import BudgetError
 
 if TYPE_CHECKING:
@@ -59,6 +60,32 @@ class Spending:
     attempts: int
 
 
+@dataclass(frozen=True)
+class FurtherRounds:
+    """When what is missing is asked for again: so many rounds in all, and not under this yield."""
+
+    rounds: int
+    minimum_yield: float
+
+    def wanted(self, ledger: Ledger, found: Harvest) -> bool:
+        """Whether another round is to be asked; says why not."""
+        from latentext.recipes.proposal_batches import requests_of, rounds_of
+
+        if found.complete:
+            return False
+        asked = requests_of(ledger) * int(ledger.about.get("scenarios_per_request", 1))
+        if found.valid < self.minimum_yield * asked:
+            typer.echo(f"{found.valid:,} of {asked:,} pairs asked for are valid and new, under the floor (--min-yield)")
+            return False
+        if rounds_of(ledger) >= self.rounds:
+            typer.echo(f"{counted(rounds_of(ledger), 'round')} asked, as many as --rounds allows")
+            return False
+        return True
+
+
+Connect = Callable[[], tuple["Ledger", "Remote", "Clock"]]
+
+
 def run(
     proposals: Proposals,
     request_dir: Path,
@@ -66,31 +93,68 @@ def run(
     base_url: str | None,
     judging: Judging,
     spending: Spending,
+    more: FurtherRounds,
 ) -> int:
     """Do what is left to do, from wherever an earlier command came to."""
     from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.recipes.pairs.checkpoint import Checkpoint
 
-    keep_existing([judging.output], judging.force)
-    tokenizers = judging.tokenizers()  # Before anything is paid for: without them nothing can be judged.
     name = proposals.task.task_name
     place = Workspace(request_dir / name, output_dir / name)
-    capped: BudgetError | None = None
+    if not Checkpoint(place.requests).may_replace(judging.output):
+        keep_existing([judging.output], judging.force)
+    tokenizers = judging.tokenizers()  # Before anything is paid for: without them nothing can be judged.
     with place.alone():
         _create_if_missing(place, proposals, spending)
-        ledger, remote, clock = steps.connected(place, base_url)
-        try:
-            ledger = _run_batches(place, ledger, remote, clock, spending)
-        except BudgetError as error:  # What was paid for is here: it is judged before the command ends.
-            capped, ledger = error, place.ledger()
-    steps.print_spent(place, ledger, steps.price_table(spending.prices, ledger.base_url))
-    if capped is None or any(place.outputs.glob("*.jsonl")):
-        found = judging.of(proposals.task, place, judging.output, tokenizers)
-    if capped is not None:
-        raise capped
+        found = _all_rounds(
+            place,
+            proposals,
+            lambda: steps.connected(place, base_url),
+            lambda: judging.of(proposals.task, place, judging.output, tokenizers),
+            spending,
+            more,
+        )
+        Checkpoint(place.requests).note_output(judging.output)
     return steps.exit_code_of(found)
 
 
-def rehearse(proposals: Proposals, judging: Judging, spending: Spending) -> int:
+def _all_rounds(
+    place: Workspace,
+    proposals: Proposals,
+    connect: Connect,
+    judge: Callable[[], Harvest],
+    spending: Spending,
+    more: FurtherRounds,
+) -> Harvest:
+    """Ask and judge until there are as many scenarios as wanted, or no further round may be asked.
+
+    Raises:
+        BudgetError: a cap was reached; what was paid for is judged and written all the same.
+    """
+    from latentext.recipes.proposal_batches import add_round
+
+    while True:
+        capped: BudgetError | None = None
+        if not (ledger := place.ledger()).settled:
+            ledger, remote, clock = connect()
+            try:
+                ledger = _run_batches(place, ledger, remote, clock, spending)
+            except BudgetError as error:  # What was paid for is here: it is judged before the command ends.
+                capped, ledger = error, place.ledger()
+        prices = steps.price_table(spending.prices, ledger.base_url)
+        steps.print_spent(place, ledger, prices)
+        if capped is None or any(place.outputs.glob("*.jsonl")):
+            found = judge()
+        if capped is not None:
+            raise capped
+        if not more.wanted(ledger, found):
+            return found
+        typer.echo("a further round asks for what is missing")
+        ledger = add_round(place, proposals, found, proposals.limits(spending.enqueued_tokens))
+        steps.print_created(place, ledger, prices)
+
+
+def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: FurtherRounds) -> int:
     """The same with a server of our own that answers from a fixed mixture; nothing is paid and no key is needed."""
     from latentext.cli.pairs_summary import print_projections
     from latentext.dataset import filesystem
@@ -115,10 +179,16 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending) -> int:
                 filesystem.remove(path)
         BatchDesk(server)
         _create_if_missing(place, proposals, spending)
-        ledger = place.save(place.ledger().model_copy(update={"base_url": server.url}))
+        place.save(place.ledger().model_copy(update={"base_url": server.url}))
         remote = open_remote(server.url, clock, key=PLACEHOLDER)
-        _run_batches(place, ledger, remote, clock, spending)
-    found = judging.of(task, place, REHEARSAL / judging.output.name, tokenizers)
+        found = _all_rounds(
+            place,
+            proposals,
+            lambda: (place.ledger(), remote, clock),
+            lambda: judging.of(task, place, REHEARSAL / judging.output.name, tokenizers),
+            spending,
+            more,
+        )
     typer.echo("That was a rehearsal: the answers were made up, and nothing was paid. The real run would cost:")
     print_projections(
         task,
@@ -138,7 +208,7 @@ def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spendin
     from latentext.recipes.proposal_batches import create_batches
 
     if (ledger := read_ledger(place.requests)) is not None:
-        typer.echo(f"going on with {summary(ledger)}")
+        typer.echo(f"{'nothing is left to send' if ledger.settled else 'going on'}: {summary(ledger)}")
         return
     ledger = create_batches(place, proposals, proposals.limits(spending.enqueued_tokens))
     steps.print_created(place, ledger, steps.price_table(spending.prices, None))

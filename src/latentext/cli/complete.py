@@ -75,7 +75,7 @@ def complete(
         bool, typer.Option("--all", help="The original's whole grid: 4 corpora, 4 models, 3 temperatures.")
     ] = False,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="A server may cost so much a dataset, at most.")
+        float | None, typer.Option(min=0, metavar="USD", help="A server may cost so much for the whole sweep, at most.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")] = False,
     fresh: Annotated[

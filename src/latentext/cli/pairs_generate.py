@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -29,12 +28,10 @@ from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
+    from latentext.engines.openai.spend import Spend
     from latentext.pairs import PairTokenizer, Task
-    from latentext.pairs.proposing import Harvest
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Outcome, Proposals
-    from latentext.recipes.pairs.rounds import Round
-    from latentext.run.progress import Progress
     from latentext.spec import ModelSpec
 
 EngineName = Literal["auto", "openai", "transformers", "vllm"]
@@ -161,11 +158,11 @@ def generate(
     The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
     run is continued by the same command; no answer is paid for twice.
     """
+    from latentext.cli.pairs_progress import watching
     from latentext.limits import Limits
     from latentext.pairs import load_task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Proposals, propose_pairs
-    from latentext.run.progress import EachNoteOnce, progress_for
     from latentext.spec import Decoding
 
     set_log_level(log_level)
@@ -179,8 +176,10 @@ def generate(
             keep_existing([target], force)
         loaded = load_task(task, config_dir=config_dir)
         tokenizers = _tokenizers(loaded, tokenizer, cache_dir, config_dir, rehearse)
-        progress = EachNoteOnce(progress_for(sys.stderr))
-        with _server(loaded, config_dir, rehearse) as stand_in:
+        with (
+            _server(loaded, config_dir, rehearse) as stand_in,
+            watching(sys.stderr, num_scenarios, lambda: _spent(kept, journal)) as (progress, on_round),
+        ):
             spec = _model(
                 loaded,
                 model,
@@ -210,7 +209,7 @@ def generate(
                     journal=journal,
                     retry_failed=retry_failed,
                     progress=progress,
-                    on_round=_say_round(progress, kept, num_scenarios, journal),
+                    on_round=on_round,
                 )
         return _finish(outcome, kept, target, proposals, details=details, rehearsed=rehearse, journal=journal)
 
@@ -241,7 +240,7 @@ def _finish(
     else:
         typer.echo(f"no scenarios; {output} is not written")
     if spent := _spent(checkpoint, journal):
-        typer.echo(f"the stand-in counted {spent}" if rehearsed else spent)
+        typer.echo(f"the stand-in counted {spent}" if rehearsed else str(spent))
     if rehearsed:
         typer.echo("\nThis was a rehearsal: the pairs are the stand-in's, and no money was spent. The real run:")
         print_projections(
@@ -298,42 +297,11 @@ def _tokenizers(
     return tokenizers
 
 
-def _say_round(
-    progress: Progress, checkpoint: Checkpoint, target: int, journal: Path | None
-) -> Callable[[Harvest, Sequence[Round]], None]:
-    """One line after each round: done, valid, yield, tokens and money, time left."""
-    from latentext.recipes.pairs.rounds import recent_yield
-    from latentext.run.progress import in_words
-
-    started, before = time.monotonic(), -1
-
-    def say(harvest: Harvest, history: Sequence[Round]) -> None:
-        nonlocal before
-        done = len(harvest.scenarios)
-        before = done if before < 0 else before
-        asked = sum(round.asked for round in history)
-        parts = [
-            f"round {len(history)}: {done:,} of {target:,} scenarios",
-            f"{sum(round.requests for round in history):,} requests",
-            f"yield {harvest.valid / asked:.0%}"
-            + (f", lately {found:.0%}" if (found := recent_yield(history)) is not None else ""),
-        ]
-        if spent := _spent(checkpoint, journal):
-            parts.append(spent)
-        if done > before:
-            left = (time.monotonic() - started) / (done - before) * max(0, target - done)
-            parts.append(f"about {in_words(left)} left")
-        progress.note(", ".join(parts))
-
-    return say
-
-
-def _spent(checkpoint: Checkpoint, journal: Path | None) -> str:
-    """Tokens and money so far; empty where no server was asked."""
+def _spent(checkpoint: Checkpoint, journal: Path | None) -> Spend | None:
+    """Tokens and money so far; None where no server was asked."""
     from latentext.engines.openai.journal import read_spend
 
-    spend = read_spend(journal or checkpoint.answers / "journal.sqlite")
-    return "" if spend is None else str(spend)
+    return read_spend(journal or checkpoint.answers / "journal.sqlite")
 
 
 @contextmanager

@@ -230,7 +230,21 @@ def print_summary(summary: RunSummary) -> None:
     for (stage, shard), why in summary.passed_over.items():
         typer.echo(f"{stage}, shard {shard} was passed over: {why}")
     if summary.failed:
+        for line in _failures(summary.directory):
+            typer.echo(line)
         typer.echo(f"reasons: {summary.directory / 'failures.jsonl'}; to ask again: --retry-failed")
+
+
+def _failures(directory: Path) -> Iterator[str]:
+    """How many failed for which reason, with the first one's message."""
+    import json
+
+    found: dict[str, list[str]] = {}
+    for line in (directory / "failures.jsonl").read_text(encoding="utf-8").splitlines():
+        failure = json.loads(line)
+        found.setdefault(failure["reason"], []).append(f"request {failure['index']}: {failure['message']}")
+    for reason, messages in found.items():
+        yield f"{len(messages):,} {reason}, such as {messages[0]}"
 
 
 def _counts(summary: RunSummary) -> list[tuple[str, int]]:

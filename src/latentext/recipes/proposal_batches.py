@@ -21,10 +21,20 @@ from latentext.engines.openai.batches.request_files import read_requests, write_
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.engines.openai.request_body import chat_body
 from latentext.errors import SpecError
-from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest, ResponseFormat, proposal_messages, response_format
+from latentext.pairs.proposing import (
+    PROPOSAL_DECODING,
+    Harvest,
+    ResponseFormat,
+    Yield,
+    proposal_messages,
+    response_format,
+)
 from latentext.pairs.proposing import Answer as Reply
 from latentext.pairs.task import Task
 from latentext.pairs.tokenizer import PairTokenizer
+from latentext.recipes.pairs.chats import round_chats
+from latentext.recipes.pairs.rounds import Round, needed_requests
+from latentext.request import Message
 from latentext.spec import ApiOptions, ModelSpec
 
 REQUESTS_A_FILE = 50
@@ -49,6 +59,11 @@ class Proposals:
     seed: int = 0
     form: ResponseFormat = "json_schema"
 
+    @property
+    def requests_a_round(self) -> int:
+        """Requests of the first round, and the most that a later one has."""
+        return self.num_batches * self.requests_per_batch
+
     def limits(self, enqueued_tokens: int | None) -> BatchLimits:
         """What one file may hold."""
         return BatchLimits(requests=self.requests_per_batch, enqueued_tokens=enqueued_tokens)
@@ -62,11 +77,14 @@ class Proposals:
             >>> body["model"], body["temperature"], body["max_tokens"], body["response_format"]["type"]
             ('gpt-4o', 0.8, 2048, 'json_schema')
         """
+        for number in range(first, first + self.requests_a_round):
+            yield self.body(proposal_messages(self.task, number, seed=self.seed, pairs=self.scenarios_per_request))
+
+    def body(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """The request body of one chat."""
         fields = {"response_format": shape} if (shape := response_format(self.task, self.form)) else {}
         model = ModelSpec(name=self.model, engine="openai-batch", api=ApiOptions(request=fields))
-        for number in range(first, first + self.num_batches * self.requests_per_batch):
-            messages = proposal_messages(self.task, number, seed=self.seed, pairs=self.scenarios_per_request)
-            yield chat_body(model, messages, PROPOSAL_DECODING)
+        return chat_body(model, messages, PROPOSAL_DECODING)
 
 
 def create_batches(
@@ -79,19 +97,57 @@ def create_batches(
         force: replace batches of which none was sent.
 
     Raises:
-        SpecError: there are batches already.
+        SpecError: there are batches already, or answers of batches of which nothing is known here.
     """
     old = read_ledger(place.requests)
+    if old is None and any(place.outputs.glob("*.jsonl")):
+        raise SpecError(
+            "holds answers of other batches, which would be taken for those of the new ones",
+            where=str(place.outputs),
+            remedy="move them away, or name another folder",
+        )
     if old is not None and not add:
         _refuse_or_clear(place, old, force)
         old = None
+    return _append(place, proposals, old, proposals.bodies(requests_of(old)), limits)
+
+
+def add_round(place: Workspace, proposals: Proposals, found: Harvest, limits: BatchLimits) -> Ledger:
+    """Write the requests of a further round behind the others: as many as what is missing takes at the yield so far.
+
+    Follows from the answers alone, so a killed command writes the same again.
+
+    Args:
+        found: all that came of the rounds before; what was wrong with its pairs is told to the model.
+    """
+    ledger, each = place.ledger(), proposals.scenarios_per_request
+    asked = requests_of(ledger)
+    so_far = Round(asked, each, Yield(found.proposed, found.tally.pairs, found.valid))
+    count = min(needed_requests([so_far], len(found.scenarios), found.target, each), proposals.requests_a_round)
+    chats = round_chats(proposals.task, found, range(asked, asked + count), seed=proposals.seed, pairs_each=each)
+    return _append(place, proposals, ledger, map(proposals.body, chats), limits)
+
+
+def requests_of(ledger: Ledger | None) -> int:
+    """How many requests were written so far, those that are asked again not counted."""
+    return 0 if ledger is None else int(ledger.about.get("requests", 0))
+
+
+def rounds_of(ledger: Ledger) -> int:
+    """How often requests were added, the first time included."""
+    return int(ledger.about.get("rounds", 1))
+
+
+def _append(
+    place: Workspace, proposals: Proposals, old: Ledger | None, bodies: Iterable[dict[str, Any]], limits: BatchLimits
+) -> Ledger:
     parts = old.parts if old else ()
-    asked = int(old.about.get("requests", 0)) if old else 0
-    new = tuple(write_requests(place, proposals.bodies(asked), limits, first=next_number(parts)))
+    new = tuple(write_requests(place, bodies, limits, first=next_number(parts)))
     about = {
         "model": proposals.model,
         "scenarios_per_request": proposals.scenarios_per_request,
-        "requests": asked + sum(part.requests for part in new),
+        "requests": requests_of(old) + sum(part.requests for part in new),
+        "rounds": rounds_of(old) + 1 if old else 1,
         "seed": proposals.seed,
     }
     base_url = old.base_url if old else None

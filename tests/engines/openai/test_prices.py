@@ -107,3 +107,14 @@ def test_sums_of_money_are_exact() -> None:
 def test_a_total_without_a_price_says_tokens_only() -> None:
     assert str(Spend(answers=1, prompt_tokens=5, completion_tokens=2, unpriced=1)) == "7 tokens, price unknown"
     assert str(Spend()) == "0 tokens"
+
+
+def test_a_long_prompt_makes_its_whole_request_dearer() -> None:
+    """Twice for the prompt and one and a half times for the text above 272,000 tokens, as OpenAI's model page says."""
+    price = shipped_prices().of("gpt-5.4")
+    assert price is not None
+    short, long = (price.cost(Usage(prompt_tokens=count, completion_tokens=1000)) for count in (272_000, 272_001))
+    assert short == Decimal("0.695")
+    assert long == Decimal("1.360005") + Decimal("0.0225")
+    assert price.cost(Usage(prompt_tokens=400_000, completion_tokens=0), batch=True) == Decimal(1)
+    assert price.worst_cost(272_001, 1000) == long

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 
+from latentext.engines.openai.journal import read_spend
+from latentext.engines.openai.spend import Spend, dollars
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import DiskFullError, LatentextError, SpecError
 from latentext.limits import Limits
@@ -14,6 +17,7 @@ from latentext.models.registry import registered_models
 from latentext.run.estimate import Estimate
 from latentext.run.progress import Progress
 from latentext.run.runner import RunSummary, make_dataset
+from latentext.run.workspace import JOURNAL
 from latentext.spec import ModelSpec, Spec
 
 VLLM_INSTALL = "pip install 'latentext[vllm]'"
@@ -46,12 +50,12 @@ def run_sweep(
     """Make or continue the dataset of each spec in turn; specs of one model should follow each other.
 
     A spec that cannot be made is reported and the next is taken, for a gated or missing model says nothing of the
-    others. A full disk ends the sweep. `limits` are of each dataset.
+    others. A full disk ends the sweep. `limits` are of all datasets together.
 
     Raises:
         DiskFullError: see above; what is finished stays finished.
     """
-    keeper = EngineKeeper()
+    keeper, specs = EngineKeeper(), list(specs)
     try:
         for spec in specs:
             say = None if on_plan is None else _for(spec, on_plan)
@@ -64,7 +68,7 @@ def run_sweep(
                     progress=progress,
                     on_plan=say,
                     keeper=keeper,
-                    limits=limits,
+                    limits=_left(limits, spec, specs, progress),
                 )
             except DiskFullError:
                 raise
@@ -74,6 +78,23 @@ def run_sweep(
                 yield Finished(spec, summary)
     finally:
         keeper.close()
+
+
+def _left(limits: Limits | None, spec: Spec, specs: Sequence[Spec], progress: Progress | None) -> Limits | None:
+    """What of the caps is left for one dataset, after what all others have cost so far."""
+    if limits is None or not spec.model.remote:
+        return limits
+    journals = {Path(other.output) / JOURNAL for other in specs if other.output} - {Path(spec.output or "") / JOURNAL}
+    spent = sum(filter(None, map(read_spend, sorted(journals))), Spend())
+    if spent == Spend():
+        return limits
+    if progress is not None:
+        progress.note(f"the other datasets cost {spent}; the caps hold for all together")
+    cost, tokens = limits.max_cost, limits.max_tokens_total
+    return Limits(
+        None if cost is None else max(Decimal(0), cost - dollars(spent.picodollars) - spent.uncertain_cost),
+        None if tokens is None else max(0, tokens - spent.tokens - spent.uncertain_tokens),
+    )
 
 
 def refuse_without_means(model: ModelSpec) -> None:

@@ -17,16 +17,11 @@ from latentext.engines.opening import model_facts, open_engine
 from latentext.errors import BudgetError, EngineError, LatentextError
 from latentext.limits import Limits
 from latentext.pairs import PairTokenizer, Task
-from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest, lessons, proposal_messages
+from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest
+from latentext.recipes.pairs.chats import round_chats
 from latentext.recipes.pairs.checkpoint import Checkpoint, settings_of
-from latentext.recipes.pairs.rounds import (
-    LESSONS_A_REQUEST,
-    MINIMUM_YIELD,
-    USED_WORDS_A_REQUEST,
-    Round,
-    next_round,
-    recent_yield,
-)
+from latentext.recipes.pairs.rounds import MINIMUM_YIELD, Round, next_round, recent_yield
+from latentext.request import Message
 from latentext.run.progress import NoProgress, Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
@@ -183,33 +178,10 @@ def _fruitless(proposals: Proposals, harvest: Harvest, history: Sequence[Round])
 
 def _next_chats(
     proposals: Proposals, harvest: Harvest, history: Sequence[Round], rounds: Sequence[range]
-) -> list[Sequence[dict[str, str]]]:
-    first = rounds[-1].stop if rounds else 0
-    count = next_round(history, len(harvest.scenarios), proposals.target, proposals.pairs_a_request)
-    learnt = lessons(harvest.rejected, LESSONS_A_REQUEST * count)
-    used = harvest.used_words(USED_WORDS_A_REQUEST)
-    return [
-        [
-            dict(message)
-            for message in proposal_messages(
-                proposals.task,
-                first + number,
-                seed=proposals.seed,
-                pairs=proposals.pairs_a_request,
-                lessons=_share(learnt, number),
-                used_words=used,
-            )
-        ]
-        for number in range(count)
-    ]
-
-
-def _share(learnt: Sequence[str], number: int) -> Sequence[str]:
-    """The lessons of one request of a round: the requests go through all of them in turn."""
-    if len(learnt) <= LESSONS_A_REQUEST:
-        return learnt
-    start = number * LESSONS_A_REQUEST
-    return [learnt[(start + place) % len(learnt)] for place in range(LESSONS_A_REQUEST)]
+) -> list[Sequence[Message]]:
+    first, each = rounds[-1].stop if rounds else 0, proposals.pairs_a_request
+    count = next_round(history, len(harvest.scenarios), proposals.target, each)
+    return round_chats(proposals.task, harvest, range(first, first + count), seed=proposals.seed, pairs_each=each)
 
 
 def _engine_in_memory(model: ModelSpec) -> closing[Engine] | nullcontext[None]:

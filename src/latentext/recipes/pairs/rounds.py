@@ -54,11 +54,21 @@ def next_round(history: Sequence[Round], valid: int, target: int, pairs_each: in
         >>> next_round([Round(16, 10, Yield(150, 140, 48))], 48, 1500, 10)
         32
     """
-    requests = sum(round.requests for round in history)
-    each = (valid + EXPECTED_YIELD * pairs_each * EXPECTED_WEIGHT) / (requests + EXPECTED_WEIGHT)
-    needed = math.ceil((target - valid) / each)
+    needed = needed_requests(history, valid, target, pairs_each)
     most = 2 * history[-1].requests if history else FIRST_REQUESTS
     return max(1, min(needed, most, max(MOST_REQUESTS, needed // 8)))
+
+
+def needed_requests(history: Sequence[Round], valid: int, target: int, pairs_each: int) -> int:
+    """Requests that what is missing takes, at the yield so far.
+
+    Example:
+        >>> needed_requests([Round(500, 10, Yield(4800, 4500, 1200))], 1200, 1500, 10)
+        125
+    """
+    requests = sum(round.requests for round in history)
+    each = (valid + EXPECTED_YIELD * pairs_each * EXPECTED_WEIGHT) / (requests + EXPECTED_WEIGHT)
+    return max(1, math.ceil((target - valid) / each))
 
 
 def recent_yield(history: Sequence[Round]) -> float | None:

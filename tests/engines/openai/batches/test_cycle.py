@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.engines.openai.batches.made import paid_once, serving, tally, workspace
 
+from latentext.engines.openai.batches.clock import Clock
+from latentext.engines.openai.batches.downloading import download
 from latentext.engines.openai.batches.ledger import Status, Step
 from latentext.engines.openai.batches.limits import BatchLimits
 from latentext.engines.openai.batches.polling import cancel, refresh
@@ -325,3 +327,17 @@ def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
         with place.alone():
             again = settle(place, ledger, server.clock.clock, print, attempts=3, limits=BatchLimits())
         assert again == ledger
+
+
+def test_a_download_that_only_trickles_is_given_up_in_time(tmp_path: Path) -> None:
+    """Every look at this clock takes four hundred seconds, so that a whole file seems to come too slowly."""
+    place = workspace(tmp_path)
+    with serving() as server:
+        ledger = submit(place, place.ledger(), server.remote, server.clock.clock, server.told.append)
+        for _ in range(4):
+            ledger = refresh(place, ledger, server.remote, server.told.append)
+        looked = iter(range(0, 10_000_000, 400))
+        slow = Clock(now=lambda: next(looked), sleep=lambda seconds: None)
+        with pytest.raises(EngineError, match=r"incomplete 5 times: .* which is too slow"):
+            download(place, ledger, server.remote, slow, server.told.append)
+    assert list(place.outputs.iterdir()) == []

@@ -2,7 +2,8 @@
 
 A file takes its name only when as many bytes came as the server says it has, or, where the server does not say, when it
 holds as many lines as the batch counted and the last one is whole. A connection that broke in the middle therefore
-leaves nothing that could be taken for an answer. Fetching costs nothing, so after a kill it is simply done again.
+leaves nothing that could be taken for an answer. One that trickles would never time out between two bytes, so a file
+also has a time in all, by its size. Fetching costs nothing, so after a kill it is simply done again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from latentext.engines.openai.batches.workspace import Workspace
 from latentext.errors import EngineError
 
 _TRIES = 5
+_SECONDS_A_FILE = 300.0
+_BYTES_A_SECOND = 16 << 10
+"""A file gets so many seconds, and one more for so many of its bytes."""
 
 
 def download(place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify) -> Ledger:
@@ -49,7 +53,7 @@ def _fetch(file_id: str, path: Path, lines: int, remote: Remote, clock: Clock, n
     waits = backing_off(1.0, 30.0, factor=2)
     for _ in range(_TRIES):
         try:
-            return _fetch_once(file_id, path, lines, remote)
+            return _fetch_once(file_id, path, lines, remote, clock)
         except _Short as short:
             problem = str(short)
         except RefusedError as refused:
@@ -63,14 +67,17 @@ def _fetch(file_id: str, path: Path, lines: int, remote: Remote, clock: Clock, n
     )
 
 
-def _fetch_once(file_id: str, path: Path, lines: int, remote: Remote) -> int:
+def _fetch_once(file_id: str, path: Path, lines: int, remote: Remote, clock: Clock) -> int:
     expected = remote.size_of(file_id)
+    started, most = clock.now(), _SECONDS_A_FILE + (expected or 0) / _BYTES_A_SECOND
     file = PendingFile(path)
     counter = _LineCounter()
 
     def take(piece: bytes) -> None:
         counter.take(piece)
         file.write(piece)
+        if (seconds := clock.now() - started) > most:
+            raise _Short(f"{file.size:,} bytes came in {seconds:,.0f} seconds, which is too slow")
 
     try:
         received = remote.content(file_id, take)

@@ -141,7 +141,7 @@ class Remote:
         """Hand the bytes of a file to `take`, piece by piece; returns how many came. One try only."""
         with _in_our_words(f"file {file_id}"), self._client.files.with_streaming_response.content(file_id) as reply:
             received = 0
-            for piece in reply.iter_bytes(1 << 20):
+            for piece in reply.iter_bytes():
                 take(piece)
                 received += len(piece)
         return received

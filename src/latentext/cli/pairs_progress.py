@@ -1,0 +1,160 @@
+"""What ``latentext pairs generate`` says while it works: one live line on a terminal, a line a round in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from latentext.engines.openai.spend import Spend
+from latentext.run.progress import Clock, EachNoteOnce, LineProgress, Progress, in_words
+
+if TYPE_CHECKING:
+    from latentext.pairs.proposing import Harvest
+    from latentext.recipes.pairs.rounds import Round
+
+OnRound = Callable[["Harvest", Sequence["Round"]], None]
+
+
+@dataclass
+class Standing:
+    """How far a run of proposals is; `str` says it in one line.
+
+    Attributes:
+        target, done: scenarios wanted, and those that there are.
+        rounds, requests, valid, asked, lately: of the rounds whose answers are judged; `asked` counts pairs, `lately`
+            is the yield of the newest.
+        spend: of all runs so far; None where no server is asked.
+    """
+
+    target: int
+    clock: Clock = time.monotonic
+    done: int = 0
+    rounds: int = 0
+    requests: int = 0
+    valid: int = 0
+    asked: int = 0
+    lately: float | None = None
+    spend: Spend | None = None
+    _found: int | None = None
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    def judged(self, harvest: Harvest, history: Sequence[Round]) -> None:
+        """Take in what another round gave."""
+        from latentext.recipes.pairs.rounds import recent_yield
+
+        self.done, self.valid, self.rounds = len(harvest.scenarios), harvest.valid, len(history)
+        self.requests, self.asked = sum(r.requests for r in history), sum(r.asked for r in history)
+        self.lately = recent_yield(history)
+        if self._found is None:
+            self._found = self.done  # The first round of a continued run was there before.
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of this process; unknown before its first new scenario."""
+        if self._found is None or self.done <= self._found:
+            return None
+        return (self.clock() - self._started) / (self.done - self._found) * max(0, self.target - self.done)
+
+    def parts(self) -> list[str]:
+        """Valid pairs, yield, tokens and money, time left: what is known of them."""
+        parts = []
+        if self.asked:
+            lately = "" if self.lately is None else f", lately {self.lately:.0%}"
+            parts += [f"{self.valid:,} valid", f"yield {self.valid / self.asked:.0%}{lately}"]
+        if self.spend is not None and self.spend.answers:
+            parts.append(str(self.spend))
+        if (left := self.seconds_left) is not None:
+            parts.append(f"about {in_words(left)} left")
+        return parts
+
+    def __str__(self) -> str:
+        done = f"round {self.rounds}: {self.done:,} of {self.target:,} scenarios, {self.requests:,} requests"
+        return ", ".join([done, *self.parts()])
+
+
+class ProposalPanel:
+    """One moving line for all rounds: scenarios done, the round's requests, and what `Standing` knows."""
+
+    def __init__(self, console: Console, standing: Standing):
+        self._console, self._standing = console, standing
+        self._answered = self._wanted = 0
+        self._bar = Bar(
+            TextColumn("scenarios"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rest]}", markup=False),
+            console=console,
+        )
+        self._task = self._bar.add_task("scenarios", total=standing.target, rest="")
+
+    def start(self, total: int, done: int, description: str) -> None:
+        """A round begins: so many requests in all, so many answered before."""
+        self._answered, self._wanted = done, total
+        self._bar.start()
+        self._draw()
+
+    def advance(self, texts: int, tokens: int) -> None:
+        """So many more requests are answered."""
+        self._answered += texts
+        self._draw()
+
+    def spent(self, spend: Spend) -> None:
+        """So much was spent in all."""
+        self._standing.spend = spend
+        self._draw()
+
+    def note(self, line: str) -> None:
+        """Print the line above."""
+        self._console.print(Text(line), soft_wrap=True)
+
+    def finish(self) -> None:
+        """A round ends; the line stays for the next."""
+
+    def judged(self, harvest: Harvest, history: Sequence[Round]) -> None:
+        """Show what another round gave."""
+        self._standing.judged(harvest, history)
+        self._draw()
+
+    def close(self) -> None:
+        """Leave the line where it stands and give the cursor back."""
+        self._bar.stop()
+
+    def _draw(self) -> None:
+        rest = "  ".join([f"{self._answered:,} of {self._wanted:,} requests", *self._standing.parts()])
+        self._bar.update(self._task, completed=self._standing.done, rest=rest)
+
+
+@contextmanager
+def watching(stream: TextIO, target: int, spent: Callable[[], Spend | None]) -> Iterator[tuple[Progress, OnRound]]:
+    """Who watches a run, and who is told of each round: a live line on a terminal, else plain ones.
+
+    Args:
+        spent: what the journal has counted, for lines that are printed between two rounds.
+    """
+    standing = Standing(target)
+    if not stream.isatty():
+        progress = EachNoteOnce(LineProgress(stream))
+
+        def say(harvest: Harvest, history: Sequence[Round]) -> None:
+            standing.judged(harvest, history)
+            standing.spend = spent()
+            progress.note(str(standing))
+
+        yield progress, say
+        return
+    panel = ProposalPanel(Console(file=stream), standing)
+    try:
+        yield EachNoteOnce(panel), panel.judged
+    finally:
+        panel.close()
