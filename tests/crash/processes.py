@@ -10,13 +10,25 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["latentext.run.runner", "transformers.models.llama.modeling_llama", "transformers.tokenization_utils_tokenizers"]
+    [
+        "latentext.run.runner",
+        "transformers.models.llama.modeling_llama",
+        "transformers.tokenization_utils_tokenizers",
+        "pandas",  # Parquet files are written with it, where it is installed.
+        "openai.resources.chat.completions",
+        "openai.resources.batches",
+        "openai.resources.files",
+        "openai.types",
+    ]
 )
 
 
@@ -49,6 +61,26 @@ def _call(words: list[str], log: str) -> None:
     from latentext.cli.app import exit_code
 
     sys.exit(exit_code(words))
+
+
+@contextmanager
+def in_memory(otherwise: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: a kill needs no disk, and syncing takes no time there."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(prefix="latentext-", dir=memory if memory.is_dir() else otherwise) as folder:
+        yield Path(folder)
+
+
+def in_a_fork(work: Callable[[], object]) -> int:
+    """Do something in a forked process; returns its exit code."""
+    if process := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def call(function: Callable[..., None], *arguments: object) -> BaseProcess:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from tests.crash.processes import call, finish
+from tests.crash.processes import call, finish, in_a_fork, in_memory
 from tests.engines.openai.batches.made import PatientClock, Server, paid_once, serving, tally, workspace
 
 from latentext.dataset import filesystem
@@ -55,8 +53,7 @@ def test_a_run_killed_between_any_two_steps_loses_nothing_and_pays_nothing_twice
         failing = RequestFault(500, {"message": "The server had an error"})
         faults |= {"endings": (Ending("expired", 1),), "requests": {"request-1-0": failing}, "shuffled": True}
     with ExitStack() as stack:
-        memory = Path("/dev/shm")  # A kill needs no disk, and syncing takes no time there.
-        root = Path(stack.enter_context(TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path)))
+        root = stack.enter_context(in_memory(tmp_path))
 
         def point(step: int) -> Point:
             server = stack.enter_context(serving(**faults))
@@ -100,23 +97,11 @@ def _walk(addresses: list[tuple[int, str, str]], report: str) -> None:
 
     faults = []
     for step, url, requests in addresses:
-        if (code := _in_a_fork(lambda: _run(url, requests, step))) != -signal.SIGKILL:  # noqa: B023 - called at once
+        if (code := in_a_fork(lambda: _run(url, requests, step))) != -signal.SIGKILL:  # noqa: B023 - called at once
             faults.append(f"{step}: ended with {code} instead of being killed")
-        if code := _in_a_fork(lambda: _run(url, requests, None)):  # noqa: B023 - called at once
+        if code := in_a_fork(lambda: _run(url, requests, None)):  # noqa: B023 - called at once
             faults.append(f"{step}: the second run ended with {code}")
     Path(report).write_text(json.dumps(faults))
-
-
-def _in_a_fork(work: Callable[[], object]) -> int:
-    """Do something in a forked process; returns its exit code."""
-    if process := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
 
 
 def _count(url: str, requests: str, report: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.crash.processes import call, finish
+from tests.crash.processes import call, finish, in_a_fork, in_memory
 from tests.run.echo_engine import EchoEngine
 from tests.run.made import commits, contents, leftovers, small_spec
 
@@ -24,27 +25,48 @@ from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.run.runner import make_dataset
 
-CHANGES = ("create", "create_with", "write", "sync", "close", "replace", "sync_folder", "remove", "make_folder")
+CHANGES = (
+    "create",
+    "create_with",
+    "write",
+    "sync",
+    "close",
+    "replace",
+    "sync_folder",
+    "remove",
+    "remove_folder",
+    "make_folder",
+)
 CRASHED = 77
+EVERYWHERE = os.environ.get("LATENTEXT_CRASH_POINTS") == "all"
+PARTS = range(4) if EVERYWHERE else range(1)
+"""The walk is cut so that several processes can take it."""
+
+
+def walked(walk: Callable[[str, str, int, str], None], model: Path, tmp_path: Path, part: int) -> dict[str, Any]:
+    """What a walk found, in a process of its own and a folder in memory."""
+    with in_memory(tmp_path) as folder:
+        report = folder / "report.json"
+        assert finish(call(walk, str(model), str(folder), part, str(report)), 3000) == 0
+        found: dict[str, Any] = json.loads(report.read_text())
+        return found
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
 def test_a_run_without_a_model_stopped_before_every_change_to_the_disk_continues_to_the_same_bytes(
-    stories260k: Path, tmp_path: Path
+    stories260k: Path, tmp_path: Path, part: int
 ) -> None:
     """The engine is scripted, so that every window can be walked through, and plan, texts, scores and views are real.
     Without LATENTEXT_CRASH_POINTS=all every eighth."""
-    step = 1 if os.environ.get("LATENTEXT_CRASH_POINTS") == "all" else 8
-    report = tmp_path / "report.json"
-    assert finish(call(_walk_scripted, str(stories260k), str(tmp_path), step, str(report)), 3000) == 0
-    found = json.loads(report.read_text())
+    found = walked(_walk_scripted, stories260k, tmp_path, part)
     assert found["changes"] > 200
-    assert found["walked"] == len(range(0, found["changes"], step))
+    assert found["walked"] == len(range(part, found["changes"], len(PARTS) if EVERYWHERE else 8))
     assert found["faults"] == []
 
 
-def _walk_scripted(model: str, folder: str, step: int, report: str) -> None:
-    spec = small_spec(model, states=None, rewards=["length"], check={"repetition": {}})
+def _walk_scripted(model: str, folder: str, part: int, report: str) -> None:
+    spec = small_spec(model, counts=1, states=None, rewards=["length"], check={"repetition": {}})
     engine = EchoEngine()
 
     def make(root: Path) -> None:
@@ -53,24 +75,23 @@ def _walk_scripted(model: str, folder: str, step: int, report: str) -> None:
             decoding = spec.decoding.model_copy(update={"n": n})
             make_dataset(spec.model_copy(update={"decoding": decoding}), root, engine=engine)
 
-    _walk_points(make, Path(folder), lambda total: list(range(0, total, step)), Path(report))
+    step = len(PARTS) if EVERYWHERE else 8
+    _walk_points(make, Path(folder), lambda total: list(range(part, total, step)), Path(report))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
 def test_a_run_stopped_before_any_change_to_the_disk_continues_to_the_same_bytes(
-    stories260k: Path, tmp_path: Path
+    stories260k: Path, tmp_path: Path, part: int
 ) -> None:
-    """A sample of the windows, spread evenly; LATENTEXT_CRASH_POINTS=all walks through every one."""
-    points = os.environ.get("LATENTEXT_CRASH_POINTS", "12")
-    report = tmp_path / "report.json"
-    assert finish(call(_walk, str(stories260k), str(tmp_path), points, str(report)), 3000) == 0
-    found = json.loads(report.read_text())
+    """With a real model and states. Twelve windows, spread evenly, or every one; see above."""
+    found = walked(_walk, stories260k, tmp_path, part)
     assert found["changes"] > 150
-    assert found["walked"] >= min(12, found["changes"])
+    assert found["walked"] >= (found["changes"] // len(PARTS) if EVERYWHERE else 12)
     assert found["faults"] == []
 
 
-def _walk(model: str, folder: str, points: str, report: str) -> None:
+def _walk(model: str, folder: str, part: int, report: str) -> None:
     """Load the model once, then fork: one child to crash, one to go on, for each point."""
     from latentext.engines.opening import open_transformers
 
@@ -78,8 +99,7 @@ def _walk(model: str, folder: str, points: str, report: str) -> None:
     engine = open_transformers(spec.model)
 
     def chosen(total: int) -> list[int]:
-        step = 1 if points == "all" else total / int(points)
-        return sorted({int(k * step) for k in range(int(total / step))})
+        return list(range(part, total, len(PARTS) if EVERYWHERE else total // 12))
 
     _walk_points(lambda root: _make(root, engine), Path(folder), chosen, Path(report))
 
@@ -87,7 +107,7 @@ def _walk(model: str, folder: str, points: str, report: str) -> None:
 def _walk_points(make: Callable[[Path], None], folder: Path, chosen: Callable[[int], list[int]], report: Path) -> None:
     """Make the dataset in a fork that crashes, and in one that goes on, for each of the chosen changes."""
     quiet, changes = folder / "quiet", folder / "changes"
-    _in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
+    in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
     total = int(changes.read_text())
     expected, walked = contents(quiet), chosen(total)
     faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, total, folder / f"at-{k}", make, expected))]
@@ -109,7 +129,7 @@ def _make(root: Path, engine: TransformersEngine) -> None:
 
 def _fault(point: int, total: int, root: Path, make: Callable[[Path], None], expected: dict[str, str]) -> str | None:
     """What is wrong after a crash before change `point` and a second run; None when all is well."""
-    code = _in_a_fork(lambda: _counted(lambda: make(root), point))
+    code = in_a_fork(lambda: _counted(lambda: make(root), point))
     if code not in (CRASHED, 0):
         return f"ended with {code} instead of crashing"
     # status.json is written by the clock, so a run may make a few changes less than the one that was counted.
@@ -118,7 +138,7 @@ def _fault(point: int, total: int, root: Path, make: Callable[[Path], None], exp
     if half := _half_committed(root):
         return f"committed, but not whole: {half}"
     done = _committed(root)
-    if code := _in_a_fork(lambda: make(root)):
+    if code := in_a_fork(lambda: make(root)):
         return f"the second run ended with {code}"
     after = commits(root)
     if again := [name for name, seen in done.items() if after.get(name) != seen]:
@@ -126,19 +146,10 @@ def _fault(point: int, total: int, root: Path, make: Callable[[Path], None], exp
     found = contents(root)
     if found != expected:
         return f"differ: {sorted(k for k in {**found, **expected} if found.get(k) != expected.get(k))}"
-    return f"left: {left}" if (left := leftovers(root)) else None
-
-
-def _in_a_fork(work: Callable[[], object]) -> int:
-    """Do something in a forked process; returns its exit code."""
-    if process := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    if left := leftovers(root):
+        return f"left: {left}"
+    shutil.rmtree(root)  # Hundreds of directories in memory are more than it has room for.
+    return None
 
 
 def _counted(work: Callable[[], object], crash_at: int | None) -> int:

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,28 +118,70 @@ def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "idle_seconds", "free"),
+    ("changed", "idle_seconds", "watched_seconds", "free"),
     [
-        ({"host": socket.gethostname(), "process": 2**22 + 1}, 0, True),  # No such process.
-        ({"host": socket.gethostname(), "process": os.getpid(), "started": "1"}, 0, True),  # Its number was reused.
-        ({}, 0, False),
-        ({}, EXPIRY_SECONDS - 30, False),
-        ({}, EXPIRY_SECONDS + 30, True),
-        ({"since": "yesterday", "unknown": 1}, 0, False),  # Not readable: perhaps being written.
-        ({"since": "yesterday", "unknown": 1}, 60, True),
+        ({"host": socket.gethostname(), "process": 2**22 + 1}, 0, 0, True),  # No such process.
+        ({"host": socket.gethostname(), "process": os.getpid(), "started": "1"}, 0, 0, True),  # Its number was reused.
+        ({}, 0, 60, False),
+        ({}, EXPIRY_SECONDS - 30, 60, False),
+        ({}, EXPIRY_SECONDS + 30, 0, False),  # Perhaps the clock went forwards, and it is touched in a moment.
+        ({}, EXPIRY_SECONDS + 30, 60, True),
+        ({}, -1e6, 60, False),
+        ({}, -1e6, EXPIRY_SECONDS + 30, True),  # The clock went back, and nobody touches it.
+        ({"since": "yesterday", "unknown": 1}, 0, 0, False),  # Not readable: perhaps being written.
+        ({"since": "yesterday", "unknown": 1}, 60, 40, True),
     ],
 )
 def test_only_the_lease_of_a_dead_holder_is_taken_over(
-    tmp_path: Path, changed: dict[str, object], idle_seconds: float, free: bool
+    tmp_path: Path, changed: dict[str, object], idle_seconds: float, watched_seconds: float, free: bool
 ) -> None:
     path = write_lease(tmp_path, **changed)
     os.utime(path, (time.time() - idle_seconds,) * 2)
-    leases = Leases(tmp_path)
+    now = 0.0
+    leases = Leases(tmp_path, clock=lambda: now)
+    if watched_seconds:
+        with leases.take("records/s0000-0000/00000") as held:
+            assert not held
+        now = watched_seconds
     with leases.take("records/s0000-0000/00000") as held:
         assert held == free
     leases.close()
     assert path.exists() != free
     assert [p.name for p in path.parent.iterdir()] == ([] if free else [path.name])
+
+
+def test_a_touch_while_we_watch_keeps_a_lease_that_looks_old(tmp_path: Path) -> None:
+    """The file system's clock is an hour ahead of what it was when the holder last touched its lease, and goes on."""
+    path, now = write_lease(tmp_path), 0.0
+    leases = Leases(tmp_path, clock=lambda: now)
+    for touch in range(20):
+        os.utime(path, (time.time() - 3600 + touch,) * 2)
+        with leases.take("records/s0000-0000/00000") as held:
+            assert not held
+        now += 15.0
+    leases.close()
+
+
+def test_of_many_who_find_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
+    holding, most = 0, 0
+    count = threading.Lock()
+
+    def take(_number: int) -> None:
+        nonlocal holding, most
+        leases = Leases(tmp_path)
+        with leases.take("records/s0000-0000/00000") as held:
+            with count:
+                holding += held
+                most = max(most, holding)
+            time.sleep(0.001)
+            with count:
+                holding -= held
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            write_lease(tmp_path, host=socket.gethostname(), process=2**22 + 1)
+            list(threads.map(take, range(8)))
+    assert most == 1
 
 
 def test_a_killed_process_that_nobody_buried_holds_nothing(tmp_path: Path) -> None:

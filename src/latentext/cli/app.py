@@ -37,6 +37,7 @@ from latentext.cli import (
     verify,
 )
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError
+from latentext.interrupts import sigterm_as_interrupt
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
 
@@ -119,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def exit_code(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its result, or the exit code of the error that was printed, is returned."""
     try:
-        result = app(args=arguments, prog_name="latentext", standalone_mode=False)
+        with sigterm_as_interrupt():
+            result = app(args=arguments, prog_name="latentext", standalone_mode=False)
     except LatentextError as error:
         typer.echo(f"latentext: {error}", err=True)
         return error.exit_code

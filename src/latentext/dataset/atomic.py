@@ -6,9 +6,9 @@ then the folder is synced, so that the rename outlives a power cut too. Size and
 their way to the disk: they are what a receipt states, and reading the file back would only tell what the disk made
 of it.
 
-What a killed process leaves under a temporary name is removed by `sweep`. The name says who writes it: a temporary
-of a living process on this machine is never touched, one of a dead process goes at once, one of another machine (of
-which nothing can be asked) when nobody has written to it for a day.
+What a killed process leaves under a temporary name is removed by `sweep`. The name says who writes it (process and its
+start): a temporary of a living process on this machine is never touched, one of a dead process goes at once, one of
+another machine (of which nothing can be asked) when nobody has written to it for a day.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,11 +24,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from latentext.dataset import filesystem
-from latentext.errors import DatasetError
+from latentext.dataset.liveness import process_start, this_machine
+from latentext.errors import DatasetError, LatentextError
 
 _BUFFER_BYTES = 4 << 20
 _ABANDONED_AFTER_SECONDS = 24 * 3600
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)(-(?P<started>[0-9a-z]+))?-[0-9a-f]{8}\.tmp"
+)
 
 
 class PendingFile:
@@ -207,7 +209,21 @@ def is_temporary(name: str) -> bool:
 
 def temporary_name(name: str) -> str:
     """A name for unfinished work on `name`, which tells whose work it is and is never given twice."""
-    return f".{name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+    process = os.getpid()
+    writer = "-".join(filter(None, (this_machine(), str(process), process_start(process))))
+    return f".{name}.{writer}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+def file_system_now(folder: Path) -> float:
+    """The present by the clock that stamps files there: two machines' own clocks may differ by minutes."""
+    probe = folder / temporary_name("now")
+    try:
+        filesystem.create_with(probe, b"")
+        now = probe.stat().st_mtime
+        filesystem.remove(probe)
+    except LatentextError:  # Someone only reads here, or the disk is full: our own clock has to do.
+        return time.time()
+    return now
 
 
 def sweep(directory: Path) -> list[Path]:
@@ -231,26 +247,14 @@ def sweep(directory: Path) -> list[Path]:
 
 def _is_abandoned(path: Path) -> bool:
     written_by = _TEMPORARY.fullmatch(path.name)
-    try:
-        idle_seconds = time.time() - path.lstat().st_mtime
-    except FileNotFoundError:  # Its writer finished between our listing and this look.
-        return False
     if written_by is None:
         return False
-    on_this_machine = written_by["machine"] == _machine()
-    return (on_this_machine and not _is_alive(int(written_by["process"]))) or idle_seconds > _ABANDONED_AFTER_SECONDS
-
-
-def _is_alive(process: int) -> bool:
+    if written_by["machine"] == this_machine():
+        start = process_start(int(written_by["process"]))
+        # A name without a start is of an earlier version; then a living process of that number has to pass for its own.
+        return start != (written_by["started"] or start) or not start
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+        idle_seconds = file_system_now(path.parent) - path.lstat().st_mtime
+    except FileNotFoundError:  # Its writer finished between our listing and this look.
         return False
-    except PermissionError:  # Another user's process: it exists.
-        return True
-    return True
-
-
-def _machine() -> str:
-    """Eight hexadecimal digits that stand for this machine (a host name does not belong in a dataset)."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return idle_seconds > _ABANDONED_AFTER_SECONDS

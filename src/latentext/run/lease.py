@@ -2,8 +2,10 @@
 work twice.
 
 A lease is a small file that is created exclusively and touched while its holder lives. On the holder's own machine a
-dead process is recognised at once (by process number and start time, so a reused number deceives nobody); on another
-machine a lease counts as abandoned when it was not touched for `EXPIRY_SECONDS` by the file system's own clock.
+dead process is recognised at once (by process number and start time, so a reused number deceives nobody). A lease of
+another machine counts as abandoned when it was not touched for `EXPIRY_SECONDS` by the file system's own clock, and we
+have watched it, by a clock that cannot jump, for as long as two touches take. If the file system's clock went back, so
+that it says nothing, we watch for the whole `EXPIRY_SECONDS`.
 
 Leases spare work; they do not guard correctness. Should two processes ever take over the same abandoned lease, both
 write the same bytes under the same names, and the second rename changes nothing.
@@ -11,23 +13,27 @@ write the same bytes under the same names, and the second rename changes nothing
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from latentext.dataset import filesystem
-from latentext.errors import LatentextError
+from latentext.dataset.atomic import file_system_now
+from latentext.dataset.liveness import process_start
 
 FOLDER = ".leases"
 EXPIRY_SECONDS = 120.0
 _TOUCH_SECONDS = 15.0
 _POLL_SECONDS = 0.1
+_DAY = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,16 @@ class Holder:
 
 
 class Leases:
-    """The leases that this process takes in one directory; one background thread keeps them fresh."""
+    """The leases that this process takes in one directory; one background thread keeps them fresh.
 
-    def __init__(self, root: Path):
+    Args:
+        clock: seconds that only ever go forwards.
+    """
+
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic):
         self._folder = root / FOLDER
+        self._clock = clock
+        self._watched: dict[Path, tuple[int, float]] = {}
         self._held: set[Path] = set()
         self._asked: set[Path] = set()
         self._lock = threading.Lock()
@@ -61,7 +73,7 @@ class Leases:
         path = self._folder / f"{name.replace('/', '--')}.json"
         filesystem.make_folder(self._folder)
         self._asked.add(path)
-        if not _acquire(path):
+        if not self._acquire(path):
             yield False
             return
         with self._lock:
@@ -88,9 +100,11 @@ class Leases:
             time.sleep(_POLL_SECONDS)
 
     def sweep(self) -> None:
-        """Remove the leases of dead holders."""
+        """Remove the leases of dead holders, as far as one look can tell."""
         for path in self._folder.glob("*.json"):
-            if _abandoned(path):
+            holder = _read(path)
+            elsewhere = holder is None or holder.host != socket.gethostname()
+            if self._abandoned(path) or (elsewhere and _untouched_seconds(path) > _DAY):
                 filesystem.remove(path)
 
     def close(self) -> None:
@@ -109,49 +123,87 @@ class Leases:
                 self._thread = threading.Thread(target=self._touch_all, name="latentext-leases", daemon=True)
                 self._thread.start()
 
+    def _acquire(self, path: Path) -> bool:
+        me = Holder(socket.gethostname(), os.getpid(), process_start(os.getpid()), time.time())
+        content = json.dumps(asdict(me)).encode()
+        if filesystem.create_with(path, content):
+            return True
+        if not self._abandoned(path):
+            return False
+        # Of two who find the same dead holder, the later must not remove what the first one has just put there.
+        with _one_at_a_time(path.parent):
+            if self._abandoned(path):
+                filesystem.remove(path)
+            return filesystem.create_with(path, content)
+
+    def _abandoned(self, path: Path) -> bool:
+        """Whether nobody holds a lease any more; one of another machine has to be looked at more than once."""
+        holder = _read(path)
+        if holder is not None and holder.host == socket.gethostname():
+            return not _lives_here(holder)
+        try:
+            touched = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return True
+        seen, since = self._watched.get(path, (touched, self._clock()))
+        if seen != touched:
+            since = self._clock()
+        self._watched[path] = touched, since
+        watched = self._clock() - since
+        # A lease that cannot be read is being written, or its writer died writing it: age alone tells.
+        expiry = EXPIRY_SECONDS if holder is not None else _TOUCH_SECONDS
+        return watched > expiry or (watched > 2 * _TOUCH_SECONDS and _untouched_seconds(path) > expiry)
+
     def _touch_all(self) -> None:
         while not self._closed.wait(_TOUCH_SECONDS):
             with self._lock:
                 for path in self._held:
-                    # Gone only if someone removed it by hand; the work goes on all the same.
-                    with suppress(FileNotFoundError):
+                    # Removed by hand, or out of reach for a moment: the work goes on all the same.
+                    with suppress(OSError):
                         os.utime(path)
 
 
 def holders(root: Path) -> dict[str, Holder]:
-    """The live holders of leases in a directory, by lease name."""
+    """The holders of leases in a directory, by lease name, that live as far as one look can tell."""
     folder = root / FOLDER
     if not folder.is_dir():
         return {}
-    found = {p.stem.replace("--", "/"): _read(p) for p in sorted(folder.glob("*.json")) if not _abandoned(p)}
-    return {name: holder for name, holder in found.items() if holder is not None}
+    found = {path.stem.replace("--", "/"): (path, _read(path)) for path in sorted(folder.glob("*.json"))}
+    return {name: holder for name, (path, holder) in found.items() if holder is not None and _seems_alive(path, holder)}
 
 
-def _acquire(path: Path) -> bool:
-    me = Holder(socket.gethostname(), os.getpid(), _process_start(os.getpid()), time.time())
-    content = json.dumps(asdict(me)).encode()
-    if filesystem.create_with(path, content):
-        return True
-    if not _abandoned(path):
-        return False
-    filesystem.remove(path)
-    return filesystem.create_with(path, content)
+def _seems_alive(path: Path, holder: Holder) -> bool:
+    if holder.host == socket.gethostname():
+        return _lives_here(holder)
+    return _untouched_seconds(path) <= EXPIRY_SECONDS
 
 
-def _abandoned(path: Path) -> bool:
-    holder = _read(path)
+def _lives_here(holder: Holder) -> bool:
+    return process_start(holder.process) == holder.started
+
+
+def _untouched_seconds(path: Path) -> float:
+    """How long nobody touched a file, by the clock of its file system; without end if it is gone."""
     try:
-        if holder is not None and holder.host == socket.gethostname():
-            return _process_start(holder.process) != holder.started
-        age = _file_system_now(path.parent) - path.stat().st_mtime
+        return file_system_now(path.parent) - path.stat().st_mtime
     except FileNotFoundError:
-        return True
-    # A lease that cannot be read is being written, or its writer died writing it: age alone tells.
-    return age > (EXPIRY_SECONDS if holder is not None else _TOUCH_SECONDS)
+        return math.inf
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep others on this machine, and where the file system passes locks on also elsewhere, out of the block."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # Some network file systems lock no folders; two holders then do the same work.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_of_this_process(holder: Holder | None) -> bool:
-    mine = (socket.gethostname(), os.getpid(), _process_start(os.getpid()))
+    mine = (socket.gethostname(), os.getpid(), process_start(os.getpid()))
     return holder is not None and (holder.host, holder.process, holder.started) == mine
 
 
@@ -160,33 +212,3 @@ def _read(path: Path) -> Holder | None:
         return Holder(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _process_start(process: int) -> str:
-    """When a process began, as an opaque word; empty when there is no such process."""
-    try:
-        state, *facts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        # A killed process keeps its entry until its parent asks for it, which some parents never do.
-        return "" if state in ("Z", "X") else facts[18]
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return ""
-    except PermissionError:
-        return "alive"
-    # Systems without /proc, and ones that have it while the process is gone, differ only here.
-    return "" if Path("/proc/self/stat").exists() else "alive"
-
-
-def _file_system_now(folder: Path) -> float:
-    """The present by the clock that stamps files there: two machines' own clocks may differ by minutes."""
-    probe = folder / f".now-{os.getpid()}-{threading.get_ident()}"
-    try:
-        filesystem.create_with(probe, b"")
-        now = probe.stat().st_mtime
-        filesystem.remove(probe)
-    except LatentextError:  # Someone only reads here, or the disk is full: our own clock has to do.
-        return time.time()
-    return now

@@ -17,8 +17,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from latentext.interrupts import end_on_sigterm, interrupts_later
 from latentext.run.driving import Died, Moved, Said
-from latentext.run.worker import Order, Worker, end_on_sigterm
+from latentext.run.worker import Order, Worker
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _SECONDS_TO_END = 20.0
@@ -93,7 +94,8 @@ class ProcessWorkers:
         ours, theirs = _CONTEXT.Pipe()
         gpu = number % self._gpus if self._gpus > 1 else None
         process = _CONTEXT.Process(target=_serve, args=(theirs, self._order, gpu), name=f"latentext-worker-{number}")
-        process.start()
+        with interrupts_later():
+            process.start()
         theirs.close()  # Ours is then the only other end: its closing is the worker's death.
         return process, ours
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.receipts import Receipt, read_receipt, write_receipt
+from latentext.dataset.receipts import FileEntry, Receipt, read_receipt, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import completions_of, requests_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
+from latentext.engines.engine import OutOfMemory
+from latentext.engines.transformers.engine import memory_errors, nonfinite_states
 from latentext.plan import Shard
+from latentext.request import Failure, StateRows
 from latentext.run.captures import states_spec
 from latentext.run.finished import finished
 from latentext.run.generating import Advance
 from latentext.states.layout import ModelLayout
-from latentext.states.replay import WrittenText, replay
+from latentext.states.replay import REPLAY_TOKENS, WrittenText, replay
 
 
 @dataclass(frozen=True)
@@ -48,29 +52,82 @@ def written_texts(root: Path, records_stage: str, shard_number: int) -> list[Wri
     ]
 
 
+@dataclass
+class _Read:
+    """What one attempt at a shard gave: the files of its states, and the texts that have none."""
+
+    files: list[FileEntry]
+    failures: list[Failure]
+
+
 def replay_shard(stage: Replay, shard: Shard, model_layout: ModelLayout, advance: Advance) -> Receipt:
-    """Capture the states of one shard's texts, and commit them."""
+    """Capture the states of one shard's texts, and commit them.
+
+    If memory is short, the shard is begun again with passes of half as many tokens, down to one text a pass; a text
+    that does not even fit alone, or whose states are not finite, is recorded as failed, and the others go on.
+    """
     records = read_receipt(stage.root / stage.records_stage / layout.receipt_name(shard.number))
     texts = written_texts(stage.root, stage.records_stage, shard.number)
     filesystem.make_folder(stage.root / stage.stage)
-    dtype = getattr(torch, stage.capture.dtype)
-    writer = StatesWriter(stage.root / stage.stage, shard.number, stage.capture.widths, dtype)
-    try:
-        for rows in replay(model_layout, texts, states_spec(stage.capture), stage.capture.sites, dtype=dtype):
-            writer.add(rows)
-            advance(1, 0)
-        files = writer.close()
-    except BaseException:
-        writer.abort()
-        raise
+    tokens, halvings = REPLAY_TOKENS, 0
+    while (read := _read(stage, shard, texts, model_layout, tokens, advance)) is None:
+        tokens, halvings = tokens // 2, halvings + 1
     return write_receipt(
         stage.root / stage.stage / layout.receipt_name(shard.number),
         stage=stage.stage,
         shard=shard.number,
         start=shard.start,
         stop=shard.stop,
-        files=files,
+        files=read.files,
         upstream={f"{stage.records_stage}/{file.name}": file.sha256 for file in records.files},
-        how={"engine": "replay"},
-        counts={"texts": len(texts)},
+        how={"engine": "replay", **({"halved": halvings} if halvings else {})},
+        counts={"texts": len(texts) - len(read.failures)},
+        failures=read.failures,
     )
+
+
+def _read(
+    stage: Replay,
+    shard: Shard,
+    texts: Sequence[WrittenText],
+    model_layout: ModelLayout,
+    tokens_per_pass: int,
+    advance: Advance,
+) -> _Read | None:
+    """Read a shard's states with passes of so many tokens; None if memory was short and fewer may do."""
+    dtype = getattr(torch, stage.capture.dtype)
+    writer = StatesWriter(stage.root / stage.stage, shard.number, stage.capture.widths, dtype)
+    alone = tokens_per_pass <= max((text.length for text in texts), default=0)
+    failures: list[Failure] = []
+    done = 0
+    try:
+        # Longest first, as within a pass, since the order decides which texts share a file.
+        for group in [[text] for text in sorted(texts, key=lambda t: -t.length)] if alone else [texts]:
+            try:
+                with memory_errors():
+                    for rows in _rows(stage, group, model_layout, tokens_per_pass):
+                        if (failure := nonfinite_states(rows)) is None:
+                            writer.add(rows)
+                        else:
+                            failures.append(failure)
+                        done += 1
+                        advance(1, 0)
+            except OutOfMemory as error:
+                if not alone:
+                    writer.abort()
+                    advance(-done, 0)
+                    return None
+                failures.append(Failure(group[0].index, group[0].sample, "out-of-memory", str(error)))
+                done += 1
+                advance(1, 0)
+        return _Read(writer.close(), failures)
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def _rows(
+    stage: Replay, texts: Sequence[WrittenText], model_layout: ModelLayout, tokens_per_pass: int
+) -> Iterator[StateRows]:
+    states, dtype = states_spec(stage.capture), getattr(torch, stage.capture.dtype)
+    return replay(model_layout, texts, states, stage.capture.sites, dtype=dtype, tokens_per_pass=tokens_per_pass)

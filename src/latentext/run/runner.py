@@ -5,14 +5,12 @@ What is done is what is on disk: a shard whose receipts stand is passed over, an
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from latentext.dataset.documents import read_spec
 from latentext.engines.engine import Engine
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import EXIT_DONE, EXIT_FAILED, EXIT_WITH_FAILURES, LatentextError, SpecError
+from latentext.interrupts import sigterm_as_interrupt
 from latentext.limits import Limits
 from latentext.run.estimate import Estimate, bound
 from latentext.run.foreign import move_aside
@@ -223,15 +222,8 @@ def as_a_guest() -> Iterator[None]:
     Meanwhile SIGTERM (a scheduler's way to stop a job) ends the run as Ctrl-C does: cleanly, resumable.
     """
     threads = torch.get_num_threads()
-    in_main_thread = threading.current_thread() is threading.main_thread()  # Only there can signals be handled.
-    before = signal.signal(signal.SIGTERM, _interrupt) if in_main_thread else None
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    with sigterm_as_interrupt():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from latentext.errors import SpecError
+from latentext.errors import LatentextError, SpecError
 from latentext.run.driving import Driver, Workers
 from latentext.run.estimate import Estimate
 from latentext.run.foreign import move_aside
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
 from latentext.run.scoring import refuse_missing
+from latentext.run.views import write_views_without_a_model
 from latentext.run.worker import Order
 from latentext.spec import Spec
 
@@ -61,7 +63,13 @@ def make_dataset_with_workers(
             if on_plan is not None:
                 on_plan(plan)
             driven = driver.run()
-        finally:
+        except BaseException:
             watched.finish()
             workers.close()
+            # For readers of the unfinished dataset; if they cannot be written, the first error still counts.
+            with suppress(LatentextError):
+                write_views_without_a_model(root)
+            raise
+        watched.finish()
+        workers.close()
     return summary_of(root, driven.counts, driven.tokens, time.monotonic() - started, driven.passed_over)

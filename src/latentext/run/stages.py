@@ -63,7 +63,7 @@ def text_works(
     for samples, captures in declared.items():
         for name, capture in captures.items():
             if capture.how == "replay":
-                yield _replay(workspace, layout.records_folder(samples), name, capture)
+                yield _replay(workspace, layout.records_folder(samples), name, capture, retry_failed)
 
 
 def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: range) -> dict[str, StatesStage]:
@@ -141,14 +141,17 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
     )
 
 
-def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage) -> Work:
+def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage, retry_failed: bool) -> Work:
     stage = Replay(workspace.root, records_stage, name, capture)
     texts = capture.samples[1] - capture.samples[0]
-    return Work(
-        name,
-        f"states {name.removeprefix('states/')}",
-        texts,
-        stage.done,
-        lambda shard, advance: replay_shard(stage, shard, workspace.model.layout, advance),
-        stage.ready,
-    )
+    retried: set[int] = set()
+
+    def done(shard: Shard) -> Receipt | None:
+        receipt = stage.done(shard)
+        return None if retry_failed and receipt and receipt.failures and shard.number not in retried else receipt
+
+    def compute(shard: Shard, advance: Advance) -> Receipt:
+        retried.add(shard.number)
+        return replay_shard(stage, shard, workspace.model.layout, advance)
+
+    return Work(name, f"states {name.removeprefix('states/')}", texts, done, compute, stage.ready)

@@ -20,6 +20,7 @@ from latentext.dataset import layout
 from latentext.dataset.findings import Finding
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.receipts import read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import requests_of, states_of
 from latentext.dataset.stages import StatesStage
@@ -137,8 +138,10 @@ def _states(dataset: Dataset, model: ModelSpec, chosen: Chosen) -> Iterator[Find
                 dataset.directory, stage
             ):
                 continue
+            receipt = read_receipt(dataset.directory / stage / layout.receipt_name(number))
+            wanted = texts - {(failure.index, failure.sample) for failure in receipt.failures}
             written = [
-                t for t in written_texts(dataset.directory, records_stage, number) if (t.index, t.sample) in texts
+                t for t in written_texts(dataset.directory, records_stage, number) if (t.index, t.sample) in wanted
             ]
             yield from _compare(dataset.directory, stage, number, capture, written, loaded)
 

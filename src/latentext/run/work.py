@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from latentext.dataset.receipts import Receipt
+from latentext.errors import EngineError
 from latentext.plan import Shard
 from latentext.run.generating import Advance
 from latentext.run.lease import holders
@@ -76,17 +77,24 @@ def _pass_over(workspace: Workspace, work: Work, shards: list[Shard], advance: A
         return [shard for shard in shards if not compute_if_free(workspace, work, shard, advance)]
     held: list[Shard] = []
     left = iter(shards)
+
+    def heard(texts: int, tokens: int) -> None:
+        """Ends a shard that a late thread began while the run was being stopped."""
+        if workspace.stopped.is_set():
+            raise EngineError("the run was stopped")
+        advance(texts, tokens)
+
     with ThreadPoolExecutor(most, thread_name_prefix="latentext-shard") as threads:
         running: dict[Future[bool], Shard] = {}
         try:
-            while _fill(running, left, most, lambda s: threads.submit(compute_if_free, workspace, work, s, advance)):
+            while _fill(running, left, most, lambda s: threads.submit(compute_if_free, workspace, work, s, heard)):
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     shard = running.pop(future)
                     if not future.result():
                         held.append(shard)
         except BaseException:
             # The other threads sit in calls of the engine: closing it ends those, and the pool can be left.
-            workspace.close_engine()
+            workspace.stop_engine()
             raise
     return held
 

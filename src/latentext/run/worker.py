@@ -7,12 +7,9 @@ shard and nothing else, and one that takes its place needs no history.
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -132,14 +129,3 @@ class Worker:
         if name not in self._works:
             self._works[name] = self._find(name, self._order.retry_failed)
         return self._works[name]
-
-
-def end_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C would, and Ctrl-C not at all: who started the workers ends them."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -6,6 +6,7 @@ finished dataset is recognised without loading the model, and a continued one is
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +32,7 @@ from latentext.engines.opening import (
 )
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
 from latentext.engines.transformers.loading import LoadedModel, load_model
-from latentext.errors import DatasetError, SpecError
+from latentext.errors import DatasetError, EngineError, SpecError
 from latentext.limits import Limits
 from latentext.models.resolve import resolve_model
 from latentext.plan import Plan, Shard, make_plan
@@ -74,6 +75,9 @@ class Workspace:
     spend_watchers: list[Callable[[Spend], None]] = field(default_factory=list)
     """Told what a remote engine spent, after every answer."""
     part: SomeShards | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Set when the run comes to an end before its time: from then on no engine is opened."""
+    _opening: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def shards(self) -> Sequence[Shard]:
@@ -82,9 +86,20 @@ class Workspace:
             return self.plan.shards
         return [shard for shard in self.plan.shards if shard in self.part]
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        """The engine, with the batch budget of the first run; what it needs is loaded on first use."""
+        """The engine, with the batch budget of the first run; what it needs is loaded on first use.
+
+        Raises:
+            EngineError: the run was stopped; a thread that comes late must not begin anything.
+        """
+        with self._opening:
+            if self.stopped.is_set():
+                raise EngineError("the run was stopped")
+            return self._opened_engine
+
+    @cached_property
+    def _opened_engine(self) -> Engine:
         engine = self._open_engine()
         if isinstance(engine, TransformersEngine):
             engine.batch_tokens = self.provenance.engine["batch_tokens"]
@@ -122,8 +137,14 @@ class Workspace:
 
     def close_engine(self) -> None:
         """Give back what the engine holds, if one was opened; it is opened again when it is needed again."""
-        if (engine := self.__dict__.pop("engine", None)) is not None:
+        if (engine := self.__dict__.pop("_opened_engine", None)) is not None:
             engine.close()
+
+    def stop_engine(self) -> None:
+        """End the calls of the engine that other threads sit in, and let none begin."""
+        self.stopped.set()
+        with self._opening:
+            self.close_engine()
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -164,8 +164,8 @@ class TransformersEngine:
         if text.problem:
             what = f"{_PROBLEMS[text.problem]} at generated token {len(text.token_ids) - 1}"
             return Failure(request.index, sample, text.problem, what)
-        if states is not None and (bad := [k for k, v in states.tensors.items() if not torch.isfinite(v).all()]):
-            return Failure(request.index, sample, "nonfinite-states", f"states are not finite at {bad[0]}")
+        if states is not None and (failure := nonfinite_states(states)) is not None:
+            return failure
         completion = Completion(
             index=request.index,
             sample=sample,
@@ -200,15 +200,29 @@ def state_dtype(wanted: str, model_dtype: torch.dtype) -> torch.dtype:
     return model_dtype if wanted == "model" else getattr(torch, wanted)
 
 
+_SHORT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch's allocator on a CPU, the CUDA driver and cuBLAS say, each by an error of no kind of its own."""
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn the two ways torch says that memory is short into `OutOfMemory`."""
+    """Turn the ways in which torch and Python say that memory is short into `OutOfMemory`."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         raise OutOfMemory("the device has too little memory for this text") from error
+    except MemoryError as error:
+        raise OutOfMemory("this machine has too little memory for this text") from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+        if not any(words in str(error) for words in _SHORT_OF_MEMORY):
             raise
         raise OutOfMemory("this machine has too little memory for this text") from error
+
+
+def nonfinite_states(states: StateRows) -> Failure | None:
+    """The failure of a text whose states hold a NaN or an infinity, by the first tensor that does; None if none."""
+    bad = next((name for name, tensor in states.tensors.items() if not torch.isfinite(tensor).all()), None)
+    if bad is None:
+        return None
+    return Failure(states.index, states.sample, "nonfinite-states", f"states are not finite at {bad}")

@@ -19,14 +19,14 @@ from latentext.engines.openai.batches.joining import Answer, Outputs, read_outpu
 from latentext.engines.openai.batches.ledger import Ledger, Part, Status, Step, new_tag, next_number
 from latentext.engines.openai.batches.limits import BatchLimits
 from latentext.engines.openai.batches.request_files import RequestLine, read_requests
-from latentext.engines.openai.batches.submitting import Notify
+from latentext.engines.openai.batches.submitting import LONGEST_HOLD_SECONDS, Notify
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.engines.openai.errors import ApiErrorKind, of_status, stopping_error
 from latentext.errors import EngineError
 
 QUEUE_FULL = "token_limit_exceeded"
 _MOST_REFUSALS = 20
-_HOLD_SECONDS = (60.0, 900.0)
+_FIRST_HOLD_SECONDS = 60.0
 
 
 @dataclass
@@ -190,7 +190,6 @@ def _planned_again(ledger: Ledger, parts: Iterable[Part]) -> Ledger:
 
 def _held(ledger: Ledger, parts: Iterable[Part], clock: Clock, notify: Notify) -> Ledger:
     """The ledger with batches that found a full queue to be sent again after a while."""
-    first, most = _HOLD_SECONDS
     for part in parts:
         if part.refusals + 1 >= _MOST_REFUSALS:
             raise EngineError(
@@ -198,7 +197,7 @@ def _held(ledger: Ledger, parts: Iterable[Part], clock: Clock, notify: Notify) -
                 remedy="see what your account allows, and pass --enqueued-tokens",
                 heading="Batches",
             )
-        hold = min(most, first * 2**part.refusals)
+        hold = min(LONGEST_HOLD_SECONDS, _FIRST_HOLD_SECONDS * 2**part.refusals)
         notify(f"batch {part.number}: too many prompt tokens are enqueued; it is sent again in {hold:.0f} seconds")
         part = part.model_copy(update={"refusals": part.refusals + 1, "hold_until": clock.now() + hold})
         ledger = _planned_again(ledger, [part])

@@ -23,6 +23,8 @@ from latentext.engines.openai.batches.workspace import Workspace
 from latentext.errors import EngineError
 
 LOOKUP_SECONDS = 600.0
+LONGEST_HOLD_SECONDS = 900.0
+"""How long a part that was refused for a full queue is kept back at most."""
 _UPLOAD_TRIES = 4
 _RATE_TRIES = 8
 Notify = Callable[[str], None]
@@ -34,8 +36,16 @@ def free(ledger: Ledger, part: Part) -> None:
     """The `Afford` of somebody who set no cap."""
 
 
-def reconcile(place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify) -> Ledger:
+def reconcile(
+    place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify, *, just_asked: bool = False
+) -> Ledger:
     """Find out what became of every part that a killed command, or a lost reply, left in doubt.
+
+    The clock is read once; then we count what we slept. So a clock that jumps while we look neither ends the looking
+    too early, which could pay for a batch twice, nor draws it out.
+
+    Args:
+        just_asked: this very command asked for them: they are looked for the whole time, whatever the clock says.
 
     Raises:
         RefusedError: the server does not answer our questions.
@@ -44,22 +54,28 @@ def reconcile(place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, no
         ledger = adopt(place, ledger, remote, remote.batches(), notify)
     if unsure := ledger.at(Step.UPLOADING):
         ledger = _delete_orphans(place, ledger, remote, unsure, notify)
-    waits = backing_off(2.0, 60.0)
+    waits, began, slept = backing_off(2.0, 60.0), clock.now(), 0.0
     while doubtful := ledger.at(Step.CREATING):
-        oldest = min(part.since or 0.0 for part in doubtful)
-        left = oldest + LOOKUP_SECONDS - clock.now()
-        if left <= 0:
-            for part in doubtful:
-                if (part.since or 0.0) + LOOKUP_SECONDS <= clock.now():
-                    ledger = place.save_part(ledger, part.model_copy(update={"step": Step.UPLOADED, "since": None}))
+        left = {part.number: _left(part, began, just_asked=just_asked) - slept for part in doubtful}
+        if over := [part for part in doubtful if left[part.number] <= 0]:
+            for part in over:
+                ledger = place.save_part(ledger, part.model_copy(update={"step": Step.UPLOADED, "since": None}))
             continue
+        wait = min(next(waits), *left.values())
         notify(
             f"batch {', '.join(str(part.number) for part in doubtful)}: no answer said whether it was made; looking "
-            f"for it, for {left:.0f} seconds at most, before it is sent again"
+            f"for it, for {min(left.values()):.0f} seconds at most, before it is sent again"
         )
-        clock.sleep(min(next(waits), left))
+        clock.sleep(wait)
+        slept += wait
         ledger = adopt(place, ledger, remote, remote.batches(), notify)
     return ledger
+
+
+def _left(part: Part, now: float, *, just_asked: bool) -> float:
+    """Seconds for which a part's batch is to be looked for; a time that lies before its asking is no time to count."""
+    passed = 0.0 if just_asked else now - (part.since or 0.0)
+    return LOOKUP_SECONDS - max(0.0, passed)
 
 
 def submit(
@@ -82,7 +98,8 @@ def submit(
         RefusedError: the server refused one, for a reason that would meet all others too. BudgetError: see `afford`.
     """
     for part in ledger.at(Step.PLANNED, Step.UPLOADED):
-        if wait_for_queue and (part.hold_until or 0.0) > clock.now():
+        # Longer than the longest hold lies ahead only if the clock went back: then it says nothing.
+        if wait_for_queue and 0.0 < (part.hold_until or 0.0) - clock.now() <= LONGEST_HOLD_SECONDS:
             continue
         queued = sum(other.prompt_tokens for other in ledger.parts if other.waits_at_server)
         if enqueued_tokens is not None and queued and queued + part.prompt_tokens > enqueued_tokens:
@@ -108,7 +125,7 @@ def _send(
             made = remote.create(part.file_id or "", part.endpoint, part.tag)
         except ReplyLost as lost:
             notify(f"batch {part.number}: the reply to its creation was lost ({lost.error.message})")
-            ledger = reconcile(place, ledger, remote, clock, notify)
+            ledger = reconcile(place, ledger, remote, clock, notify, just_asked=True)
             part = ledger.part(part.number)
             if part.step is Step.SUBMITTED:
                 return ledger
