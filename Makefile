@@ -23,7 +23,7 @@ help:
 	@echo "make test-gpi   the vectors of docs/represent.md in gpi-pack itself, installed in build/gpi"
 	@echo "make test-vllm  the tests of the engine vllm, in an environment of their own (once: about 2 GB and some minutes)"
 	@echo "make test-ray   runs over Ray actors, one of them killed (installs the extra ray)"
-	@echo "make test-crash every crash window and 500 flipped bits, of which make test takes a sample (half an hour)"
+	@echo "make test-crash every crash window, 65 kills at random instants, disk faults, 500 flipped bits (installs the extra ray)"
 	@echo "make test-mock  a cycle of files and batches against an independent mock server (needs npm)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the layout of the code"
@@ -99,8 +99,11 @@ test-ray: $(STAMP)
 	$(PIP) --editable '.[$(EXTRAS),ray]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run/test_ray.py
 
+# LATENTEXT_SEED=N draws other instants; the seed of a run is printed when it fails.
 test-crash: $(STAMP)
-	LATENTEXT_CRASH_POINTS=all LATENTEXT_FLIPS=500 $(PYTEST) --dist load tests/crash tests/run/test_workers.py
+	$(PIP) --editable '.[$(EXTRAS),ray]'
+	LATENTEXT_CRASH_POINTS=all LATENTEXT_FLIPS=500 LATENTEXT_KILLS=20 $(PYTEST) --dist load tests/crash tests/run/test_workers.py
+	LATENTEXT_KILLS=5 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run/test_ray.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
