@@ -213,5 +213,6 @@ def test_an_error_at_any_change_to_the_disk_is_one_line_and_the_run_goes_on_to_t
         report = folder / "report.json"
         assert finish(call(_walk_faults, str(stories260k), str(folder), str(report)), 3000) == 0
         found = json.loads(report.read_text())
-    assert found["walked"] >= 12
+    assert found["walked"] >= 10
+    assert found["total"] > 150
     assert found["faults"] == []

@@ -122,7 +122,7 @@ def asked(folder: Path, server: StandIn, engine: str) -> str:
     fields = {
         "name": "asked",
         "model": {"name": "gpt-4o", "engine": engine, "api": {"base_url": server.url, "concurrency": 4}},
-        "prompts": {"template": "Say {n}.", "grid": {"n": {"range": [0, 19]}}},
+        "prompts": {"template": "Say {n}.", "grid": {"n": {"range": [0, 20]}}},
         "decoding": {"max_new_tokens": 12},
         "shard_size": 10,
     }

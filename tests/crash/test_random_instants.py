@@ -102,7 +102,7 @@ def test_runs_of_a_server_killed_at_random_instants_get_the_same_answers_and_pay
         fields = {
             "name": "asked",
             "model": {"name": "gpt-4o", "engine": "openai", "api": api},
-            "prompts": {"template": "Say {n}.", "grid": {"n": {"range": [0, 59]}}},
+            "prompts": {"template": "Say {n}.", "grid": {"n": {"range": [0, 60]}}},
             "decoding": {"max_new_tokens": 12},
             "shard_size": 6,
         }
