@@ -9,9 +9,15 @@ from tests.run.echo_engine import EchoEngine
 from tests.run.made import contents, leftovers
 
 import latentext
+from latentext.dataset.receipts import Receipt
 from latentext.errors import EngineError, SpecError
+from latentext.plan import Shard
+from latentext.run.generating import Advance
+from latentext.run.progress import NoProgress
 from latentext.run.runner import capture_states, make_dataset
 from latentext.run.verification import verify
+from latentext.run.work import Work, finish_stage
+from latentext.run.workspace import prepare
 from latentext.spec import Spec, StatesSpec
 from latentext.spec_file import load_spec
 
@@ -80,3 +86,27 @@ def test_states_of_a_model_behind_a_server_are_refused_before_anything_is_asked(
 def test_options_of_another_engine_are_refused_by_name() -> None:
     with pytest.raises(SpecError, match="api is for engine openai or openai-batch, not transformers"):
         load_spec({"model": {"name": "tiny", "api": {}}, "prompts": {"list": ["Hello."]}})
+
+
+def test_a_thread_that_is_late_when_the_run_stops_opens_no_engine_and_finishes_no_shard(
+    remote_spec: Spec, tmp_path: Path
+) -> None:
+    """Between its lease and its engine: the other thread's shard has failed, and the engine is closed."""
+    workspace = prepare(remote_spec, tmp_path / "data", NoProgress(), EchoEngine(2))
+    finished: list[int] = []
+
+    def compute(shard: Shard, advance: Advance) -> Receipt:
+        if shard.number == 0:
+            raise EngineError("the engine broke")
+        assert workspace.stopped.wait(60)
+        with pytest.raises(EngineError, match="the run was stopped"):
+            _ = workspace.engine
+        advance(1, 0)
+        finished.append(shard.number)
+        raise AssertionError("this is not reached")
+
+    work = Work("records/s0000-0000", "texts", 1, lambda shard: None, compute, shards_in_flight=lambda: 2)
+    with pytest.raises(EngineError, match="the engine broke"):
+        finish_stage(workspace, work, NoProgress(), lambda texts, tokens: None)
+    workspace.leases.close()
+    assert finished == []
