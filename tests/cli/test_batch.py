@@ -307,3 +307,20 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr("sys.argv", ["latentext", "batch", "status", "--watch"])
     assert words("status", "--watch") == 130
     assert "to go on: latentext batch status --watch" in capsys.readouterr().err
+
+
+def test_the_request_files_are_answered_by_a_model_on_this_machine_too(
+    qwen2: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model knows no JSON and its context is short: what counts is that every request has its line."""
+    words("create", "--num-batches", 2, "--requests-per-batch", 1)
+    command = ["local", "--model", "tiny", "--max-tokens", 8]
+    assert words(*command) == 0
+    assert "2 requests answered" in capsys.readouterr().out
+    names = [json.loads(Path(f"batch_outputs/refusal/output_batch{n}.jsonl").read_text())["custom_id"] for n in (0, 1)]
+    assert names == ["request-0-0", "request-1-0"]
+    written = Path("batch_outputs/refusal/output_batch1.jsonl").read_bytes()
+    assert words(*command) == 0  # Nothing is left to do, and the files come out the same.
+    assert Path("batch_outputs/refusal/output_batch1.jsonl").read_bytes() == written
+    assert words("process", "--tokenizer", f"qwen={qwen2}", "--target-scenarios", 1) == 1
+    assert "2 requests: 2 " in capsys.readouterr().out

@@ -15,6 +15,7 @@ import typer
 from latentext.cli import batch_steps as steps
 from latentext.cli.pairs_options import CacheDir, ConfigDir, Details, Force, Tokenizers, keep_existing, load
 from latentext.cli.run import continued_by
+from latentext.cli.wording import counted
 
 app = typer.Typer(
     name="batch",
@@ -195,6 +196,31 @@ def process(
     tokenizers = load(tokenizer, cache_dir)
     found = steps.judge(input_dir, request_dir, chosen, tokenizers, target_scenarios, output, details=details)
     return steps.exit_code_of(found)
+
+
+@app.command()
+def local(
+    model: Annotated[str, typer.Option(metavar="ID|DIR", help="The model that answers.")],
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="What runs it.")] = "transformers",
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tokens of an answer at most [what the requests say].")
+    ] = None,
+    request_dir: RequestDir = REQUESTS,
+    output_dir: OutputDir = OUTPUTS,
+    task: OneTask = None,
+) -> None:
+    """Answer the request files with a model on this machine; nothing is sent, and process reads what it writes."""
+    from latentext.recipes.local_batches import answer_locally
+    from latentext.run.progress import progress_for
+    from latentext.spec import ModelSpec
+
+    for place in steps.places(request_dir, output_dir, task):
+        with continued_by(sys.argv[1:]), place.alone():
+            done = answer_locally(
+                place, ModelSpec(name=model, engine=engine), max_tokens=max_tokens, progress=progress_for(sys.stderr)
+            )
+        typer.echo(f"{counted(done, 'request')} answered in {place.outputs}")
+    typer.echo("next: latentext batch process")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from latentext.cli import pairs_generate
+from latentext.cli import pairs_generate, pairs_plan
 from latentext.cli.pairs_options import (
     CacheDir,
     ConfigDir,
@@ -145,7 +145,7 @@ def split(
     return EXIT_DONE
 
 
-app.command("plan")(pairs_generate.plan)
+app.command("plan")(pairs_plan.plan)
 app.command("generate")(pairs_generate.generate)
 
 

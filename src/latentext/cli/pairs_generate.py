@@ -1,4 +1,4 @@
-"""``latentext pairs generate`` and ``latentext pairs plan``: pairs that a model proposes, and what that will cost."""
+"""``latentext pairs generate``: pairs that a model proposes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from latentext.cli.pairs_options import (
     load,
     set_log_level,
 )
+from latentext.cli.pairs_plan import MaxTokens, PairsEach, PriceTable, Scenarios, TaskName
 from latentext.cli.run import continued_by
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
@@ -36,55 +37,7 @@ if TYPE_CHECKING:
 
 EngineName = Literal["auto", "openai", "transformers", "vllm"]
 Form = Literal["json_schema", "json_object", "none"]
-TaskName = Annotated[str, typer.Option(metavar="TASK", help="The name or file of a task.")]
-Scenarios = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
-PairsEach = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Pairs asked for in a request. Default: the task's batch_size.")
-]
-MaxTokens = Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of a reply at most.")]
-PriceTable = Annotated[
-    str | None, typer.Option(metavar="FILE", help="A price table of your own (YAML); see docs/pairs.md.")
-]
-
 REHEARSAL = Path("rehearsal") / "dataset.jsonl"
-
-
-def plan(
-    task: TaskName = "refusal",
-    num_scenarios: Scenarios = 1500,
-    expected_yield: Annotated[
-        float | None,
-        typer.Option(
-            "--yield", min=0.001, max=1, metavar="SHARE", help="Valid new pairs of those asked for. Default: a range."
-        ),
-    ] = None,
-    model: Annotated[str, typer.Option(metavar="ID", help="The model that would propose.")] = "gpt-4o",
-    pairs_per_request: PairsEach = None,
-    max_tokens: MaxTokens = 2048,
-    prices: PriceTable = None,
-    config_dir: ConfigDir = None,
-) -> int:
-    """Print requests, tokens and money of a run, in real time and in batches; nothing is sent."""
-    from latentext.cli.pairs_summary import print_projections
-    from latentext.engines.openai.prices import Prices, read_prices, shipped_prices
-    from latentext.pairs import load_task
-    from latentext.recipes.pairs.projection import YIELDS
-    from latentext.spec import Decoding
-
-    table = shipped_prices()
-    if prices is not None:
-        own = read_prices(Path(prices))
-        table = Prices({**table.models, **own.models}, own.date)
-    print_projections(
-        load_task(task, config_dir=config_dir),
-        num_scenarios,
-        YIELDS if expected_yield is None else [expected_yield],
-        model=model,
-        decoding=Decoding(max_new_tokens=max_tokens),
-        pairs_each=pairs_per_request,
-        prices=table,
-    )
-    return EXIT_DONE
 
 
 def generate(

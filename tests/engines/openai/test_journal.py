@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.openai import journal as journal_module
-from latentext.engines.openai.journal import Answer, Journal, read_spend, refuse_network_file_system
+from latentext.engines.openai import local_disk
+from latentext.engines.openai.journal import Answer, Journal, read_spend
+from latentext.engines.openai.local_disk import refuse_network_file_system
 from latentext.engines.openai.spend import Spend
 from latentext.errors import DatasetError, SpecError
 
@@ -116,7 +117,7 @@ def test_a_network_file_system_is_refused_with_the_option_that_helps(
 ) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {tmp_path}/far nfs4 rw 0 0\n")
-    monkeypatch.setattr(journal_module, "MOUNTS", mounts)
+    monkeypatch.setattr(local_disk, "MOUNTS", mounts)
     (tmp_path / "far").mkdir()
     refuse_network_file_system(tmp_path / "near.sqlite")
     with pytest.raises(SpecError, match=r"nfs4.*--journal PATH"):

@@ -1,0 +1,59 @@
+"""``latentext pairs plan``: what proposals will cost, in requests, tokens and money; and the options that it shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentext.cli.pairs_options import ConfigDir
+from latentext.errors import EXIT_DONE
+
+TaskName = Annotated[str, typer.Option(metavar="TASK", help="The name or file of a task.")]
+Scenarios = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
+PairsEach = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Pairs asked for in a request. Default: the task's batch_size.")
+]
+MaxTokens = Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of a reply at most.")]
+PriceTable = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A price table of your own (YAML); see docs/pairs.md.")
+]
+
+
+def plan(
+    task: TaskName = "refusal",
+    num_scenarios: Scenarios = 1500,
+    expected_yield: Annotated[
+        float | None,
+        typer.Option(
+            "--yield", min=0.001, max=1, metavar="SHARE", help="Valid new pairs of those asked for. Default: a range."
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="ID", help="The model that would propose.")] = "gpt-4o",
+    pairs_per_request: PairsEach = None,
+    max_tokens: MaxTokens = 2048,
+    prices: PriceTable = None,
+    config_dir: ConfigDir = None,
+) -> int:
+    """Print requests, tokens and money of a run, in real time and in batches; nothing is sent."""
+    from latentext.cli.pairs_summary import print_projections
+    from latentext.engines.openai.prices import Prices, read_prices, shipped_prices
+    from latentext.pairs import load_task
+    from latentext.recipes.pairs.projection import YIELDS
+    from latentext.spec import Decoding
+
+    table = shipped_prices()
+    if prices is not None:
+        own = read_prices(Path(prices))
+        table = Prices({**table.models, **own.models}, own.date)
+    print_projections(
+        load_task(task, config_dir=config_dir),
+        num_scenarios,
+        YIELDS if expected_yield is None else [expected_yield],
+        model=model,
+        decoding=Decoding(max_new_tokens=max_tokens),
+        pairs_each=pairs_per_request,
+        prices=table,
+    )
+    return EXIT_DONE
