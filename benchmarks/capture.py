@@ -25,38 +25,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from latentext import make_dataset
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import load_model, loaded_from
+from latentext.engines.transformers.loading import choose_device, load_model, loaded_from
 from latentext.models.resolve import resolve_model
 from latentext.plan import make_plan
 from latentext.request import Request
 from latentext.spec import Decoding, ModelSpec, Spec, StatesSpec
 from rounds import Way, measure, print_table, save
+from shapes import SHAPES, random_model
 
-SHAPES = {
-    "8x256": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8, "num_attention_heads": 8},
-    "llama-3.2-3b": {
-        "hidden_size": 3072,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 24,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "vocab_size": 128256,
-    },
-    "llama-3.1-8b": {
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 128256,
-    },
-}
 FEW = 6
 """Prompts of the batch-1 rows."""
 
@@ -210,14 +190,9 @@ def open_engine(options: argparse.Namespace) -> TransformersEngine:
     if options.shape is None:
         return TransformersEngine(load_model(ModelSpec(name=options.model, device=options.device)))
     tokenizer = load_model(ModelSpec(name="tiny", device="cpu")).tokenizer
-    set_seed(0)
-    device = torch.device("cuda" if options.device == "auto" and torch.cuda.is_available() else "cpu")
+    device = choose_device(options.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    config = LlamaConfig(**{"vocab_size": len(tokenizer), "max_position_embeddings": 4096, **SHAPES[options.shape]})
-    with torch.device(device):
-        torch.set_default_dtype(dtype)
-        model = LlamaForCausalLM(config)
-        torch.set_default_dtype(torch.float32)
+    model = random_model(options.shape, len(tokenizer), device, dtype)
     return TransformersEngine(loaded_from(model, tokenizer, resolve_model("tiny")))
 
 

@@ -29,13 +29,14 @@ from typing import Any
 
 import torch
 
-from capture import SHAPES, batch_one, open_engine, random_requests
+from capture import batch_one, open_engine, random_requests
 from latentext import extract_and_save_hidden_states
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.request import Request
 from latentext.spec import Decoding, StatesSpec
 from rounds import Row, Way, measure, print_table, save
+from shapes import SHAPES
 
 FEW = 4
 """Prompts of the batch-1 rows."""
