@@ -1,8 +1,8 @@
 """Hidden states on a GPU: random weights in the shape of published models, and how near each way comes to the machine.
 
-    python benchmarks/gpu.py                                             Llama-3.2-3B and Llama-3.1-8B, under ten minutes
-    python benchmarks/gpu.py --shape llama-3.2-3b --json gpu.json        one shape, with the numbers as JSON
-    python benchmarks/gpu.py --device cpu --shape tiny-random --prompts 8 --tokens 8      the script itself, without a GPU
+    python benchmarks/gpu.py                                         Llama-3.2-3B and 3.1-8B, under ten minutes
+    python benchmarks/gpu.py --shape llama-3.2-3b --json gpu.json    one shape, with the numbers as JSON
+    python benchmarks/gpu.py --device cpu --shape tiny-random --prompts 8 --tokens 8    the script itself, without a GPU
 
 Needs torch, transformers and this package, and no download. Rows take turns in each round after a warm-up on few
 prompts, and a round that would begin after --limit seconds is left out. *Ceilings* are measured first, in the same

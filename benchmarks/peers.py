@@ -7,8 +7,8 @@
     python benchmarks/peers.py --model tiny --table         the table of the last results, nothing is run
 
 Every peer is a process of its own, in an environment of its own under build/peers (or $PEERS_HOME), and loads the
-model once; then all take turns within each round: same prompts, number of tokens, two sites (outputs of two blocks), float32,
-threads. States are on the disk when the clock stops, synced (the first row's are not: its procedure is unchanged).
+model once; then all take turns within each round: same prompts, number of tokens, two sites (outputs of two blocks),
+float32, threads. States are on the disk when the clock stops, synced (the first row's are not: its procedure is unchanged).
 Batch-1 rows run on the first prompts only, for their rate does not depend on how many follow; another row gets fewer
 prompts only where its turn would take longer than --turn seconds, and the table says so. A peer that fails keeps its
 row, with the error. Results are written after each round to build/peers/results-MODEL.json.

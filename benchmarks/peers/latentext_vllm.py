@@ -1,4 +1,4 @@
-"""Our own rows with vLLM: texts first and a replay of them, or states by vLLM's extraction; files as a run writes them."""
+"""Our own rows with vLLM: texts and then a replay of them, or vLLM's extraction; files as a run writes them."""
 
 from __future__ import annotations
 

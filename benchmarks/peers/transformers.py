@@ -38,8 +38,8 @@ def options(job: Job) -> dict[str, Any]:
 
 
 def one_by_one(model: Any, job: Job, *, states: bool) -> Written:
-    """One prompt at a time. With states, as scripts in the field do it: every layer of every step is kept until the text
-    is done, the wanted layers are put side by side, and one npy file is written at the end, not synced."""
+    """One prompt at a time. With states, as scripts in the field do it: every layer of every step is kept until the
+    text is done, the wanted layers are put side by side, and one npy file is written at the end, not synced."""
     texts: list[list[int]] = []
     rows: list[np.ndarray] = []
     remaining: list[int] = []
