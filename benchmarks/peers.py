@@ -8,7 +8,8 @@
 
 Every peer is a process of its own, in an environment of its own under build/peers (or $PEERS_HOME), and loads the
 model once; then all take turns within each round: same prompts, number of tokens, two sites (outputs of two blocks),
-float32, threads. States are on the disk when the clock stops, synced (the first row's are not: its procedure is unchanged).
+float32, threads. States are on the disk when the clock stops, synced (the first row's are not: its procedure is
+unchanged).
 Batch-1 rows run on the first prompts only, for their rate does not depend on how many follow; another row gets fewer
 prompts only where its turn would take longer than --turn seconds, and the table says so. A peer that fails keeps its
 row, with the error. Results are written after each round to build/peers/results-MODEL.json.
@@ -98,12 +99,12 @@ def main() -> None:
     only = options.only.split(",") if options.only else [way.key for way in WAYS]
     if unknown := set(only) - {way.key for way in WAYS}:
         parser.error(f"--only {', '.join(sorted(unknown))}: known are {', '.join(way.key for way in WAYS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that the workers end too.
     compare(options, home, results, [way for way in WAYS if way.key in only])
 
 
 def compare(options: argparse.Namespace, home: Path, results: Path, ways: list[Way]) -> None:
     """All rows of all sets for one model."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that the workers end too.
     home.mkdir(parents=True, exist_ok=True)
     model = open_model(options.model, home)
     sets = {name: job for name, job in jobs(model, options.prompts, options.tokens).items() if name in options.sets}

@@ -41,11 +41,8 @@ def render(results: Mapping[str, Any]) -> str:
     machine = results["machine"]
     out = [f"{results['model']}: {machine}, {results['threads']} threads, fp32, two sites", ""]
     for name, rows in results["sets"].items():
-        out += [
-            f"| {results['titles'][name]} | prompts | tokens/s | ratio | smallest … largest | states |",
-            "|---|" * 1,
-        ]
-        out[-1] = "|---" * 6 + "|"
+        out.append(f"| {results['titles'][name]} | prompts | tokens/s | ratio | smallest … largest | states |")
+        out.append("|---" * 6 + "|")
         base = next((row["rates"] for row in rows if row["rates"]), [])
         out += [_line(row, base) for row in rows]
         out.append("")
