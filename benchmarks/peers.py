@@ -40,7 +40,7 @@ FEW = 6
 """Prompts of the batch-1 rows."""
 CHECKED = 4
 """Texts of each row whose states are compared."""
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds until a peer that does not answer is given up."""
 
 
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turn", type=float, default=20.0, help="seconds that one turn of a row may take, about")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds of all, after which no round begins")
     parser.add_argument("--only", default="", help=f"rows, by commas: {', '.join(way.key for way in WAYS)}")
     parser.add_argument("--sets", default="forced,ragged,given")
     parser.add_argument("--quick", action="store_true")
@@ -105,6 +106,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, home: Path, results: Path, ways: list[Way]) -> None:
     """All rows of all sets for one model."""
+    started = time.perf_counter()
     home.mkdir(parents=True, exist_ok=True)
     model = open_model(options.model, home)
     sets = {name: job for name, job in jobs(model, options.prompts, options.tokens).items() if name in options.sets}
@@ -123,11 +125,18 @@ def compare(options: argparse.Namespace, home: Path, results: Path, ways: list[W
                 prepare(bench, row, job)
             say_same(rows[name])
         for number in range(options.rounds):
+            began = time.perf_counter()
             for name, job in sets.items():
                 for row in rows[name]:
                     turn(bench, row, job, number)
             report["versions"], report["sets"] = bench.versions, {n: [r.shown() for r in rs] for n, rs in rows.items()}
+            report["rounds"] = number + 1
             results.write_text(json.dumps(report, indent=1))
+            took, used = time.perf_counter() - began, time.perf_counter() - started
+            print(f"round {number + 1} took {took:.0f} s; {used:.0f} s so far", flush=True)
+            if number + 1 < options.rounds and used + took > options.limit:
+                print(f"no further round fits into --limit {options.limit:.0f}", flush=True)
+                break
         print(render(report), f"\n{results}", sep="")
     finally:
         bench.close()

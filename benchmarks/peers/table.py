@@ -39,7 +39,10 @@ def largest_difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarra
 def render(results: Mapping[str, Any]) -> str:
     """Markdown: one table a set, ratios to the first row of the set, taken inside each round."""
     machine = results["machine"]
-    out = [f"{results['model']}: {machine}, {results['threads']} threads, fp32, two sites", ""]
+    out = [
+        f"{results['model']}: {machine}, {results['threads']} threads, fp32, two sites, {results['rounds']} rounds",
+        "",
+    ]
     for name, rows in results["sets"].items():
         out.append(f"| {results['titles'][name]} | prompts | tokens/s | ratio | smallest … largest | states |")
         out.append("|---" * 6 + "|")

@@ -59,6 +59,7 @@ def test_the_table_takes_ratios_inside_a_round_and_shows_errors_in_their_rows() 
         "model": "m",
         "machine": "2 cores",
         "threads": 2,
+        "rounds": 3,
         "titles": {"forced": "8 prompts"},
         "sets": {"forced": rows},
     }
@@ -74,7 +75,16 @@ def test_a_peer_that_cannot_run_keeps_its_row_beside_those_that_agree(script: di
     wanted = [way for way in script["WAYS"] if way.key in ("seeds", "batched", "ours", "ours-given")]
     broken = script["Way"]("broken", "a peer that is not there", "not_there", None, "generate")
     options = Namespace(
-        model="tiny", prompts=3, tokens=4, rounds=1, threads=1, turn=60.0, only="", sets="forced,given", quick=False
+        model="tiny",
+        prompts=3,
+        tokens=4,
+        rounds=1,
+        threads=1,
+        turn=60.0,
+        limit=60.0,
+        only="",
+        sets="forced,given",
+        quick=False,
     )
     results = tmp_path / "results.json"
     script["compare"](options, tmp_path, results, [*wanted, broken])
