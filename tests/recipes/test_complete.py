@@ -12,6 +12,8 @@ import latentext
 from latentext.cli.app import exit_code
 from latentext.dataset.completion_splits import completion_splits
 from latentext.engines import opening
+from latentext.engines.openai.journal import read_spend
+from latentext.engines.openai.standin import StandIn
 from latentext.models.registry import registered_models
 from latentext.recipes.complete import Grid, grid_specs
 from latentext.recipes.complete.grid import FULL_CORPORA, FULL_MODELS, FULL_PROMPTS, FULL_TEMPERATURES
@@ -254,3 +256,24 @@ def test_the_limits_of_a_corpus_are_measured_by_one_command(
     path = materials / "prompts" / "dailydialog-500.ndjson"
     assert exit_code(["corpora", "dailydialog", "--data", str(path)]) == 0
     assert "limits: [4, 108] (of these texts; of the whole corpus: [4, 112])" in capsys.readouterr().out
+
+
+def test_a_cap_on_money_holds_for_the_whole_sweep(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cap of what the first dataset cost leaves nothing for the second."""
+    with StandIn() as server:
+        command = ["complete", "-d", "mrpc", "--data", str(rows), "-mdl", "gpt-4o", "--engine", "openai"]
+        command += ["--length", "none", "-o", str(tmp_path / "o"), "--set", f"model.api.base_url={server.url}"]
+        command += ["--set", "model.api.prices=openai", "--set", "decoding.max_new_tokens=5"]
+        assert exit_code([*command, "-prompt_n", "1"]) == 0
+        [journal] = (tmp_path / "o").rglob("journal.sqlite")
+        spent, asked = read_spend(journal), len(server.asked)
+        assert spent is not None and spent.cost
+        capsys.readouterr()
+        assert exit_code([*command, "-prompt_n", "1,2", "--max-cost", str(spent.cost)]) == 3
+        told = capsys.readouterr().err
+        assert len(server.asked) == asked
+        assert "the other datasets cost" in told
+        assert "the cap of 0.00 USD is reached" in told
+        assert exit_code([*command, "-prompt_n", "1,2", "--max-cost", "1"]) == 0
