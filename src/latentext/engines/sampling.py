@@ -30,6 +30,23 @@ def uniform(seed: int, key: str, sample: int, step: int) -> float:
     return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
 
 
+def sample(logits: torch.Tensor, decoding: Decoding, uniforms: torch.Tensor) -> torch.Tensor:
+    """The token drawn for each row: int64 [batch]; `temperature` > 0.
+
+    With top-k only the k tokens that it leaves are looked at again, in token-id order, so that float64 is spent on
+    them and not on the whole vocabulary.
+
+    Args:
+        logits: [batch, vocabulary].
+        uniforms: float64 [batch], each in [0, 1).
+    """
+    candidates = _top_candidates(logits, decoding.top_k)
+    if candidates is None:
+        return draw(filtered_probabilities(logits, decoding), uniforms)
+    places = draw(filtered_probabilities(logits.gather(-1, candidates), decoding), uniforms)
+    return candidates.gather(-1, places.unsqueeze(-1)).squeeze(-1)
+
+
 def filtered_probabilities(logits: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     """Probabilities [batch, vocabulary] in float64 after temperature, top-k, top-p and min-p; `temperature` > 0."""
     scores = logits.double() / decoding.temperature
@@ -60,6 +77,16 @@ def draw(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     # largest uniform, 1 - 2^-53: it takes off at least half a unit in the last place, and the tie is exact.
     threshold = uniforms.unsqueeze(-1) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
+
+
+def _top_candidates(logits: torch.Tensor, k: int | None) -> torch.Tensor | None:
+    """The ids [batch, k] of the k largest logits in rising order; None where there is no edge, or a tie at it."""
+    if k is None or k >= logits.shape[-1]:
+        return None
+    values, ids = logits.topk(k + 1, dim=-1)
+    if bool((values[:, k - 1] == values[:, k]).any()):
+        return None
+    return ids[:, :k].sort(-1).values
 
 
 def _top_k_mask(scores: torch.Tensor, k: int) -> torch.Tensor:

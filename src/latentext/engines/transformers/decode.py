@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import torch
 
 from latentext.engines.penalties import TokenHistory
-from latentext.engines.sampling import draw, filtered_probabilities, uniform
+from latentext.engines.sampling import sample, uniform
 from latentext.engines.stopping import StopStrings
+from latentext.engines.transformers.attention import decoding_attention
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.engines.transformers.prefill import distinct_prompts, prompts_a_pass, right_aligned
@@ -169,9 +170,10 @@ class Decoder:
             self.capture.expect_step(self.slot_of_row[:active], steps, self.prompt_length[:active])
         window = self.cache.window
         window.row_start, window.row_stop, window.start, window.write = 0, active, start, self.end
-        logits = self._forward(
-            self.next_token[:active, None], self.mask[:active, start : self.end + 1], self.position[:active, None]
-        )
+        with decoding_attention(self.loaded):
+            logits = self._forward(
+                self.next_token[:active, None], self.mask[:active, start : self.end + 1], self.position[:active, None]
+            )
         self.end += 1
         self.position[:active] += 1
         return self._accept(range(active), logits)
@@ -232,8 +234,8 @@ class Decoder:
             if not all(flags):
                 allowed = allowed.masked_fill(~usable[:, None], 0.0)
             uniforms = [uniform(self.seed, t.task.request.key, t.task.sample, len(t.token_ids)) for t in texts]
-            probabilities = filtered_probabilities(allowed, self.decoding)
-            tokens = draw(probabilities, torch.tensor(uniforms, dtype=torch.float64, device=logits.device))
+            numbers = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
+            tokens = sample(allowed, self.decoding, numbers)
         if all(flags):
             return tokens, [""] * len(texts)
         reasons = [NONFINITE if bad else NO_TOKEN_LEFT for bad in broken.tolist()]
