@@ -13,7 +13,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from latentext.engines.sampling import draw, filtered_probabilities, uniform
+from latentext.engines.sampling import draw, filtered_probabilities, sample, uniform
 from latentext.spec import Decoding
 
 
@@ -43,6 +43,20 @@ def test_ties_at_the_edge_go_to_the_lower_ids() -> None:
     assert by_mass[0].tolist() == pytest.approx([1 / 4] * 4 + [0] * 6)
     one_above = torch.tensor([[0.0, 0.0, 0.0, 5.0, 0.0]])
     assert filtered_probabilities(one_above, Decoding(temperature=1.0, top_k=2)).nonzero()[:, 1].tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 7, 199, 200, 1000])
+@pytest.mark.parametrize(("top_p", "min_p"), [(1.0, 0.0), (0.8, 0.0), (1.0, 0.05)])
+def test_a_sample_is_the_draw_from_the_whole_vocabulary(top_k: int | None, top_p: float, min_p: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(600, 200, generator=generator) * 3
+    logits[200:400] = logits[200:400].round()  # Ties, at the edge of top-k too.
+    logits[400:, torch.randperm(200, generator=generator)[:150]] = -torch.inf
+    uniforms = torch.rand(600, generator=generator, dtype=torch.float64)
+    decoding = Decoding(temperature=0.7, top_k=top_k, top_p=top_p, min_p=min_p)
+    for rows in (slice(None), slice(0, 200), slice(400, None)):
+        expected = draw(filtered_probabilities(logits[rows], decoding), uniforms[rows])
+        assert torch.equal(sample(logits[rows], decoding, uniforms[rows]), expected)
 
 
 def test_draws_follow_the_probabilities() -> None:

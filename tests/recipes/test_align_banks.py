@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,11 @@ from latentext.recipes.align.pictures import effective_sample_size, frontier, ra
 from latentext.recipes.align.reporting import make_report
 from latentext.recipes.catalogue import recipe_path
 from latentext.run.runner import make_dataset, score_texts
-from latentext.spec import GridValues, Spec
+from latentext.spec import Spec
 from latentext.spec_file import load_spec
 
 SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.5)  # In standard deviations of sentiment.
+SPLITS = 20
 
 
 def reviews(*changes: str) -> Spec:
@@ -28,28 +28,13 @@ def reviews(*changes: str) -> Spec:
     return load_spec(path, ["model.threads=1", *changes])
 
 
-def half(grid: Mapping[str, GridValues], which: int) -> list[str]:
-    """Every opening with half of the remarks, so that kind and unkind ones stand equally often in both halves.
-
-    Openings come in pairs, kind and unkind; of a pair both have the same remarks.
-    """
-    openings, remarks = (tuple(map(str, grid[name])) for name in ("opening", "remark"))  # type: ignore[arg-type]
-    places = itertools.product(range(len(openings)), range(len(remarks)))
-    return [f"{openings[i]} {remarks[j]}" for i, j in places if (i // 2 + j // 2) % 2 == which]
-
-
 @pytest.fixture(scope="module")
 def banks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bank, Bank]:
-    """Bank A: half of the reviews, seed 0. Bank B: the other half, seed 1, as many samples."""
+    """All reviews by seed 0 and by seed 1; a test takes half of the prompts of one and the other half of the other."""
     made = []
-    for which, seed in ((0, 0), (1, 1)):
-        spec = reviews(f"seed={seed}")
-        assert spec.prompts.grid is not None
-        prompts = spec.prompts.model_copy(
-            update={"template": None, "grid": None, "list": tuple(half(spec.prompts.grid, which))}
-        )
+    for seed in (0, 1):
         folder = tmp_path_factory.mktemp("bank") / "data"
-        make_dataset(spec.model_copy(update={"prompts": prompts, "rewards": ("sentiment",)}), folder)
+        make_dataset(reviews(f"seed={seed}").model_copy(update={"rewards": ("sentiment",)}), folder)
         made.append(open_bank(folder).bank)
     return made[0], made[1]
 
@@ -58,24 +43,38 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bank, Bank]:
 def test_a_solved_lambda_realises_its_target_on_an_independent_bank_and_the_pooled_one_falls_short(
     banks: tuple[Bank, Bank],
 ) -> None:
-    first, second = banks
-    assert (first.prompts, first.samples) == (second.prompts, second.samples) == (64, 32)
-    assert not set(first.keys) & set(second.keys)
-    met = short = 0
-    for shift in SHIFTS:
-        target = parse_targets(f"sentiment=+{shift}sd")
-        found, pooled = solve(first, target), solve(first, target, pooled=True)
-        asked = found.target[0] - found.base_levels[0]
-        realised, with_pooled = diagnose(second, found.lam), diagnose(second, pooled.lam)
-        print(
-            f"{shift} sd: asked {asked:.4f}, realised {realised.shifts[0]:.4f} ± {realised.shift_errors[0]:.4f}, "
-            f"pooled {with_pooled.shifts[0]:.4f} ± {with_pooled.shift_errors[0]:.4f}"
-        )
-        met += abs(realised.shifts[0] - asked) <= 2 * realised.shift_errors[0]
-        short += with_pooled.shifts[0] < asked - 2 * with_pooled.shift_errors[0]
-        assert diagnose(first, pooled.lam).shifts[0] < asked - 1e-3  # On its own bank, per prompt, it is no estimate.
-    assert met >= 4
-    assert short == len(SHIFTS)
+    """Twenty random halves, by the seeds 0 to 19 that were declared before any was looked at.
+
+    Two errors are counted. That of the shift on B alone says how well B is known; λ comes from the prompts of A and has
+    an error of its own, so the miss has both. Normal errors of one size on both banks would keep 84 % of the misses
+    within two of the first and 95 % within two of the second. The halves share two banks, so they are not independent.
+    """
+    within, passed = Counter[str](), Counter[str]()
+    for seed in range(SPLITS):
+        order = np.random.default_rng(seed).permutation(banks[0].prompts)
+        first, second = banks[0].take(order[:64]), banks[1].take(order[64:])
+        assert (first.prompts, first.samples) == (second.prompts, second.samples) == (64, 32)
+        assert not set(first.keys) & set(second.keys)
+        here = Counter[str]()
+        for shift in SHIFTS:
+            target = parse_targets(f"sentiment=+{shift}sd")
+            found, pooled = solve(first, target), solve(first, target, pooled=True)
+            asked = found.target[0] - found.base_levels[0]
+            own, realised = diagnose(first, found.lam), diagnose(second, found.lam)
+            miss = abs(realised.shifts[0] - asked)
+            here["B"] += miss <= 2 * realised.shift_errors[0]
+            here["A and B"] += miss <= 2 * np.hypot(own.shift_errors[0], realised.shift_errors[0])
+            here["pooled short"] += diagnose(second, pooled.lam).shifts[0] < asked
+            assert (
+                diagnose(first, pooled.lam).shifts[0] < asked - 1e-3
+            )  # On its own bank, per prompt, it is no estimate.
+        print(f"split {seed}: {dict(here)}")
+        within += here
+        passed.update({error: count >= 4 for error, count in here.items()})
+    print(f"targets: {dict(within)}; splits with four of five: {dict(passed)}")
+    assert within["B"] >= 75 and within["A and B"] >= 90
+    assert passed["B"] >= 14 and passed["A and B"] >= 18
+    assert within["pooled short"] == SPLITS * len(SHIFTS)
 
 
 @pytest.fixture(scope="module")
