@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,21 +114,26 @@ def interleaved(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[s
     return seconds, results
 
 
-def show(title: str, seconds: dict[str, list[float]], limit: float) -> None:
-    """Median and range of each way, the ratio to this package, and whether the limit holds."""
+def show(title: str, seconds: dict[str, list[float]], ours_again: Callable[[], Any], limit: float) -> None:
+    """Median and range of each way, the ratio to this package, and whether the limit holds, by the clock too."""
     print(f"\n{title}")
     ours = statistics.median(seconds["latentext"])
     for name, values in seconds.items():
         median = statistics.median(values)
         print(f"  {name:<34}{median:8.3f} s  ({min(values):.3f} to {max(values):.3f}){median / ours:9.1f} x")
-    print(f"  limit {limit:g} s: {'met' if ours < limit else 'MISSED'}")
+    begin = time.perf_counter()
+    ours_again()
+    clock = time.perf_counter() - begin
+    print(f"  latentext by the clock, once:     {clock:9.3f} s")
+    print(f"  limit {limit:g} s: {'met' if max(ours, clock) < limit else 'MISSED'}")
 
 
 def measure_new_lambda(bank: Bank, rounds: int) -> None:
     lam = np.full(len(VALUES), 0.3)
+    ours = partial(diagnose, bank, lam, replicates=REPLICATES)
     seconds, results = interleaved(
         {
-            "latentext": lambda: diagnose(bank, lam, replicates=REPLICATES),
+            "latentext": ours,
             "a loop over prompts": lambda: plain_new_lambda(bank, lam),
         },
         rounds,
@@ -135,15 +141,16 @@ def measure_new_lambda(bank: Bank, rounds: int) -> None:
     plain_levels, plain_errors = results["a loop over prompts"]
     np.testing.assert_allclose(results["latentext"].levels, plain_levels, rtol=1e-10)
     np.testing.assert_allclose(results["latentext"].level_errors, plain_errors, rtol=0.15)
-    show(f"a new λ with all diagnostics ({REPLICATES} bootstrap replicates)", seconds, NEW_LAMBDA_LIMIT)
+    show(f"a new λ with all diagnostics ({REPLICATES} bootstrap replicates)", seconds, ours, NEW_LAMBDA_LIMIT)
 
 
 def measure_palette(bank: Bank, rounds: int) -> None:
     targets = dict.fromkeys(VALUES, Target("deviations", 0.3))
     levels = target_levels(bank, targets)
+    ours = partial(solve, bank, targets)
     seconds, results = interleaved(
         {
-            "latentext": lambda: solve(bank, targets),
+            "latentext": ours,
             "written out": lambda: (plain_reach(bank, levels), plain_solve(bank, levels)),
         },
         rounds,
@@ -151,7 +158,7 @@ def measure_palette(bank: Bank, rounds: int) -> None:
     fraction, lam = results["written out"]
     np.testing.assert_allclose(results["latentext"].fraction, fraction, rtol=1e-5)
     np.testing.assert_allclose(results["latentext"].lam, lam, atol=5e-3)
-    show("λ for a palette of six values (feasibility and dual)", seconds, PALETTE_LIMIT)
+    show("λ for a palette of six values (feasibility and dual)", seconds, ours, PALETTE_LIMIT)
     print(
         "\n".join(f"  {line}" for line in describe_solution(results["latentext"], hold_out(bank, results["latentext"])))
     )
