@@ -65,9 +65,8 @@ def test_a_solved_lambda_realises_its_target_on_an_independent_bank_and_the_pool
             here["B"] += int(miss <= 2 * realised.shift_errors[0])
             here["A and B"] += int(miss <= 2 * np.hypot(own.shift_errors[0], realised.shift_errors[0]))
             here["pooled short"] += int(diagnose(second, pooled.lam).shifts[0] < asked)
-            assert (
-                diagnose(first, pooled.lam).shifts[0] < asked - 1e-3
-            )  # On its own bank, per prompt, it is no estimate.
+            # On its own bank, per prompt, it is no estimate.
+            assert diagnose(first, pooled.lam).shifts[0] < asked - 1e-3
         print(f"split {seed}: {dict(here)}")
         within += here
         passed.update(error for error, count in here.items() if count >= 4)
