@@ -14,6 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 GPI := build/gpi
 GPI_STAMP := $(GPI)/.installed
 
+.PHONY: audit hashes licences test-browser test-crash test-fuzz test-ray test-soak
 .PHONY: help install install-gpi demo test test-fast test-gpi test-mock test-vllm lint format clean
 
 help:
@@ -24,6 +25,10 @@ help:
 	@echo "make test-vllm  the tests of the engine vllm, in an environment of their own (once: about 2 GB and some minutes)"
 	@echo "make test-ray   runs over Ray actors, one of them killed (installs the extra ray)"
 	@echo "make test-crash every crash window, 65 kills at random instants, disk faults, 500 flipped bits (installs the extra ray)"
+	@echo "make test-fuzz  every parser of outside bytes under atheris, FUZZ_SECONDS each (600; seven targets)"
+	@echo "make test-browser  the reports in headless Chromium, which is installed where there is none"
+	@echo "make test-soak  kills, faults and resumes for SOAK_SECONDS (1200), memory and open files watched"
+	@echo "make audit      advisories against the pinned packages; make licences and make hashes write their lists"
 	@echo "make test-mock  a cycle of files and batches against an independent mock server (needs npm)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the layout of the code"
@@ -104,6 +109,37 @@ test-crash: $(STAMP)
 	$(PIP) --editable '.[$(EXTRAS),ray]'
 	LATENTEXT_CRASH_POINTS=all LATENTEXT_FLIPS=500 LATENTEXT_KILLS=20 $(PYTEST) --dist load tests/crash tests/run/test_workers.py
 	LATENTEXT_KILLS=5 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run/test_ray.py
+
+# atheris has no place among the pins: its wheels follow the newest Pythons late, so it has an environment of its own.
+FUZZ := build/fuzz
+FUZZ_STAMP := $(FUZZ)/.installed
+
+$(FUZZ_STAMP): constraints.txt | $(STAMP)
+	@echo "Setting up $(FUZZ) (once)"
+	@$(BIN)/python -m venv --clear $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt \
+	  'atheris>=3' numpy pyarrow pydantic pyyaml python-dotenv rich tokenizers typer
+	@touch $@
+
+test-fuzz: $(FUZZ_STAMP)
+	$(FUZZ)/bin/python tools/fuzz.py $(FUZZ_TARGETS)
+
+# Debian's Chromium where there is apt and the right to use it, else the build that playwright brings.
+test-browser: $(STAMP)
+	@$(PIP) --editable '.[$(EXTRAS),browser]'
+	@if ! command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null; then \
+	  echo "Installing Chromium (once)"; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell fonts-dejavu-core >/dev/null; } || \
+	  $(BIN)/python -m playwright install chromium-headless-shell; \
+	fi
+	LATENTEXT_BROWSER=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
+
+test-soak: $(STAMP)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python tools/soak.py
+
+audit licences hashes: $(STAMP)
+	$(BIN)/python tools/supply_chain.py $(subst audit,advisories,$@)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

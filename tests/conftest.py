@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.offline import sitecustomize as offline
 
 # The same examples in every run: a suite that gates submissions must not fail by chance.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -40,6 +41,13 @@ def materials() -> Path:
 def stories260k(materials: Path) -> Path:
     """A real pretrained Llama of 260,032 parameters."""
     return materials / "models" / "stories260k"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every address but this machine's own, here and in the Python processes that a test starts."""
+    offline.refuse_in_this_process(monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", offline.python_path(os.environ.get("PYTHONPATH")))
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def test_readers_of_yaml_1_1_read_the_same_texts(word: str) -> None:
     [
         ("a: 1\nb: 2\na: 3", "line 3: 'a' is given twice"),
         ("a: [1, 2", "line 1"),
-        ("a: !!python/object/apply:os.system ['true']", "line 1: could not determine a constructor"),
+        ("a: !!python/object/apply:os.system ['true']", "line 1: a tag .*is not read"),
         ("? [a, b]\n: 1", "line 1: a name must be one word"),
         ("&a [*a]", "an alias stands inside of what it names"),
         ("a: 1\n---\nb: 2", "line 2"),

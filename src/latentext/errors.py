@@ -7,6 +7,18 @@ docs/troubleshooting.md; `heading` names the section there, and a test checks th
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    r"""The text with every character that would act on a terminal, or not be seen, as its escape.
+
+    Example:
+        >>> print(printable("a\x1b[31mb\u202e"))
+        a\x1b[31mb\u202e
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class LatentextError(Exception):
     """Base of all errors that latentext raises on purpose.
 
@@ -27,7 +39,7 @@ class LatentextError(Exception):
             line += f"; {self.remedy}"
         if self.heading:
             line += f" (see docs/troubleshooting.md, {self.heading!r})"
-        return " ".join(line.split())
+        return printable(" ".join(line.split()))
 
 
 class SpecError(LatentextError):

@@ -69,7 +69,14 @@ def dump_yaml(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads scalars by the table above alone."""
+    """Reads scalars by the table above alone, and no tags: what a value is, it says by its form."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if (tag := getattr(event, "tag", None)) not in (None, "!"):
+            raise yaml.composer.ComposerError(None, None, f"a tag ({tag}) is not read here", event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {}  # Those of YAML 1.1 are not inherited.

@@ -145,7 +145,7 @@ def read_texts(path: Path) -> list[dict[str, Any]]:
     """
     try:
         rows = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"cannot be read as JSON: {error}", where=str(path), remedy="make it again") from error
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and {"prompt", "generated"} <= set(row) for row in rows
@@ -164,9 +164,21 @@ def read_beside(path: Path) -> dict[str, Any]:
     """What lies beside a file of texts: `lam`, `settings` and `skipped`; empty when nothing does."""
     try:
         found = json.loads(lambda_path(path).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and _is_beside(found) else {}
+
+
+def _is_beside(found: Mapping[str, Any]) -> bool:
+    """Whether what was found has the types that `write_texts` gives it."""
+    lam, settings, skipped = found.get("lam", {}), found.get("settings", {}), found.get("skipped", [])
+    return (
+        isinstance(lam, dict)
+        and all(isinstance(value, int | float) and abs(value) < float("inf") for value in lam.values())
+        and isinstance(settings, dict)
+        and isinstance(skipped, list)
+        and all(isinstance(number, int) for number in skipped)
+    )
 
 
 def lambda_path(path: Path) -> Path:

@@ -36,7 +36,7 @@ from latentext.cli import (
     status,
     verify,
 )
-from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError
+from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, printable
 from latentext.interrupts import sigterm_as_interrupt
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
@@ -92,6 +92,13 @@ def before_every_command(
     _configure(log_level)
 
 
+class _Printable(logging.Formatter):
+    """Messages may quote a server or a file: nothing of them may act on the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).splitlines()))
+
+
 def _configure(log_level: LogLevel) -> None:
     """Read `.env`, then set the log level: of this package here, of the libraries where they look when imported.
 
@@ -102,7 +109,7 @@ def _configure(log_level: LogLevel) -> None:
 
     load_dotenv(find_dotenv(usecwd=True))
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("latentext")
     logger.handlers = [handler]
     logger.setLevel(log_level.upper())

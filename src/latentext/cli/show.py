@@ -67,10 +67,10 @@ def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
     variables = ", ".join(f"{name}={value}" for name, value in json.loads(row["variables"]).items())
     sample = f" sample {row['sample']}" if row["sample"] else ""
     length = f"{counted(len(tokens), 'token')}, " if tokens else ""  # A server gives none.
-    head = f"#{row['index']}{sample}  {length}{row['finish_reason']}"
+    head = f"#{row['index']}{sample}  {length}{visible(row['finish_reason'])}"
     return [
         f"{head}  {visible(variables)}".rstrip(),
-        *(f"{message['role']}: {visible(message['content'])}" for message in json.loads(row["messages"])),
+        *(f"{visible(message['role'])}: {visible(message['content'])}" for message in json.loads(row["messages"])),
         *(interlinear(tokens, remaining, width) if tokens else [visible(row["text"])]),
         "",
     ]

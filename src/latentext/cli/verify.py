@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentext.errors import EXIT_DONE, EXIT_FAILED
+from latentext.errors import EXIT_DONE, EXIT_FAILED, printable
 
 
 def verify(
@@ -25,7 +25,7 @@ def verify(
 
     findings = find_faults(directory, sample=sample)
     for finding in findings:
-        typer.echo(str(finding))
+        typer.echo(printable(str(finding)))
     if findings:
         return EXIT_FAILED
     typer.echo(f"{directory}: no faults found")

@@ -31,10 +31,21 @@ KINDS = ("records", "scores", "states", "pairs")
 """The kinds of stages, in the order in which they can depend on each other."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
-_SAMPLES = re.compile(r"s([0-9]{4}|[1-9][0-9]{4,})-([0-9]{4}|[1-9][0-9]{4,})")
-_SHARD = r"([0-9]{5}|[1-9][0-9]{5,})"
+# Numbers are bounded: a longer one is no shard of anybody, and Python refuses to read one of 4,300 digits.
+_SAMPLES = re.compile(r"s([0-9]{4}|[1-9][0-9]{4,8})-([0-9]{4}|[1-9][0-9]{4,8})")
+_SHARD = r"([0-9]{5}|[1-9][0-9]{5,17})"
 _RECEIPT_FILE = re.compile(rf"{_SHARD}\.receipt\.json")
-_DATA_FILE = re.compile(rf"{_SHARD}(?:\.parquet|-([0-9]{{3}}|[1-9][0-9]{{3,}})\.safetensors)")
+_DATA_FILE = re.compile(rf"{_SHARD}(?:\.parquet|-([0-9]{{3}}|[1-9][0-9]{{3,17}})\.safetensors)")
+
+
+def newer_version(version: str) -> bool:
+    """Whether this text in a file's header is a later version of the format.
+
+    Example:
+        >>> newer_version("1"), newer_version("2"), newer_version("²")
+        (False, True, False)
+    """
+    return version.isascii() and version.isdigit() and (len(version) > 9 or int(version) > FORMAT_VERSION)
 
 
 def records_folder(samples: range) -> str:

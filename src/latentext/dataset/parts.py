@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.layout import FORMAT_VERSION
+from latentext.dataset.layout import FORMAT_VERSION, newer_version
 from latentext.errors import DatasetError
 from latentext.spec import DType
 
@@ -41,7 +41,7 @@ SAFETENSORS_NAME: Mapping[DType, str] = {"float32": "F32", "float16": "F16", "bf
 
 _NUMPY_DTYPE = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 _ALIGNMENT = 64
-_MAX_HEADER_BYTES = 100_000_000  # The limit of the safetensors library itself.
+_MAX_HEADER_BYTES = 10_000_000  # A hundred thousand tensors; JSON takes some thirty times its length once it is read.
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class Part:
         stored = self.tensors.get(name)
         if stored is None:
             raise DatasetError(f"no tensor {name!r}", where=str(self.path), remedy=f"it has: {', '.join(self.tensors)}")
-        if stored.size == 0:
-            return np.empty(stored.shape, stored.numpy_dtype)
         try:
+            if stored.size == 0:
+                return np.empty(stored.shape, stored.numpy_dtype)
             # As a plain array, which keeps the map alive: slices of the memmap subclass cost more than their bytes.
             return np.asarray(np.memmap(self.path, stored.numpy_dtype, "r", stored.offset, stored.shape))
         except (OSError, ValueError) as error:
@@ -171,8 +171,8 @@ def _stored(described: Mapping[str, Any], data_begin: int) -> StoredTensor:
 
 def _check_version(path: Path, metadata: Mapping[str, Any]) -> None:
     version = str(metadata.get("format_version", "")) if isinstance(metadata, dict) else ""
-    if version.isdigit() and int(version) > FORMAT_VERSION:
-        what = f"written in format version {version}, this latentext reads up to {FORMAT_VERSION}"
+    if newer_version(version):
+        what = f"written in format version {version[:20]}, this latentext reads up to {FORMAT_VERSION}"
         raise DatasetError(what, where=str(path), remedy="update latentext")
 
 

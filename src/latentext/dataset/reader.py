@@ -87,7 +87,14 @@ class Dataset:
     def plan_count(self) -> int:
         """Number of requests in the plan; before ``metadata.json`` is written, those of the finished shards."""
         finished = max((receipt.stop for receipts in self._record_receipts for receipt in receipts.values()), default=0)
-        return int(self.metadata.get("counts", {}).get("requests", finished))
+        counts = self.metadata.get("counts", {})
+        planned = counts.get("requests", finished) if isinstance(counts, dict) else None
+        if not isinstance(planned, int):
+            path = str(self.directory / layout.METADATA)
+            raise DatasetError(
+                "damaged: it does not say how many requests", where=path, remedy="run the same command again"
+            )
+        return planned
 
     @cached_property
     def captures(self) -> dict[str, StatesStage]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentext.dataset.atomic import PendingFile, atomic_file
-from latentext.dataset.layout import FORMAT_VERSION
+from latentext.dataset.layout import FORMAT_VERSION, newer_version
 from latentext.dataset.receipts import FileEntry
 from latentext.errors import DatasetError
 
@@ -75,11 +75,11 @@ def _opened(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path, memory_map=False)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
-    version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"")
-    if version.isdigit() and int(version) > FORMAT_VERSION:
+    version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"").decode(errors="replace")
+    if newer_version(version):
         file.close()
         raise DatasetError(
-            f"written in format version {int(version)}, this latentext reads up to {FORMAT_VERSION}",
+            f"written in format version {version[:20]}, this latentext reads up to {FORMAT_VERSION}",
             where=str(path),
             remedy="update latentext",
         )

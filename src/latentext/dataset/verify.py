@@ -102,7 +102,8 @@ def _documents(root: Path) -> Iterator[Finding]:
         metadata = read_json(root / layout.METADATA)
         if not metadata:
             yield Finding(layout.METADATA, "missing or empty")
-        recorded = metadata.get("sha256") or {}
+        recorded = metadata.get("sha256")
+        recorded = recorded if isinstance(recorded, dict) else {}
         for name in dict.fromkeys((layout.SPEC, layout.PROVENANCE, *recorded)):
             if metadata and (name not in recorded or _sha256(root / name) != recorded[name]):
                 yield Finding(name, f"not the file whose sha256 is in {layout.METADATA}")
@@ -123,7 +124,7 @@ def _views(root: Path) -> Iterator[Finding]:
     metadata = read_json(root / layout.METADATA)
     try:
         requests, licence = int(metadata["counts"]["requests"]), metadata["licence"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         yield Finding(layout.METADATA, "damaged: it lacks counts or licence")
         return
     for name, content in derive_views(root, read_spec(root), requests=requests, licence=licence).items():

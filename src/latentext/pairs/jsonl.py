@@ -71,7 +71,17 @@ def read_jsonl(path: Path) -> Iterator[Scenario]:
             )
         lines.append(line)
         if len(lines) == len(TYPES):
-            yield _scenario(lines)
+            try:
+                scenario = _scenario(lines)
+            except (AttributeError, KeyError, TypeError) as error:
+                raise SpecError(
+                    f"its differing_token lacks {error}"
+                    if isinstance(error, KeyError)
+                    else "has no usable differing_token",
+                    where=f"{path}, line {number}",
+                    remedy=_REMEDY,
+                ) from error
+            yield scenario
             lines = []
     if lines:
         raise SpecError(

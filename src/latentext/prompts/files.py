@@ -99,7 +99,7 @@ def _made(known: Mapping[str, Any], directory: Path) -> bool:
 def _read_note(note: Path) -> dict[str, Any] | None:
     try:
         known = json.loads(note.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return known if isinstance(known, dict) else None
 
@@ -157,7 +157,7 @@ class JsonLines(_IndexedRows):
             return text
         try:
             row = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # A ValueError too is a number of 4,300 digits.
             return BadRow("bad-row", f"line {self._records.line(index)} is not JSON: {error}")
         if not isinstance(row, dict):
             return BadRow("bad-row", f"line {self._records.line(index)} is no JSON object")

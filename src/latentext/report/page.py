@@ -28,6 +28,9 @@ table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabula
 th, td { text-align: left; padding: .15rem 1.2rem .15rem 0; border-bottom: 1px solid #e4e6ea; font-weight: normal;
   overflow-wrap: anywhere; }
 th { color: #555d6b; }
+.numbers { overflow-x: auto; font-size: .85rem; }
+.numbers th, .numbers td { overflow-wrap: break-word; padding-right: .8rem; vertical-align: top; }
+.numbers td { white-space: nowrap; }
 .wide td { vertical-align: top; font-size: .85rem; white-space: pre-wrap; padding: .4rem 1rem .4rem 0;
   min-width: 9rem; }
 """
@@ -87,10 +90,11 @@ def _figure(picture: Picture) -> str:
 def _titled_table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     body = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    kind = ' class="wide"' if table.wide else ""
+    # A table of numbers keeps its words whole, and is scrolled by itself where it is wider than the page.
+    kind = "wide" if table.wide else "numbers"
     return (
         f'<h2 id="{escape(table.name)}">{escape(table.title)}</h2>\n<p class="described">{escape(table.caption)}</p>\n'
-        f"<table{kind}>\n<tr>{head}</tr>\n{body}\n</table>"
+        f'<div class="{kind}"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
     )
 
 

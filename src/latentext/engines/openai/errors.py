@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from latentext.engines.openai.credentials import without_keys
-from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
+from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError, printable
 
 _MOST_CHARACTERS = 300
 
@@ -182,7 +182,7 @@ def _words(body: object) -> tuple[str, str | None, str | None]:
         text = body.decode(errors="replace") if isinstance(body, bytes) else body
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _one_line(text), None, None
     if not isinstance(body, Mapping):
         return "", None, None
@@ -195,7 +195,7 @@ def _words(body: object) -> tuple[str, str | None, str | None]:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(without_keys(text).split())
+    line = printable(" ".join(without_keys(text).split()))
     return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
 
 

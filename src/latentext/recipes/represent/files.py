@@ -7,8 +7,10 @@ apart later.
 
 from __future__ import annotations
 
+import csv
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,8 @@ from latentext.recipes.represent.segments import Ends, segment_states
 from latentext.recipes.represent.texts import Name
 from latentext.spec import Pool
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")
 _REMEDY = "choose another output_hidden_dir or prefix_hidden, or remove the files"
 
 
@@ -113,15 +117,29 @@ def write_segments(
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame as pickle or CSV, as the ending of `path` says."""
+    """Write a frame as pickle or CSV, as the ending of `path` says.
+
+    A spreadsheet runs a cell that begins like a formula, so in CSV such a text gets an apostrophe before it; exact
+    texts are in the pickle and in the dataset.
+    """
     filesystem.make_folder(path.parent)
     content = io.BytesIO()
     if path.suffix == ".csv":
-        frame.to_csv(content, index=False)
+        cells = frame.map(_no_formula).rename(columns=_no_formula)
+        returns = cells.map(lambda cell: isinstance(cell, str) and "\r" in cell).to_numpy().any()
+        # By itself pandas quotes no carriage return, and the row would end there.
+        cells.to_csv(content, index=False, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     else:
         frame.to_pickle(content)
     with atomic_file(path) as file:
         file.write(content.getbuffer())
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula (OWASP, *CSV Injection*); numbers, written as text too, stay."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
 
 
 def glob_escaped(text: str) -> str:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from latentext.dataset.atomic import write_bytes
 from latentext.errors import DatasetError
@@ -174,7 +174,7 @@ def read_ledger(folder: Path) -> Ledger | None:
         return Ledger.model_validate(document)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(
             f"cannot be read ({reason})", where=str(path), remedy="restore it: it alone knows which batches were sent"
