@@ -26,7 +26,7 @@ def is_local(address: Any) -> bool:
     """Whether a socket address stays on this machine."""
     if not isinstance(address, tuple):  # A path or an abstract name: AF_UNIX.
         return isinstance(address, str | bytes)
-    host = address[0]
+    host = address[0].decode("latin-1") if isinstance(address[0], bytes) else address[0]
     if host in ("", "localhost", None):
         return True
     try:
