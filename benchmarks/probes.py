@@ -1,22 +1,27 @@
 """Ridge probes of all sites of a dataset: the streaming closed form beside scikit-learn, and its peak memory.
 
     python benchmarks/probes.py                 50,000 rows, 8 sites
-    python benchmarks/probes.py --memory        peak memory of one pass at 4 and at 40 shards
+    python benchmarks/probes.py --memory        peak memory of a whole probe at 4 and at 40 shards
     python benchmarks/probes.py --writing       NumPy files beside plain writes to the same disk (writing.py)
 
 Both read the same files. scikit-learn fits one penalty a site, in float32, with the site in memory; this package fits
 nine penalties, chooses one on validation rows and predicts the test rows, for six columns, in float64. A rate is rows
 of states a second, so the ratio is how many times faster the whole table of sites is made.
+
+Memory is that of everything `latentext probe` does but the twins: probes of all sites, baselines, all metrics and their
+intervals. Each figure is the peak (ru_maxrss) of a process of its own less that of one that only imported the modules.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
+import pickle
 import platform
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,11 +32,13 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from latentext.dataset.parts import ROW_DTYPE
 from latentext.dataset.states import StatesWriter
 from latentext.dataset.states_view import ShardParts, StatesView
+from latentext.dataset.targets import remaining_tokens
 from latentext.probes.division import TEST, TRAIN, VALIDATION
 from latentext.probes.fitting import fit_ridge
+from latentext.probes.posing import Posed, Question
+from latentext.probes.probing import ask
 from latentext.probes.rows import DatasetStates, ProbeRows
 from latentext.request import StateRows
 from rounds import measure, print_table, save
@@ -64,49 +71,47 @@ def write_states(folder: Path, rows: int, sites: int, width: int, shard_texts: i
     return {name: StatesView(name, name, width, "float32", tuple(shards), lambda _shard: {}) for name in names}
 
 
-def rows_of(views: dict[str, StatesView]) -> tuple[ProbeRows, np.ndarray]:
-    """65 % of the texts to train on, 15 % to choose by, 20 % to judge by; and six columns of labels."""
-    columns = next(iter(views.values())).rows
-    assert columns.dtype == ROW_DTYPE
-    text, remaining = columns["index"].astype(np.int64), columns["remaining"].astype(np.int64)
-    place = np.random.default_rng(1).permutation(text.max() + 1)[text] / (text.max() + 1)
+def posed(texts: int) -> Posed:
+    """65 % of the texts to train on, 15 % to choose by, 20 % to judge by; six columns of labels."""
+    place = np.random.default_rng(1).permutation(texts) / texts
     part = np.where(place < 0.65, TRAIN, np.where(place < 0.8, VALIDATION, TEST)).astype(np.int8)
-    numbers, step = np.arange(len(text)), TEXT - 1 - remaining
-    rows = ProbeRows(text, numbers, step, np.ones_like(step), remaining, None, remaining.astype(np.float64), part)
-    labels = [rows.target, np.random.default_rng(2).permutation(rows.target), *(remaining <= k for k in (0, 1, 5, 10))]
-    return rows, np.column_stack([np.asarray(column, np.float64) for column in labels])
+    numbers, lengths = np.arange(texts), np.full(texts, TEXT)
+    rows = ProbeRows(numbers, numbers * TEXT, lengths, np.ones_like(numbers), lengths, None, part, remaining_tokens)
+    return Posed(Question("remaining", "ridge"), rows)
 
 
-def scikit_learn(views: dict[str, StatesView], rows: ProbeRows, dtype: type) -> dict[str, np.ndarray]:
+def scikit_learn(source: DatasetStates, rows: ProbeRows, dtype: type) -> dict[str, np.ndarray]:
     """One penalty, one target, site after site."""
-    train, test = np.flatnonzero(rows.part == TRAIN), np.flatnonzero(rows.part == TEST)
+    known = rows.at(range(len(rows)))
+    train, test = (np.flatnonzero(rows.part[known.text] == part) for part in (TRAIN, TEST))
     predicted = {}
-    for name, view in views.items():
+    for name, view in source.views.items():
         states = view[:].astype(dtype)
         scaler = StandardScaler().fit(states[train])
-        ridge = Ridge(alpha=1e-3 * len(train)).fit(scaler.transform(states[train]), rows.target[train].astype(dtype))
+        ridge = Ridge(alpha=1e-3 * len(train)).fit(scaler.transform(states[train]), known.target[train].astype(dtype))
         predicted[name] = ridge.predict(scaler.transform(states[test]))
     return predicted
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     """Both ways in turn; their predictions must agree before a ratio is printed."""
-    views = write_states(folder, options.rows, options.sites, options.width, options.shard_texts)
-    rows, labels = rows_of(views)
-    source = DatasetStates(views, rows.view_row)
-    ours = {site: fitted.test[:, 0] for site, fitted in fit_ridge(source, rows, labels).items()}
-    target = rows.target[rows.part == TEST]
-    for site, theirs in scikit_learn(views, rows, np.float64).items():
-        wrong = [float(np.square(found - target).mean()) for found in (ours[site], theirs)]
+    source = DatasetStates(write_states(folder, options.rows, options.sites, options.width, options.shard_texts))
+    asked = posed(options.rows // TEXT)
+    rows, test = asked.rows, asked.rows.of(TEST)
+    target = test.at(range(len(test))).target
+    ours = fit_ridge(source, rows, asked.labels)
+    for site, theirs in scikit_learn(source, rows, np.float64).items():
+        predicted = ours[site].test.read(0, len(test))[:, 0]
+        wrong = [float(np.square(found - target).mean()) for found in (predicted, theirs)]
         assert abs(wrong[0] - wrong[1]) < 0.02 * target.var(), site  # The penalties differ, so the last digits do.
     states = options.rows * options.sites
 
     def streaming() -> int:
-        fit_ridge(source, rows, labels)
+        fit_ridge(source, rows, asked.labels)
         return states
 
     def plain(dtype: type) -> int:
-        scikit_learn(views, rows, dtype)
+        scikit_learn(source, rows, dtype)
         return states
 
     ways = {
@@ -120,20 +125,18 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     save(options.json, {title: measured})
 
 
-def peak(folder: Path, options: argparse.Namespace, shards: int) -> float:
-    """MiB of memory that one pass adds at its peak, in a process of its own."""
-    rows = shards * options.shard_texts * TEXT
-    views = write_states(folder, rows, options.sites, options.width, options.shard_texts)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_grown, (views["resid_post.0"].shard_parts, list(views), options.width))
+def peak(*arguments: str) -> float:
+    """MiB of a process of its own at its peak."""
+    return float(subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True).stdout)
 
 
-def _grown(shards: tuple[ShardParts, ...], names: list[str], width: int) -> float:
-    views = {name: StatesView(name, name, width, "float32", shards, _no_tokens) for name in names}
-    rows, labels = rows_of(views)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    fit_ridge(DatasetStates(views, rows.view_row), rows, labels)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+def print_peak(shards: Path | None) -> None:
+    """What such a process does: with the parts of a dataset a whole probe, else nothing."""
+    if shards is not None:
+        parts, names, width = pickle.loads(shards.read_bytes())
+        views = {name: StatesView(name, name, width, "float32", parts, _no_tokens) for name in names}
+        ask(posed(parts[-1].stop), DatasetStates(views))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _no_tokens(_shard: int) -> dict[tuple[int, int], np.ndarray]:
@@ -141,12 +144,18 @@ def _no_tokens(_shard: int) -> dict[tuple[int, int], np.ndarray]:
 
 
 def compare_memory(folder: Path, options: argparse.Namespace) -> None:
+    imports = peak("--peak-of-imports")
+    print(f"imports alone: {imports:,.0f} MiB")
     for shards in (4, 40):
         place = folder / str(shards)
         place.mkdir()
-        size = shards * options.shard_texts * TEXT * options.sites * options.width * 4 / 2**20
-        added = peak(place, options, shards)
-        print(f"{shards:>3} shards ({size:,.0f} MiB of states): {added:,.0f} MiB more at the peak")
+        rows = shards * options.shard_texts * TEXT
+        views = write_states(place, rows, options.sites, options.width, options.shard_texts)
+        described = folder / f"{shards}.pickle"
+        described.write_bytes(pickle.dumps((views["resid_post.0"].shard_parts, list(views), options.width)))
+        size = rows * options.sites * options.width * 4 / 2**20
+        added = peak("--peak-of", str(described)) - imports
+        print(f"{shards:>3} shards ({rows:,} rows, {size:,.0f} MiB of states): {added:,.1f} MiB more at the peak")
         shutil.rmtree(place)
 
 
@@ -160,7 +169,12 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="peak memory instead of speed")
     parser.add_argument("--writing", action="store_true", help="the writing of NumPy files instead of probes")
     parser.add_argument("--json", type=Path, help="write all rates here")
+    parser.add_argument("--peak-of", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--peak-of-imports", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.peak_of or options.peak_of_imports:
+        print_peak(options.peak_of)
+        return
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}")
     folder = Path(tempfile.mkdtemp(prefix="probes-"))
     try:

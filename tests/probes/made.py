@@ -18,6 +18,8 @@ from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.records import count_records, write_records
 from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import StatesWriter
+from latentext.dataset.targets import Target, remaining_tokens
+from latentext.probes.rows import ProbeRows
 from latentext.request import Completion, Request, StateRows
 
 WIDTH = 6
@@ -141,3 +143,18 @@ def _states(request: Request, text: MadeText, states: States, sites: Sequence[st
     tensors = {site: torch.from_numpy(states(site, text, steps).astype(np.float32)) for site in sites}
     remaining = (text.length - 1 - steps).astype(np.int32)
     return StateRows(request.index, 0, position, np.full(text.length, 7, np.int32), remaining, tensors)
+
+
+def made_rows(steps: Sequence[int], target: Target = remaining_tokens, part: Sequence[int] | None = None) -> ProbeRows:
+    """Rows of texts of these lengths that stand one after the other in their states."""
+    total = np.asarray(steps, np.int64)
+    return ProbeRows(
+        record=np.arange(len(total)),
+        view_start=np.cumsum(total) - total,
+        steps=total,
+        prompt_length=np.ones_like(total),
+        total=total,
+        asked=None,
+        part=np.asarray(part if part is not None else np.zeros(len(total)), np.int8),
+        target=target,
+    )

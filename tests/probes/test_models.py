@@ -15,6 +15,7 @@ from latentext.cli.app import exit_code
 from latentext.dataset.reader import Dataset
 from latentext.probes.collecting import captured_sites, collect
 from latentext.probes.division import TEST, Division
+from latentext.probes.rows import gather
 from latentext.recipes.live_probe import open_live
 from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.run.runner import make_dataset
@@ -49,22 +50,20 @@ def stories(stories260k: Path, tmp_path_factory: pytest.TempPathFactory) -> Data
 
 def test_a_twin_reads_the_same_tokens_with_random_weights(stories: Dataset, stories260k: Path) -> None:
     rows, source = collect(stories, captured_sites(stories), "remaining", Division())
-    twin = UntrainedTwin(stories, rows, ["final_norm"], seed=1)
+    twin = UntrainedTwin(stories, ["final_norm"], seed=1)
     wanted = rows.of(TEST)
-    found = np.empty((len(wanted), twin.widths["final_norm"]), np.float32)
-    for block in twin.blocks(wanted):
-        found[np.searchsorted(wanted, block.rows)] = block.read("final_norm")
+    found, known = gather(twin, "final_norm", wanted), wanted.at(range(len(wanted)))
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(stories260k), dtype=torch.float32).eval()
     records = stories.records(["prompt_token_ids", "token_ids"]).to_pylist()
-    for record in np.unique(rows.record[wanted]):
+    for text, record in enumerate(wanted.record.tolist()):
         prompt, generated = records[record]["prompt_token_ids"], records[record]["token_ids"]
         with torch.inference_mode():
             states = model(torch.tensor([prompt + generated]), output_hidden_states=True).hidden_states[-1][0]
         expected = states[len(prompt) - 1 : len(prompt) + len(generated) - 1].numpy()
-        mine = found[rows.record[wanted] == record]
-        np.testing.assert_allclose(mine, expected[rows.step[wanted][rows.record[wanted] == record]], atol=1e-4)
-    trained = source.views["final_norm"][source.view_row[wanted]]
+        mine = known.text == text
+        np.testing.assert_allclose(found[mine], expected[known.step[mine]], atol=1e-4)
+    trained = gather(source, "final_norm", wanted)
     assert np.abs(trained - found).mean() > 0.1
 
 

@@ -78,6 +78,13 @@ def test_unseen_counts_can_be_tested_on(repeating: Dataset) -> None:
     rows, _ = collect(repeating, ["final_norm"], "remaining", Division(test_by="count"))
     assert rows.asked is not None
     assert not set(rows.asked[rows.part == TEST]) & set(rows.asked[rows.part != TEST])
+    test, views = rows.of(TEST), repeating.states("final_norm").rows
+    known = test.at(range(len(test)))  # What follows by arithmetic, beside what stands in the files.
+    assert known.remaining.tolist() == views["remaining"][known.view_row].tolist()
+    assert (
+        test.record[known.text].tolist()
+        == repeating.record_numbers(repeating.states("final_norm"))[known.view_row].tolist()
+    )
 
 
 def test_without_counts_the_baseline_says_so(tmp_path: Path) -> None:

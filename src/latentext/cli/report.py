@@ -87,10 +87,13 @@ def predictions(dataset: Dataset) -> Iterator[Predictions]:
 
 def predict(dataset: Dataset, path: Path) -> Predictions | None:
     """The predictions of one saved probe; None where its target is a bin."""
+    import numpy as np
+
     from latentext.probes.collecting import collect
     from latentext.probes.division import TEST, Division
     from latentext.probes.fitting import predict as predict_rows
-    from latentext.probes.posing import Posed, read
+    from latentext.probes.judging import row_targets
+    from latentext.probes.posing import Posed
     from latentext.probes.saved import check_fits, load_probe
     from latentext.report.probe_scores import Predictions
 
@@ -99,7 +102,8 @@ def predict(dataset: Dataset, path: Path) -> Predictions | None:
         return None
     check_fits(facts, dataset)
     rows, source = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep)
-    output = predict_rows(source, {facts.site: probe}, rows.of(TEST))[facts.site]
-    actual = Posed(facts.question, rows).judge.target
-    predicted = read(facts.question, output).values
+    test = rows.of(TEST)
+    output = predict_rows(source, {facts.site: probe}, test)[facts.site]
+    actual = row_targets(test, range(len(test)))
+    predicted = np.concatenate([block.values for block in Posed(facts.question, rows).read(output.blocks())])
     return Predictions(path.parent.name, facts.site, facts.target, _UNITS[facts.target], actual, predicted)

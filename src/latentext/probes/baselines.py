@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from latentext.probes.rows import Features, ProbeRows
+from latentext.probes.rows import Feature, Features, ProbeRows, RowValues
+from latentext.probes.shuffling import permuted
 
 Doubles = npt.NDArray[np.float64]
 
@@ -24,28 +25,32 @@ UNTRAINED = "untrained twin"
 
 def features(rows: ProbeRows) -> tuple[Features, dict[str, str]]:
     """The baselines that these rows allow, and for each that they do not, why."""
-    step, prompt_length = rows.step.astype(np.float64), rows.prompt_length.astype(np.float64)
-    tables = {
-        STEP: _expanded(step),
-        STEP_AND_PROMPT: np.column_stack([_expanded(step), _expanded(prompt_length), step * prompt_length]),
-    }
+    tables = {STEP: Feature(3, _step), STEP_AND_PROMPT: Feature(7, _step_and_prompt)}
     if rows.asked is None:
         return Features(tables), {COUNT_MINUS_STEP: "the prompts ask for no count"}
-    asked = rows.asked.astype(np.float64)
+    return Features(tables | {COUNT_MINUS_STEP: Feature(7, _count_minus_step)}), {}
+
+
+def shuffled(rows: ProbeRows, numbers: range) -> Doubles:
+    """The labels of some rows after all rows were dealt each other's at random: what predicts these is an error."""
+    return rows.at(permuted(np.array(numbers, np.int64), len(rows))).target
+
+
+def _step(rows: RowValues) -> Doubles:
+    return _expanded(rows.step.astype(np.float64))
+
+
+def _step_and_prompt(rows: RowValues) -> Doubles:
+    step, prompt_length = rows.step.astype(np.float64), rows.prompt_length.astype(np.float64)
+    return np.column_stack([_expanded(step), _expanded(prompt_length), step * prompt_length])
+
+
+def _count_minus_step(rows: RowValues) -> Doubles:
+    assert rows.asked is not None
+    step, asked = rows.step.astype(np.float64), rows.asked.astype(np.float64)
     left = asked - step
     # Step and count also stand alone: where a word is two tokens, what is left is twice the count less the step.
-    tables[COUNT_MINUS_STEP] = np.column_stack([left, _expanded(np.maximum(left, 0.0)), asked, step, left == 0])
-    return Features(tables), {}
-
-
-def shuffled(values: npt.NDArray[np.float64], part: npt.NDArray[np.int8], seed: int = 0) -> Doubles:
-    """Labels dealt out again at random among the rows of each part: what is still predicted then is an error."""
-    rng = np.random.default_rng(seed)
-    dealt = values.copy()
-    for name in np.unique(part):
-        rows = np.flatnonzero(part == name)
-        dealt[rows] = values[rng.permutation(rows)]
-    return dealt
+    return np.column_stack([left, _expanded(np.maximum(left, 0.0)), asked, step, left == 0])
 
 
 def _expanded(values: Doubles) -> Doubles:

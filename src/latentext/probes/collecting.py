@@ -105,58 +105,62 @@ def collect(
     part_of_text = divide(dataset, usable, division)
     rows = _rows(dataset, next(iter(views.values())), lengths, part_of_text, TARGETS[target])
     _check(rows)
-    return rows, DatasetStates(views, rows.view_row)
+    return rows, DatasetStates(views)
 
 
 def _rows(
     dataset: Dataset, view: StatesView, lengths: TextLengths, part_of_text: npt.NDArray[np.int8], target: Target
 ) -> ProbeRows:
-    """Rows that have a target, of the texts that take part; read shard by shard."""
-    records, view_rows, steps = ([np.empty(0, np.int64)] for _ in range(3))
-    targets = [np.empty(0)]
+    """Rows that have a target, of the texts that take part; read shard by shard, a few numbers kept a text."""
+    records, starts, steps = ([np.empty(0, np.int64)] for _ in range(3))
     before = 0
     for shard in view.shards():
         here = token_rows(dataset, shard, lengths)
-        values = target(here)
-        kept = np.flatnonzero((part_of_text[here.record] != LEFT_OUT) & np.isfinite(values))
-        records.append(here.record[kept])
-        view_rows.append(kept + before)
-        steps.append(here.step[kept])
-        targets.append(values[kept])
-        before += len(values)
-    record, step = np.concatenate(records), np.concatenate(steps)
+        kept = np.flatnonzero((part_of_text[here.record] != LEFT_OUT) & np.isfinite(target(here)))
+        record, first, count = np.unique(here.record[kept], return_index=True, return_counts=True)
+        step = np.arange(len(kept)) - np.repeat(first, count)
+        if not (np.array_equal(here.step[kept], step) and np.array_equal(kept, np.repeat(kept[first], count) + step)):
+            raise DatasetError(f"rows of a text are missing in {view.site}", where=str(dataset.directory))
+        records.append(record)
+        starts.append(kept[first] + before)
+        steps.append(count)
+        before += len(here.record)
+    record = np.concatenate(records)
     asked = _asked(dataset)
     return ProbeRows(
         record=record,
-        view_row=np.concatenate(view_rows),
-        step=step,
+        view_start=np.concatenate(starts),
+        steps=np.concatenate(steps),
         prompt_length=lengths.prompt_tokens[record],
-        remaining=lengths.total_tokens[record] - 1 - step,
+        total=lengths.total_tokens[record],
         asked=None if asked is None else asked[record],
-        target=np.concatenate(targets),
         part=part_of_text[record],
+        target=target,
     )
 
 
 def _asked(dataset: Dataset) -> Numbers | None:
     """The variable `COUNT` of every text; None unless all have it as a whole number."""
-    values = [
-        json.loads(text).get(COUNT)
-        for table in dataset.iter_records(["variables"])
-        for text in table["variables"].to_pylist()
-    ]
-    if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        return None
-    return np.array(values, np.int64)
+    found = [np.empty(0, np.int64)]
+    for table in dataset.iter_records(["variables"]):
+        values = [json.loads(text).get(COUNT) for text in table["variables"].to_pylist()]
+        if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+            return None
+        found.append(np.array(values, np.int64))
+    return np.concatenate(found)
 
 
 def _check(rows: ProbeRows) -> None:
     for part, name in enumerate(PART_NAMES):
         if not (rows.part == part).any():
             raise DatasetError(f"no rows for {name}", remedy="make more texts, or choose other shares")
-    known = rows.target[rows.part == TRAIN]
-    if np.ptp(known) == 0.0:
-        what = f"all {len(known)} training targets are {known[0]:g}: there is nothing to predict"
+    train = rows.of(TRAIN)
+    least, most = np.inf, -np.inf
+    for chunk in train.chunks():
+        target = train.at(chunk).target
+        least, most = min(least, float(target.min())), max(most, float(target.max()))
+    if least == most:
+        what = f"all {len(train)} training targets are {least:g}: there is nothing to predict"
         raise DatasetError(what, remedy="use prompts whose texts differ in length, or another target")
 
 

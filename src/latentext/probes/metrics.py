@@ -2,14 +2,20 @@
 
 Lengths have heavy tails, so absolute, logarithmic and relative errors stand side by side. Rank metrics use average
 ranks for ties: Spearman is the correlation of ranks, AUC the Mann-Whitney statistic over the number of pairs.
+
+Everything is a sum over rows, or follows from their order, so rows are taken block by block and none is kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from latentext.probes.on_disk import DiskRows
+from latentext.probes.ranking import Sorter
 
 Doubles = npt.NDArray[np.float64]
 
@@ -35,89 +41,116 @@ def undefined(reason: str) -> Score:
     return Score(None, reason=reason)
 
 
-def regression_scores(target: Doubles, predicted: Doubles) -> dict[str, Score]:
-    """MAE, RMSE, both of log(1 + y), MAPE and relative MAE for y > 5, R² and Spearman; [n] each.
+class RegressionSums:
+    """What the errors of a regression add up to: MAE, RMSE, both of log(1 + y), MAPE, relative MAE and R².
 
-    Predictions below zero count as zero in the logarithmic metrics only. MAPE is the mean of |error| / y, relative MAE
-    the sum of |error| over the sum of y; both are shares, not percent.
+    Predictions below zero count as zero in the logarithmic metrics only. MAPE is the mean of |error| / y for y > 5,
+    relative MAE the sum of |error| over the sum of y for y > 5; both are shares, not percent.
 
     Example:
-        >>> scores = regression_scores(np.array([0.0, 10.0]), np.array([1.0, 8.0]))
+        >>> sums = RegressionSums()
+        >>> sums.add(np.array([0.0, 10.0]), np.array([1.0, 8.0]))
+        >>> scores = sums.scores()
         >>> scores["mae"].value, scores["mape"].value, scores["r2"].value
         (1.5, 0.2, 0.9)
-        >>> regression_scores(np.array([3.0, 3.0]), np.array([1.0, 2.0]))["r2"].reason
-        'all targets are the same'
     """
-    errors = np.abs(predicted - target)
-    logs = np.abs(np.log1p(np.maximum(predicted, 0.0)) - np.log1p(target))
-    large = target > LARGE
-    few = f"no targets above {LARGE}"
-    return {
-        "mae": Score(float(errors.mean())),
-        "rmse": Score(float(np.sqrt(np.square(errors).mean()))),
-        "log_mae": Score(float(logs.mean())),
-        "log_rmse": Score(float(np.sqrt(np.square(logs).mean()))),
-        "mape": Score(float((errors[large] / target[large]).mean())) if large.any() else undefined(few),
-        "relative_mae": Score(float(errors[large].sum() / target[large].sum())) if large.any() else undefined(few),
-        "r2": r2(target, predicted),
-        "spearman": spearman(target, predicted),
-    }
+
+    def __init__(self) -> None:
+        self._rows, self._large_rows = 0, 0
+        self._origin = 0.0
+        self._errors, self._logs, self._moved = np.zeros(2), np.zeros(2), np.zeros(2)
+        self._large_shares = self._large_errors = self._large_targets = 0.0
+
+    def add(self, target: Doubles, predicted: Doubles) -> None:
+        """Take a block of rows, [n] each."""
+        if self._rows == 0 and len(target):
+            self._origin = float(target[0])  # Sums of differences from it keep their digits; R² does not depend on it.
+        errors = np.abs(predicted - target)
+        logs = np.abs(np.log1p(np.maximum(predicted, 0.0)) - np.log1p(target))
+        self._rows += len(target)
+        for sums, values in ((self._errors, errors), (self._logs, logs), (self._moved, target - self._origin)):
+            sums += values.sum(), np.square(values).sum()
+        large = target > LARGE
+        self._large_rows += int(large.sum())
+        self._large_shares += float((errors[large] / target[large]).sum())
+        self._large_errors += float(errors[large].sum())
+        self._large_targets += float(target[large].sum())
+
+    def scores(self) -> dict[str, Score]:
+        """The metrics of all rows so far, of which there is one at least."""
+        mean_error, mean_square = self._errors / self._rows
+        mean_log, mean_square_log = self._logs / self._rows
+        few = undefined(f"no targets above {LARGE}")
+        return {
+            "mae": Score(float(mean_error)),
+            "rmse": Score(float(np.sqrt(mean_square))),
+            "log_mae": Score(float(mean_log)),
+            "log_rmse": Score(float(np.sqrt(mean_square_log))),
+            "mape": Score(self._large_shares / self._large_rows) if self._large_rows else few,
+            "relative_mae": Score(self._large_errors / self._large_targets) if self._large_rows else few,
+            "r2": self._r2(),
+        }
+
+    def _r2(self) -> Score:
+        """1 - (sum of squared errors) / (sum of squares about the mean of these targets)."""
+        if self._moved[1] == 0.0:
+            return undefined("all targets are the same")
+        about_mean = self._moved[1] - self._moved[0] ** 2 / self._rows
+        return Score(float(1.0 - self._errors[1] / about_mean))
 
 
-def r2(target: Doubles, predicted: Doubles) -> Score:
-    """1 - (sum of squared errors) / (sum of squares about the mean of these targets)."""
-    about_mean = float(np.square(target - target.mean()).sum())
-    if about_mean == 0.0:
-        return undefined("all targets are the same")
-    return Score(1.0 - float(np.square(predicted - target).sum()) / about_mean)
+class ClassCounts:
+    """How often each label was predicted for each: accuracy and macro-F1.
 
-
-def spearman(target: Doubles, predicted: Doubles) -> Score:
-    """Correlation of average ranks."""
-    if np.ptp(target) == 0.0:
-        return undefined("all targets are the same")
-    if np.ptp(predicted) == 0.0:
-        return undefined("all predictions are the same")
-    return Score(float(np.corrcoef(average_ranks(target), average_ranks(predicted))[0, 1]))
-
-
-def auc(positive: npt.NDArray[np.bool_], score: Doubles) -> Score:
-    """Chance that a random positive row has a higher score than a random negative one, ties counting half.
+    Macro-F1 is the mean of F1 over the classes that occur in target or prediction.
 
     Example:
-        >>> auc(np.array([True, False, False]), np.array([0.9, 0.1, 0.9])).value
-        0.75
-    """
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if positives == 0 or negatives == 0:
-        return undefined("all rows are of one kind")
-    above = average_ranks(score)[positive].sum() - positives * (positives + 1) / 2
-    return Score(float(above / (positives * negatives)))
-
-
-def classification_scores(target: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> dict[str, Score]:
-    """Accuracy, and macro-F1: the mean of F1 over the classes that occur in target or prediction.
-
-    Example:
-        >>> scores = classification_scores(np.array([0, 0, 1]), np.array([0, 1, 1]))
-        >>> round(scores["accuracy"].value, 3), round(scores["macro_f1"].value, 3)
+        >>> counts = ClassCounts(2)
+        >>> counts.add(np.array([0, 0, 1]), np.array([0, 1, 1]))
+        >>> round(counts.scores()["accuracy"].value, 3), round(counts.scores()["macro_f1"].value, 3)
         (0.667, 0.667)
     """
-    f1 = []
-    for label in np.union1d(target, predicted):
-        both = int(((target == label) & (predicted == label)).sum())
-        either = int((target == label).sum() + (predicted == label).sum())
-        f1.append(2 * both / either)
-    return {"accuracy": Score(float((target == predicted).mean())), "macro_f1": Score(float(np.mean(f1)))}
+
+    def __init__(self, classes: int):
+        self._counts = np.zeros((classes, classes), np.int64)
+
+    def add(self, target: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> None:
+        """Take a block of rows, [n] each, of numbers below the number of classes."""
+        np.add.at(self._counts, (target, predicted), 1)
+
+    def scores(self) -> dict[str, Score]:
+        """The metrics of all rows so far, of which there is one at least."""
+        right, either = np.diag(self._counts), self._counts.sum(axis=0) + self._counts.sum(axis=1)
+        occurs = either > 0
+        f1 = 2 * right[occurs] / either[occurs]
+        return {"accuracy": Score(float(right.sum() / self._counts.sum())), "macro_f1": Score(float(f1.mean()))}
 
 
-def average_ranks(values: npt.NDArray[np.float64]) -> Doubles:
-    """Ranks from 1; equal values share the mean of theirs.
+def ranks_by_row(values: Sorter) -> Iterator[Doubles]:
+    """Average ranks in the order of the rows, for pairs (value, row number)."""
+    by_row = Sorter()
+    for rows, ranks in values.ranked():
+        by_row.add(rows, ranks)
+    for block in by_row.ascending():
+        yield block[:, 1]
 
-    Example:
-        >>> average_ranks(np.array([3.0, 1.0, 3.0])).tolist()
-        [2.5, 1.0, 2.5]
+
+def spearman(target_ranks: DiskRows, predicted: Sorter) -> Score:
+    """Correlation of average ranks.
+
+    Args:
+        target_ranks: [rows, 1], ranks of the targets.
+        predicted: pairs (prediction, row number).
     """
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[which], np.float64)
+    rows, begin = len(target_ranks), 0
+    products = np.zeros(3)
+    for ranks in ranks_by_row(predicted):
+        mine = ranks - (rows + 1) / 2
+        theirs = target_ranks.read(begin, begin + len(ranks))[:, 0] - (rows + 1) / 2
+        products += (mine * theirs).sum(), np.square(mine).sum(), np.square(theirs).sum()
+        begin += len(ranks)
+    if products[2] == 0.0:
+        return undefined("all targets are the same")
+    if products[1] == 0.0:
+        return undefined("all predictions are the same")
+    return Score(float(products[0] / np.sqrt(products[1] * products[2])))

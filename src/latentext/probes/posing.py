@@ -6,6 +6,7 @@ network answers the question alone, and the end is read off it: few remaining to
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from latentext.probes.baselines import shuffled
 from latentext.probes.bootstrap import Replicates
 from latentext.probes.division import TEST, TRAIN
 from latentext.probes.fitting import Fitted, Kind, fit
-from latentext.probes.judging import HORIZONS, Judge, Judgement, Prediction, horizon_metric
+from latentext.probes.judging import HORIZONS, Judge, Judgement, Prediction, horizon_metric, row_targets
 from latentext.probes.networks import Training
 from latentext.probes.rows import ProbeRows, StatesSource
 
@@ -67,23 +68,17 @@ class Posed:
     def judge(self) -> Judge:
         """Judges predictions of the test rows."""
         test = self.rows.of(TEST)
-        draws = Replicates.of(self.rows.record[test])
-        return Judge(self.rows.target[test], self.rows.remaining[test], draws, bool(self.question.bins))
+        return Judge(test, Replicates.of(test.texts), len(self.question.bins))
 
-    @cached_property
-    def labels(self) -> Doubles:
-        """[rows, columns], what probes are fitted to."""
-        columns = {
-            "shuffled": self._shuffled,
-            **{horizon_metric(k): (self.rows.remaining <= k).astype(np.float64) for k in HORIZONS},
-        }
+    def labels(self, rows: ProbeRows, numbers: range) -> Doubles:
+        """[n, columns], what probes are fitted to at some rows of a part."""
         if self.question.bins:
-            return self.rows.target[:, None]
-        return np.column_stack([columns.get(name, self.rows.target) for name in self.question.columns])
-
-    @cached_property
-    def _shuffled(self) -> Doubles:
-        return shuffled(self.rows.target, self.rows.part)
+            return row_targets(rows, numbers)[:, None]
+        known = rows.at(numbers)
+        columns = {horizon_metric(k): (known.remaining <= k).astype(np.float64) for k in HORIZONS}
+        if "shuffled" in self.question.columns:
+            columns["shuffled"] = shuffled(rows, numbers)
+        return np.column_stack([columns.get(name, known.target) for name in self.question.columns])
 
     def fit(self, source: StatesSource) -> dict[str, Fitted]:
         """A probe for every site of a source."""
@@ -91,27 +86,46 @@ class Posed:
 
     def judged(self, fitted: Fitted) -> Judgement:
         """The scores of a probe."""
-        return self.judge.judge(read(self.question, fitted.test))
+        return self.judge.judge(self.read(fitted.test.blocks()))
+
+    def read(self, output: Iterable[Doubles]) -> Iterator[Prediction]:
+        """A probe's output, block by block, as predictions."""
+        return (read(self.question, block) for block in output)
+
+    @cached_property
+    def _shuffled_judge(self) -> Judge:
+        return replace(self.judge, targets=shuffled)
 
     def judged_shuffled(self, source: StatesSource, fitted: dict[str, Fitted]) -> dict[str, Judgement]:
         """For every site the scores of a probe that was fitted to shuffled labels, on shuffled labels."""
-        judge = replace(self.judge, target=self._shuffled[self.rows.of(TEST)])
+        judge = self._shuffled_judge
         if self.question.kind == "ridge":
             column = self.question.columns.index("shuffled")
-            values = {site: one.test[:, column] for site, one in fitted.items()}
-        else:
-            bins = len(self.question.bins)
-            again = fit(self.question.kind, source, self.rows, self._shuffled[:, None], self.training, bins)
-            values = {site: read(self.question, one.test).values for site, one in again.items()}
-        return {site: judge.judge(Prediction(one)) for site, one in values.items()}
+            return {
+                site: judge.judge(Prediction(block[:, column]) for block in one.test.blocks())
+                for site, one in fitted.items()
+            }
+        bins = len(self.question.bins)
+        again = fit(
+            self.question.kind, source, self.rows, lambda rows, n: shuffled(rows, n)[:, None], self.training, bins
+        )
+        return {
+            site: judge.judge(Prediction(block.values) for block in self.read(one.test.blocks()))
+            for site, one in again.items()
+        }
 
     def judged_mean(self) -> Judgement:
         """The scores of saying the same of every row: the mean of the training targets, or their commonest bin."""
-        known = self.rows.target[self.rows.of(TRAIN)]
-        value = float(np.bincount(known.astype(np.int64)).argmax()) if self.question.bins else float(known.mean())
-        count = len(self.judge.target)
+        train, bins = self.rows.of(TRAIN), len(self.question.bins)
+        targets = (row_targets(train, chunk) for chunk in train.chunks())
+        if bins:
+            value = float(np.sum([np.bincount(t.astype(np.int64), minlength=bins) for t in targets], axis=0).argmax())
+        else:
+            value = float(sum(block.sum() for block in targets) / len(train))
+        endings = [k for k in HORIZONS if self.question.ending]
         return self.judge.judge(
-            Prediction(np.full(count, value), {k: np.zeros(count) for k in HORIZONS if self.question.ending})
+            Prediction(np.full(len(chunk), value), {k: np.zeros(len(chunk)) for k in endings})
+            for chunk in self.judge.rows.chunks()
         )
 
 

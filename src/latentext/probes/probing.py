@@ -85,7 +85,7 @@ def ask(
     ]
     return ProbeResult(
         question=posed.question,
-        counts={name: (posed.rows.texts(part), len(posed.rows.of(part))) for part, name in enumerate(PART_NAMES)},
+        counts={name: (of.texts, len(of)) for name, of in ((n, posed.rows.of(p)) for p, n in enumerate(PART_NAMES))},
         baselines={name: judgement.scores for name, judgement in common.items()},
         absent=impossible | dict(absent or {}),
         sites=sites,

@@ -21,9 +21,8 @@ from latentext.probes.division import TEST, Division
 from latentext.probes.fitting import Kind, predict
 from latentext.probes.metrics import Score
 from latentext.probes.networks import Training
-from latentext.probes.posing import Posed, read
+from latentext.probes.posing import Posed
 from latentext.probes.probing import ProbeResult, ask
-from latentext.probes.rows import ProbeRows
 from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, load_probe, save_probe
 from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.spec import Keep
@@ -76,19 +75,17 @@ def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None
     """
     question = make_question(settings.target, settings.kind)
     rows, source = collect(dataset, settings.sites, settings.target, settings.division, settings.keep)
-    twins, absent = _twins(dataset, rows, list(source.widths), settings.twins)
+    twins, absent = _twins(dataset, list(source.widths), settings.twins)
     result = ask(Posed(question, rows, settings.training), source, twins=twins, absent=absent)
     save(dataset, settings, result, results_folder(dataset, settings, output))
     return result
 
 
-def _twins(
-    dataset: Dataset, rows: ProbeRows, sites: Sequence[str], count: int
-) -> tuple[dict[str, UntrainedTwin], dict[str, str]]:
+def _twins(dataset: Dataset, sites: Sequence[str], count: int) -> tuple[dict[str, UntrainedTwin], dict[str, str]]:
     """The untrained twins by name; where there are none, why."""
     if count == 0:
         return {}, {UNTRAINED: "not asked for"}
-    twins = {f"{UNTRAINED}, seed {seed}": UntrainedTwin(dataset, rows, sites, seed) for seed in range(count)}
+    twins = {f"{UNTRAINED}, seed {seed}": UntrainedTwin(dataset, sites, seed) for seed in range(count)}
     try:
         for twin in twins.values():
             twin.layout  # noqa: B018 - made now, so that what cannot be made costs no scores.
@@ -158,4 +155,5 @@ def evaluate(dataset: Dataset, path: Path) -> tuple[ProbeFacts, dict[str, Score]
     check_fits(facts, dataset)
     rows, source = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep)
     output = predict(source, {facts.site: probe}, rows.of(TEST))[facts.site]
-    return facts, dict(Posed(facts.question, rows).judge.judge(read(facts.question, output)).scores)
+    posed = Posed(facts.question, rows)
+    return facts, dict(posed.judge.judge(posed.read(output.blocks())).scores)

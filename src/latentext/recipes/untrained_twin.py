@@ -33,13 +33,11 @@ class UntrainedTwin:
     """States of a dataset's texts in a model with random weights: a source of states for probes.
 
     Attributes:
-        rows: whose states are wanted.
         sites: as the dataset captured them.
         seed: of the weights.
     """
 
     dataset: Dataset
-    rows: ProbeRows
     sites: Sequence[str]
     seed: int
 
@@ -52,21 +50,23 @@ class UntrainedTwin:
     def widths(self) -> Mapping[str, int]:
         return {site: self.layout.width(site) for site in self.sites}
 
-    def blocks(self, rows: Numbers) -> Iterator[Block]:
+    def blocks(self, rows: ProbeRows) -> Iterator[Block]:
         """Rows of a few texts at a time; a text is replayed once, however many of its rows are asked for."""
-        record = self.rows.record[rows]
-        for texts in _texts(self.dataset, np.unique(record)):
-            numbers: list[Numbers] = []
-            states: list[Mapping[str, torch.Tensor]] = []
-            for text in replay(self.layout, texts, StatesSpec(), tuple(self.sites), dtype=torch.float32):
-                begin, end = np.searchsorted(record, [text.index, text.index + 1])
-                numbers.append(rows[begin:end])
-                steps = torch.from_numpy(self.rows.step[rows[begin:end]])
-                states.append({site: tensor[steps] for site, tensor in text.tensors.items()})
+        begin = 0
+        for texts in _texts(self.dataset, rows.record):
+            made = {
+                text.index: text.tensors
+                for text in replay(self.layout, texts, StatesSpec(), tuple(self.sites), dtype=torch.float32)
+            }
+            first = int(np.searchsorted(rows.record, texts[0].index))
+            steps = rows.steps[first : first + len(texts)].tolist()
             yield Block(
-                np.concatenate(numbers),
-                lambda site, states=states: torch.cat([text[site] for text in states]).numpy(),  # type: ignore[misc]
+                range(begin, begin + sum(steps)),
+                lambda site, texts=texts, made=made, steps=steps: torch.cat(  # type: ignore[misc]
+                    [made[text.index][site][:count] for text, count in zip(texts, steps, strict=True)]
+                ).numpy(),
             )
+            begin += sum(steps)
 
 
 def random_model(model: ModelSpec, seed: int) -> ModelLayout:
