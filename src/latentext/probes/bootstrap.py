@@ -25,7 +25,10 @@ REPLICATES = 1_000
 RANK_REPLICATES = 200
 """Replicates of metrics that need a sum over all rows each, instead of one over texts."""
 
-_ELEMENTS = 4_000_000
+_MOST_WEIGHTS = 20_000_000
+"""Where more weights would be drawn, there are fewer replicates."""
+
+_ELEMENTS = 500_000
 """Numbers in memory at a time while weights of rows are expanded."""
 
 
@@ -46,7 +49,7 @@ class Replicates:
         """Draws of this many texts: `REPLICATES`, and fewer where texts are very many."""
         weights = DiskRows(texts)
         rng = np.random.default_rng(seed)
-        for group in _groups(max(RANK_REPLICATES, min(REPLICATES, 5 * _ELEMENTS // texts)), texts):
+        for group in _groups(max(RANK_REPLICATES, min(REPLICATES, _MOST_WEIGHTS // texts)), texts):
             weights.append(rng.multinomial(texts, np.full(texts, 1 / texts), size=len(group)).astype(np.float64))
         return cls(weights, texts)
 

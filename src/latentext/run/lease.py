@@ -74,6 +74,7 @@ class Leases:
         filesystem.make_folder(self._folder)
         self._asked.add(path)
         if not self._acquire(path):
+            self._asked.discard(path)
             yield False
             return
         with self._lock:
@@ -85,6 +86,7 @@ class Leases:
             with self._lock:
                 self._held.discard(path)
             filesystem.remove(path)
+            self._asked.discard(path)  # One a shard: kept, they would grow with the run.
 
     @contextmanager
     def wait_for(self, name: str) -> Iterator[None]:
