@@ -1,7 +1,8 @@
 """What the pipeline costs as a dataset grows: everything but the model, at a thousand to a million texts.
 
-    python benchmarks/growth.py --build DIR --counts 1000,10000,100000,1000000     make the datasets (long)
-    python benchmarks/growth.py --resume DIR                                       continue each, and ask for its status
+    python benchmarks/growth.py --build DIR --counts 1000,10000,100000     make the datasets
+    python benchmarks/growth.py --fill DIR                                 make one of a million quickly (see below)
+    python benchmarks/growth.py --resume DIR                               continue each, and ask for its status
 
 The model is replaced by a generator of synthetic completions: four tokens each, one site of states 64 wide. Plan, keys,
 records, states, receipts, leases, syncs and views are those of any run. Every measurement is a process of its own.
@@ -9,6 +10,10 @@ records, states, receipts, leases, syncs and views are those of any run. Every m
 `--build` prints tokens a second, processor time and peak memory of a whole run. `--resume` takes the receipts of the
 last eight shards away, so that 1,024 texts are to be made again beside all that are there, and prints how long it takes
 from the call to the first text, the rate from then on, and `latentext status`.
+
+`--fill` makes the plan of a million texts and its first shard as any run does; the files of that shard then stand, with
+receipts of their own, in the places of all others. What a run sees of finished shards is the same: a continued run
+reads receipts and sizes. (`--build` with a million takes the better part of an hour.)
 """
 
 from __future__ import annotations
@@ -16,17 +21,19 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from latentext.dataset import layout
+from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import load_model
@@ -45,6 +52,8 @@ class Synthetic(TransformersEngine):
     """Gives four tokens for every prompt, and the same states for all; notes when it was first asked."""
 
     first_asked = 0.0
+    one_shard = False
+    """Whether the run is to be interrupted after its first shard."""
 
     def generate(
         self,
@@ -56,6 +65,8 @@ class Synthetic(TransformersEngine):
         capture: Capture | None = None,
         slots: int | None = None,
     ) -> Generator[Generated | Failure, None, None]:
+        if self.first_asked and self.one_shard:
+            raise KeyboardInterrupt
         self.first_asked = self.first_asked or time.perf_counter()
         assert capture is not None
         states = torch.linspace(-1, 1, TOKENS * WIDTH).reshape(TOKENS, WIDTH)
@@ -86,7 +97,7 @@ def spec_of(model: str, count: int) -> Spec:
         {
             "name": "growth",
             "model": {"name": model, "threads": 1},
-            "prompts": {"template": "Say {n} words", "grid": {"n": {"range": [1, count]}}},
+            "prompts": {"template": "Say {n} words", "grid": {"n": {"range": [0, count]}}, "use_chat_template": False},
             "decoding": {"max_new_tokens": TOKENS},
             "states": {"sites": ["final_norm"]},
             "shard_size": SHARD,
@@ -120,15 +131,42 @@ def run(folder: Path, count: int, profile: Path | None) -> dict[str, float]:
         "seconds": ended - engine.first_asked,
         "tokens": summary.tokens,
         "processor": time.process_time() - processor,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak": int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024,
     }
+
+
+def fill(folder: Path, count: int) -> None:
+    """A dataset of this many texts whose shards are all the first one but for the last few, which are left to do."""
+    model = narrow_model(folder / "model")
+    engine = Synthetic(load_model(ModelSpec(name=model)))
+    engine.one_shard, root = True, folder / str(count)
+    with suppress(KeyboardInterrupt):
+        make_dataset(spec_of(model, count), root, engine=engine)
+    os.fsync = lambda _descriptor: None  # What stands for other files need not outlive a power cut.
+    for stage in (*layout.list_stages(root, "records"), *layout.list_stages(root, "states")):
+        first = read_receipt(root / stage / layout.receipt_name(0))
+        for number in range(1, -(-count // SHARD) - AGAIN):
+            files = [entry.model_copy(update={"name": f"{number:05d}{entry.name[5:]}"}) for entry in first.files]
+            for entry, file in zip(first.files, files, strict=True):
+                os.link(root / stage / entry.name, root / stage / file.name)
+            write_receipt(
+                root / stage / layout.receipt_name(number),
+                stage=stage,
+                shard=number,
+                start=number * SHARD,
+                stop=(number + 1) * SHARD,
+                files=files,
+                upstream={name.replace("00000.", f"{number:05d}."): sha for name, sha in first.upstream.items()},
+                how=first.how,
+                counts=first.counts,
+            )
 
 
 def told(root: Path) -> dict[str, float]:
     """How long `status` takes in this process."""
     begun = time.perf_counter()
     text = str(status(root))
-    assert "complete" in text, text
+    assert "shards" in text, text
     return {"status": time.perf_counter() - begun}
 
 
@@ -165,6 +203,7 @@ def resume(folder: Path, counts: list[int], rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, metavar="DIR")
+    parser.add_argument("--fill", type=Path, metavar="DIR")
     parser.add_argument("--resume", type=Path, metavar="DIR")
     parser.add_argument("--counts", type=lambda text: [int(part) for part in text.split(",")])
     parser.add_argument("--rounds", type=int, default=3)
@@ -178,12 +217,14 @@ def main() -> None:
         print(
             json.dumps(told(options.one / str(count)) if options.status else run(options.one, count, options.profile))
         )
+    elif options.fill:
+        fill(options.fill, counts[-1])
     elif options.build:
         build(options.build, counts)
     elif options.resume:
         resume(options.resume, counts, options.rounds)
     else:
-        parser.error("say --build DIR or --resume DIR")
+        parser.error("say --build DIR, --fill DIR or --resume DIR")
 
 
 if __name__ == "__main__":

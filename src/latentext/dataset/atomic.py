@@ -18,8 +18,9 @@ import os
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from latentext.dataset.liveness import process_start, this_machine
 from latentext.errors import DatasetError, LatentextError
 
 _BUFFER_BYTES = 4 << 20
+_BUFFERS_BEHIND = 4
+"""Buffers that may wait for their hash: the memory that a pending file may hold."""
+
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)(-(?P<started>[0-9a-z]+))?-[0-9a-f]{8}\.tmp"
@@ -41,7 +45,7 @@ class PendingFile:
     files must appear together, as the parts of one shard's states do.
 
     Large files are hashed by a second thread while the disk takes the same bytes: one after the other would halve the
-    speed of a fast disk.
+    speed of a fast disk. The thread may fall a few buffers behind, and catches up while the file is synced.
 
     Attributes:
         path: where the file will stand.
@@ -55,6 +59,7 @@ class PendingFile:
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._hasher: ThreadPoolExecutor | None = None
+        self._unhashed: deque[Future[None]] = deque()
         self._descriptor: int | None = filesystem.create(self._temporary)
 
     @property
@@ -85,7 +90,10 @@ class PendingFile:
         if len(self._buffer) + len(view) > _BUFFER_BYTES:
             self.flush()
         if len(view) > _BUFFER_BYTES:
-            self._hash_and_write(view)
+            try:
+                self._hash_and_write(view)
+            finally:
+                self._catch_up()  # The caller may change the bytes as soon as we return.
         else:
             self._buffer += view
         return len(view)
@@ -93,23 +101,20 @@ class PendingFile:
     def flush(self) -> None:
         """Hand what is gathered to the operating system."""
         if self._buffer:
-            with memoryview(self._buffer) as view:
-                self._hash_and_write(view)
-            self._buffer.clear()
+            buffer, self._buffer = self._buffer, bytearray()  # Nobody else changes it, so its hash may come later.
+            self._hash_and_write(memoryview(buffer))
+            while len(self._unhashed) > _BUFFERS_BEHIND:
+                self._unhashed.popleft().result()
 
     def _hash_and_write(self, view: memoryview) -> None:
         if self._descriptor is None:
             raise ValueError(f"{self.path.name} is already finished")
-        if len(view) < _BUFFER_BYTES // 2:  # Not worth a thread; most files are small.
+        if len(view) < _BUFFER_BYTES // 2 and not self._unhashed:  # Not worth a thread; most files are small.
             self._hash.update(view)
-            filesystem.write(self._descriptor, view, self.path)
-            return
-        self._hasher = self._hasher or ThreadPoolExecutor(1, thread_name_prefix="latentext-sha256")
-        hashed = self._hasher.submit(self._hash.update, view)
-        try:
-            filesystem.write(self._descriptor, view, self.path)
-        finally:
-            hashed.result()  # The caller may change the bytes as soon as we return.
+        else:
+            self._hasher = self._hasher or ThreadPoolExecutor(1, thread_name_prefix="latentext-sha256")
+            self._unhashed.append(self._hasher.submit(self._hash.update, view))
+        filesystem.write(self._descriptor, view, self.path)
 
     def finish(self) -> None:
         """Bring all bytes to the disk and close; the file keeps its temporary name until `commit`."""
@@ -135,7 +140,12 @@ class PendingFile:
             os.close(descriptor)
         filesystem.remove(self._temporary)
 
+    def _catch_up(self) -> None:
+        while self._unhashed:
+            self._unhashed.popleft().result()
+
     def _stop_hasher(self) -> None:
+        self._catch_up()
         if self._hasher is not None:
             self._hasher.shutdown()
 

@@ -150,15 +150,19 @@ def read_receipt(path: Path) -> Receipt:
         raise DatasetError(f"malformed receipt: {place}: {first['msg']}", where=str(path), remedy=REMEDY) from error
 
 
-def check_shard(root: Path, stage: str, shard_number: int) -> Receipt | Distrust | None:
+def check_shard(root: Path, stage: str, shard_number: int, known: Receipt | None = None) -> Receipt | Distrust | None:
     """What is known of a shard: its receipt, why the receipt cannot be believed, or None when there is none.
 
     A receipt is believed when it is whole and in its place, every data file it names is a plain file of the stated
     size (and sha256, where the file was modified after the receipt), and every upstream file is still the one it was
     computed from, by what that file's own receipt says.
+
+    Args:
+        known: the receipt of an upstream stage, where it has just been read: a run checks thousands of shards before
+            it starts, and most of that time is reading receipts.
     """
     path = root / stage / layout.receipt_name(shard_number)
-    folder = str(path.parent)  # Plain strings below: a run checks thousands of shards before it starts.
+    folder = str(path.parent)  # Plain strings below, which are quicker.
     try:
         written = os.lstat(path)
     except FileNotFoundError:
@@ -176,14 +180,14 @@ def check_shard(root: Path, stage: str, shard_number: int) -> Receipt | Distrust
         if why:
             return Distrust(path.with_name(file.name), why)
     for name, sha256 in receipt.upstream.items():
-        if _stated_sha256(root, name) != sha256:
+        if _stated_sha256(root, name, known) != sha256:
             return Distrust(path, f"computed from another {name} than the present one")
     return receipt
 
 
-def committed(root: Path, stage: str, shard_number: int) -> Receipt | None:
+def committed(root: Path, stage: str, shard_number: int, known: Receipt | None = None) -> Receipt | None:
     """The receipt of a finished shard, or None when the shard must be computed (again); see `check_shard`."""
-    found = check_shard(root, stage, shard_number)
+    found = check_shard(root, stage, shard_number, known)
     return found if isinstance(found, Receipt) else None
 
 
@@ -207,14 +211,15 @@ def _why_not(path: str, entry: FileEntry, receipt_written_ns: int) -> str | None
     return None
 
 
-def _stated_sha256(root: Path, name: str) -> str | None:
+def _stated_sha256(root: Path, name: str, known: Receipt | None) -> str | None:
     """The hash that an upstream file has by its own receipt; None when there is no such statement."""
     stage, _, file_name = name.rpartition("/")
     shard_number = layout.shard_of(file_name)
     if shard_number is None or not layout.is_stage(stage):
         return None
     try:
-        receipt = read_receipt(root / stage / layout.receipt_name(shard_number))
+        if known is None or (known.stage, known.shard) != (stage, shard_number):
+            known = read_receipt(root / stage / layout.receipt_name(shard_number))
     except DatasetError:
         return None
-    return next((file.sha256 for file in receipt.files if file.name == file_name), None)
+    return next((file.sha256 for file in known.files if file.name == file_name), None)

@@ -8,7 +8,11 @@ from latentext.dataset.receipts import Receipt, committed
 from latentext.plan import Shard
 
 
-def finished(root: Path, stage: str, shard: Shard) -> Receipt | None:
-    """The receipt of a finished shard, or None when the shard must be computed (again)."""
-    receipt = committed(root, stage, shard.number)
+def finished(root: Path, stage: str, shard: Shard, known: Receipt | None = None) -> Receipt | None:
+    """The receipt of a finished shard, or None when the shard must be computed (again).
+
+    Args:
+        known: the receipt of the stage that this one was computed from, where it has just been read.
+    """
+    receipt = committed(root, stage, shard.number, known)
     return receipt if receipt is not None and (receipt.start, receipt.stop) == (shard.start, shard.stop) else None

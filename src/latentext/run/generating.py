@@ -56,9 +56,10 @@ class Generation:
 
     def done(self, shard: Shard) -> Receipt | None:
         """The records' receipt, if both the records and the states in flight with them are committed."""
-        if self.capture_stage is not None and finished(self.root, self.capture_stage, shard) is None:
-            return None
-        return finished(self.root, self.stage, shard)
+        records = finished(self.root, self.stage, shard)
+        if records is None or self.capture_stage is None:
+            return records
+        return None if finished(self.root, self.capture_stage, shard, records) is None else records
 
 
 @dataclass
