@@ -10,6 +10,7 @@ All nodes must see the dataset directory under the same path. Ray's usage statis
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from latentext.errors import SpecError
@@ -17,6 +18,11 @@ from latentext.run.driving import Died, Moved, Said
 from latentext.run.worker import Order, Worker
 
 INSTALL = "pip install 'latentext[ray]'"
+
+_RESTARTING = "The actor is restarting"
+"""What Ray says to a call of an actor whose process it is starting anew, at once and without waiting for it."""
+
+_RESTART_SECONDS = 0.5
 
 
 class RayWorkers:
@@ -46,27 +52,34 @@ class RayWorkers:
             _connect(ray, address)
         actor = ray.remote(num_cpus=1, num_gpus=gpus_per_worker, max_restarts=-1, max_task_retries=0)(_Actor)
         self._actors = [actor.remote(order) for _ in range(count)]
-        self._calls: dict[Any, int] = {}
+        self._calls: dict[Any, tuple[int, str, tuple[Any, ...]]] = {}
 
     def ask(self, worker: int, method: str, *arguments: Any) -> None:
         """Call a method of an actor."""
-        self._calls[self._actors[worker].answer.remote(method, arguments)] = worker
+        self._calls[self._actors[worker].answer.remote(method, arguments)] = worker, method, arguments
 
     def hear(self, seconds: float) -> Said | Moved | Died | None:
         """The next answer of any actor; shards in progress are not reported on."""
         ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=seconds) if self._calls else ([], [])
         if not ready:
             return None
-        worker = self._calls.pop(ready[0])
+        worker, method, arguments = self._calls.pop(ready[0])
         try:
             error, result = self._ray.get(ready[0])
+        except self._ray.exceptions.ActorUnavailableError as lost:
+            if _RESTARTING not in str(lost):
+                return Died(worker, f"the worker was lost: {str(lost).splitlines()[0]}")
+            # It was never begun, so it is no failed try of its shard: it is made again when the actor may be back.
+            time.sleep(_RESTART_SECONDS)
+            self.ask(worker, method, *arguments)
+            return None
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.RaySystemError) as lost:
             return Died(worker, f"the worker was lost: {str(lost).splitlines()[0]}")
         return Said(worker, result, error)
 
     def replace(self, worker: int) -> None:
         """Make sure that the actor's process is gone; Ray starts it anew."""
-        self._calls = {call: asked for call, asked in self._calls.items() if asked != worker}
+        self._calls = {call: asked for call, asked in self._calls.items() if asked[0] != worker}
         self._ray.kill(self._actors[worker], no_restart=False)
 
     def close(self) -> None:
