@@ -240,7 +240,8 @@ def _failures(directory: Path) -> Iterator[str]:
     import json
 
     found: dict[str, list[str]] = {}
-    for line in (directory / "failures.jsonl").read_text(encoding="utf-8").splitlines():
+    file = directory / "failures.jsonl"  # Not there yet where another part of the run writes the views.
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         failure = json.loads(line)
         found.setdefault(failure["reason"], []).append(f"request {failure['index']}: {failure['message']}")
     for reason, messages in found.items():
