@@ -11,6 +11,7 @@ import ipaddress
 import os
 import socket
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,23 @@ def is_local(address: Any) -> bool:
     if host in ("", "localhost", None):
         return True
     try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback or host == "0.0.0.0"
+        number = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
         return False
+    return number.is_loopback or host == "0.0.0.0" or _is_own(number)
+
+
+@cache
+def _is_own(number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether this machine has the address, as the parts of Ray that are not told loopback use it: only then can a
+    socket be bound to it."""
+    family = socket.AF_INET if number.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(number), 0))
+        except OSError:
+            return False
+    return True
 
 
 def refuse_in_this_process(monkeypatch: Any) -> None:
