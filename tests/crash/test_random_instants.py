@@ -68,6 +68,16 @@ def timed(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def undisturbed(folder: Path, log: Path) -> tuple[Callable[[Path], list[str]], float]:
+    """Make ``quiet`` from ``spec.yaml``, caches warm; the command line for a directory, and how long a run takes."""
+
+    def words(root: Path) -> list[str]:
+        return ["run", str(folder / "spec.yaml"), "--output", str(root)]
+
+    assert run(words(folder / "warm"), log) == 0, log.read_text()
+    return words, timed(lambda: run(words(folder / "quiet"), log))
+
+
 @pytest.mark.slow
 def test_runs_of_the_transformers_engine_killed_at_random_instants_end_in_the_same_bytes(
     stories260k: Path, tmp_path: Path
@@ -77,12 +87,7 @@ def test_runs_of_the_transformers_engine_killed_at_random_instants_end_in_the_sa
         spec = small_spec(stories260k, counts=3, decoding=decoding, rewards=["length"])
         (folder / "spec.yaml").write_text(dump_spec(spec))
         log = tmp_path / "log"
-
-        def words(root: Path) -> list[str]:
-            return ["run", str(folder / "spec.yaml"), "--output", str(root)]
-
-        assert run(words(folder / "warm"), log) == 0, log.read_text()
-        seconds = timed(lambda: run(words(folder / "quiet"), log))
+        words, seconds = undisturbed(folder, log)
         expected = contents(folder / "quiet")
         kills = Kills("transformers", folder, seconds)
         for root in kills.rounds():
@@ -108,12 +113,7 @@ def test_runs_of_a_server_killed_at_random_instants_get_the_same_answers_and_pay
         }
         (folder / "spec.yaml").write_text(dump_yaml(fields))
         log = tmp_path / "log"
-
-        def words(root: Path) -> list[str]:
-            return ["run", str(folder / "spec.yaml"), "--output", str(root)]
-
-        assert run(words(folder / "warm"), log) == 0, log.read_text()
-        seconds = timed(lambda: run(words(folder / "quiet"), log))
+        words, seconds = undisturbed(folder, log)
         expected = answers_and_records(folder / "quiet")
         kills = Kills("openai", folder, seconds)
         for root in kills.rounds():
