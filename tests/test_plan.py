@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from latentext.errors import DatasetError, SpecError
-from latentext.plan import Plan, Shard, Shards, make_plan, request_key
+from latentext.plan import Plan, Shard, Shards, make_plan, making, request_key
 from latentext.plan.keys import NO_PROMPT, prompt_digest
 from latentext.plan.occurrences import read_occurrences, write_occurrences
 from latentext.request import Failure, Request
@@ -391,11 +391,64 @@ def test_lost_digests_are_made_again_and_finished_shards_stay(tmp_path: Path, st
         assert _bytes(tmp_path) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 1, "x": 2, "segments": []}'])
+def test_a_digest_or_count_that_changed_on_the_disk_is_made_again(tmp_path: Path, stories) -> None:
+    for limit in (5, 9):
+        plan = _plan(tmp_path, stories, prompts={"list": list("abcdeabcd"), "limit": limit})
+    before, keys = _bytes(tmp_path), [request.key for request in _requests(plan)]
+    for name, place in (("digests.u64", 60), ("occurrences.u64", 8)):
+        path = tmp_path / "plan" / name
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+        again = _plan(tmp_path, stories, prompts={"list": list("abcdeabcd"), "limit": 9})
+        assert [request.key for request in _requests(again)] == keys
+        assert _bytes(tmp_path) == before
+
+
+def test_a_plan_killed_while_it_grew_is_not_made_from_the_beginning(tmp_path: Path, stories, monkeypatch) -> None:
+    five = {"list": list("abcdeabcd"), "limit": 5}
+    _plan(tmp_path, stories, prompts=five)
+    note = (tmp_path / "plan" / "plan.json").read_bytes()
+    grown = _plan(tmp_path, stories, prompts=five | {"limit": 9})
+    keys = [request.key for request in _requests(grown)]
+    (tmp_path / "plan" / "plan.json").write_bytes(note)
+    added: list[int] = []
+    extend = making._add_digests
+    monkeypatch.setattr(making, "_add_digests", lambda *args: added.append(args[1].count) or extend(*args))
+    assert [request.key for request in _requests(_plan(tmp_path, stories, prompts=five))] == keys[:5]
+    assert added == []
+    assert [request.key for request in _requests(_plan(tmp_path, stories, prompts=five | {"limit": 9}))] == keys
+    assert added == [5]
+
+
+def test_a_plan_of_an_earlier_version_has_no_hashes_and_is_opened(tmp_path: Path, stories) -> None:
+    plan = _plan(tmp_path, stories, prompts={"list": ["a", "b"]})
+    path = tmp_path / "plan" / "plan.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in facts.items() if "sha256" not in name}))
+    before = _bytes(tmp_path)
+    again = _plan(tmp_path, stories, prompts={"list": ["a", "b"]})
+    assert [request.key for request in _requests(again)] == [request.key for request in _requests(plan)]
+    assert _bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 1}',
+        b'{"version": 1, "x": 2, "segments": []}',
+        b'{"version": 1, "sha256": "0", "segments": []}',
+    ],
+)
 def test_a_damaged_plan_is_named(tmp_path: Path, stories, content: bytes) -> None:
     _plan(tmp_path, stories, prompts={"list": ["a"]})
     (tmp_path / "plan" / "plan.json").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"plan\.json: the plan is damaged; start again with --fresh"):
+    with pytest.raises(
+        DatasetError, match=r"plan\.json: the plan is damaged; restore it from a copy; or, if the dataset never grew"
+    ):
         _plan(tmp_path, stories, prompts={"list": ["a"]})
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.run.made import contents, small_spec
 
 from latentext.dataset.verify import verify_files
+from latentext.errors import DatasetError, LatentextError
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
 
@@ -57,16 +59,66 @@ def test_a_flipped_bit_in_any_kind_of_file_is_found(finished: Path, tmp_path: Pa
     assert verify_files(root) == []
 
 
+_STOPS = {"plan/plan.json", "provenance.json", "stage.json"}
+"""Nothing else says what they said: a run names the file, and what to do."""
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def _halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _flip(path: Path) -> None:
+    spoilt = bytearray(path.read_bytes())
+    spoilt[len(spoilt) // 3] ^= 4
+    path.write_bytes(spoilt)
+
+
 @pytest.mark.slow
-def test_a_run_rebuilds_exactly_the_shard_whose_file_is_cut_short(spec: Spec, finished: Path, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(finished, tmp_path / "data"))
-    cut = root / "records" / "s0000-0000" / "00002.parquet"
-    cut.write_bytes(cut.read_bytes()[:-7])
-    untouched = {path: path.stat().st_mtime_ns for path in root.glob("records/*/*") if "00002" not in path.name}
-    assert any(finding.path == "records/s0000-0000/00002.parquet" for finding in verify_files(root))
-    make_dataset(spec, root)
-    assert contents(root) == contents(finished)
-    assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
+@pytest.mark.parametrize(
+    "damage", [_cut, _halve, _empty, _flip, Path.unlink], ids=lambda damage: damage.__name__.strip("_")
+)
+def test_damage_to_any_kind_of_file_is_named_and_mended_by_a_run_that_touches_no_other_shard(
+    spec: Spec, finished: Path, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    kinds = _by_kind(finished)
+    assert len(kinds) >= 12
+    for kind, paths in kinds.items():
+        root = Path(shutil.copytree(finished, tmp_path / kind.replace(" ", "")))
+        damaged = root / paths[len(paths) // 2].relative_to(finished)
+        name = damaged.relative_to(root).as_posix()
+        damage(damaged)
+        before = _shards_beside(root, damaged)
+        # Without its receipt a file is one that nothing describes: the finding names that.
+        assert _found(root, damaged, name if damaged.exists() else f"{name[: -len(damaged.name)]}{damaged.name[:5]}"), (
+            name
+        )
+        if name in _STOPS or damaged.name in _STOPS:
+            may_be_planned_again = name == "plan/plan.json" and not damaged.exists()
+            if not may_be_planned_again:
+                with pytest.raises(DatasetError) as stopped:
+                    make_dataset(spec, root)
+                assert stopped.value.where == str(damaged), name
+                assert stopped.value.remedy, name
+                continue
+        make_dataset(spec, root)
+        assert contents(root) == contents(finished), name
+        assert _shards_beside(root, damaged) == before, name
+
+
+def _shards_beside(root: Path, damaged: Path) -> dict[Path, tuple[int, int]]:
+    """Inode and time of every file of a shard, but for those of the damaged one in whatever stage."""
+    number = damaged.name[:5]
+    shards = [path for folder in ("records", "states", "scores") for path in root.glob(f"{folder}/*/0*")]
+    seen = {path: path.stat() for path in shards if path.name[:5] != number}
+    return {path: (found.st_ino, found.st_mtime_ns) for path, found in seen.items()}
 
 
 def _by_kind(root: Path) -> dict[str, list[Path]]:
@@ -81,8 +133,6 @@ def _by_kind(root: Path) -> dict[str, list[Path]]:
 
 
 def _found(root: Path, path: Path, name: str) -> bool:
-    from latentext.errors import LatentextError
-
     try:
         findings = verify_files(root)
     except LatentextError as error:  # What holds everything together is damaged: verification itself says which file.

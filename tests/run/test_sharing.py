@@ -19,6 +19,7 @@ from tests.crash.processes import finish, start
 from tests.run.made import commits, contents, leftovers, small_spec
 
 from latentext.cli.app import exit_code
+from latentext.dataset.liveness import this_machine
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.run.lease import EXPIRY_SECONDS, Leases, holders
 from latentext.run.runner import make_dataset
@@ -120,9 +121,10 @@ def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "idle_seconds", "watched_seconds", "free"),
     [
-        ({"host": socket.gethostname(), "process": 2**22 + 1}, 0, 0, True),  # No such process.
-        ({"host": socket.gethostname(), "process": os.getpid(), "started": "1"}, 0, 0, True),  # Its number was reused.
+        ({"machine": this_machine(), "process": 2**22 + 1}, 0, 0, True),  # No such process.
+        ({"machine": this_machine(), "process": os.getpid(), "started": "1"}, 0, 0, True),  # Its number was reused.
         ({}, 0, 60, False),
+        ({"host": socket.gethostname(), "process": 2**22 + 1}, 0, 60, False),  # Another container of that host name.
         ({}, EXPIRY_SECONDS - 30, 60, False),
         ({}, EXPIRY_SECONDS + 30, 0, False),  # Perhaps the clock went forwards, and it is touched in a moment.
         ({}, EXPIRY_SECONDS + 30, 60, True),
@@ -179,7 +181,7 @@ def test_of_many_who_find_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         for _ in range(20):
-            write_lease(tmp_path, host=socket.gethostname(), process=2**22 + 1)
+            write_lease(tmp_path, machine=this_machine(), process=2**22 + 1)
             list(threads.map(take, range(8)))
     assert most == 1
 

@@ -36,6 +36,17 @@ def seal(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json({k: v for k, v in fields.items() if k != "sha256"})).hexdigest()
 
 
+def fits_its_seal(fields: Mapping[str, Any]) -> bool:
+    """Whether these are the fields that were sealed, however they were laid out; earlier versions sealed less, so a
+    file without a seal passes.
+
+    Example:
+        >>> fits_its_seal({"a": 1, "sha256": seal({"a": 1})}), fits_its_seal({"a": 2, "sha256": seal({"a": 1})})
+        (True, False)
+    """
+    return "sha256" not in fields or fields["sha256"] == seal(fields)
+
+
 def write_sealed(path: Path, fields: Mapping[str, Any]) -> None:
     """Write `fields` and their hash to `path`, atomically."""
     write_bytes(path, canonical_json({**fields, "sha256": seal(fields)}))

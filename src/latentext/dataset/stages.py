@@ -104,8 +104,7 @@ def read_stage(root: Path, stage: str, model: type[Stage]) -> Stage:
         DatasetError: the file is missing, damaged, of a newer format, or declares a stage of another kind.
     """
     path = root / stage / layout.STAGE
-    # Nothing but this file says what the folder holds, so a run cannot rebuild it in place.
-    fields = read_sealed(path, remedy=f"remove the folder {stage} and run the same command again: it is made anew")
+    fields = read_sealed(path, remedy=_remedy(stage))
     try:
         return model.model_validate({name: value for name, value in fields.items() if name != "sha256"})
     except ValidationError as error:
@@ -113,5 +112,20 @@ def read_stage(root: Path, stage: str, model: type[Stage]) -> Stage:
 
 
 def declared_stages(root: Path, kind: str) -> list[str]:
-    """Stages of a kind that say what they are; a folder that does not was left by a run that was killed before."""
-    return [stage for stage in layout.list_stages(root, kind) if (root / stage / layout.STAGE).exists()]
+    """Stages of a kind that say what they are; an empty folder was left by a run that was killed before it said so.
+
+    Raises:
+        DatasetError: a folder has shards and does not say of what: its file was lost.
+    """
+    stages = []
+    for stage in layout.list_stages(root, kind):
+        if (root / stage / layout.STAGE).exists():
+            stages.append(stage)
+        elif layout.list_shards(root, stage):
+            raise DatasetError("missing", where=str(root / stage / layout.STAGE), remedy=_remedy(stage))
+    return stages
+
+
+def _remedy(stage: str) -> str:
+    # Nothing but this file says what the folder holds, so a run cannot rebuild it in place.
+    return f"remove the folder {stage} and run the same command again: it is made anew"

@@ -27,7 +27,7 @@ from latentext.errors import SpecError
 from latentext.plan.encoding import Prompt, PromptEncoder, digest_of
 from latentext.plan.keys import canonical_json, decoding_identity, request_key
 from latentext.plan.note import PlanNote
-from latentext.plan.occurrences import read_occurrences, write_occurrences
+from latentext.plan.occurrences import occurrences_sha256, read_occurrences, write_occurrences
 from latentext.plan.shards import Shard, Shards
 from latentext.plan.sweep import AtTemperatures, Chats
 from latentext.prompts.chat import ChatFormat
@@ -46,6 +46,7 @@ _ENCODING = threading.Lock()
 _DIGESTS, _OCCURRENCES = "digests.u64", "occurrences.u64"
 _DIGEST = np.dtype("<u8")
 _CHUNK = 8192
+_PIECE_BYTES = 1 << 20
 _SHOWN_CHARACTERS = 80
 
 
@@ -157,13 +158,16 @@ def _chats(spec: Spec, directory: Path) -> tuple[Chats, int]:
 
 
 def _open_note(directory: Path) -> PlanNote | None:
-    """The note of the plan that is there. Lost digests are made again: segments, and so finished shards, stay."""
+    """The note of the plan that is there. Lost or damaged digests are made again: segments, and so finished shards,
+    stay."""
     note = PlanNote.read(directory)
     if note is None or not note.count:
         return note
     digests, occurrences = directory / _DIGESTS, directory / _OCCURRENCES
     if occurrences.is_file() and digests.is_file() and digests.stat().st_size >= note.count * _DIGEST.itemsize:
-        return note
+        hashes = _sha256_of_digests(digests, note.count), occurrences_sha256(occurrences, note.count)
+        if note.digests_sha256 in ("", hashes[0]) and note.occurrences_sha256 in ("", hashes[1]):
+            return note
     return replace(note, count=0, failed=0, prompt_tokens=0, longest_prompt=0)
 
 
@@ -195,7 +199,8 @@ def _extend(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int
             what = f"a plan of {wanted:,} requests takes {needed / 1e9:,.0f} GB, more than the disk has free"
             raise SpecError(what, where="prompts", remedy="set prompts.limit")
         note = _add_digests(encoder, note, directory, wanted, report)
-        write_occurrences(np.memmap(directory / _DIGESTS, dtype=_DIGEST, mode="r"), directory / _OCCURRENCES)
+        digests = np.memmap(directory / _DIGESTS, dtype=_DIGEST, mode="r")
+        note = replace(note, occurrences_sha256=write_occurrences(digests, directory / _OCCURRENCES))
     note.write(directory)
     return note
 
@@ -217,7 +222,15 @@ def _add_digests(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted
             what = f"none of the {wanted} rows gives a prompt: {first_failure.message}"
             raise SpecError(what, where="prompts", remedy="check the rows")
     segments = note.segments if wanted == note.planned else (*note.segments, (note.planned, wanted))
-    return replace(note, count=wanted, segments=segments, failed=failed, prompt_tokens=tokens, longest_prompt=longest)
+    return replace(
+        note,
+        count=wanted,
+        segments=segments,
+        failed=failed,
+        prompt_tokens=tokens,
+        longest_prompt=longest,
+        digests_sha256=file.sha256,
+    )
 
 
 def _chunks(encoder: PromptEncoder, start: int, stop: int) -> Iterator[tuple[int, list[Prompt | BadRow]]]:
@@ -231,6 +244,15 @@ def _digests(prompts: list[Prompt | BadRow]) -> np.ndarray:
 
 def _read_digests(directory: Path, start: int, stop: int) -> np.ndarray:
     return np.fromfile(directory / _DIGESTS, dtype=_DIGEST, count=stop - start, offset=start * _DIGEST.itemsize)
+
+
+def _sha256_of_digests(path: Path, count: int) -> str:
+    found, left = hashlib.sha256(), count * _DIGEST.itemsize
+    with path.open("rb") as file:
+        while left and (piece := file.read(min(left, _PIECE_BYTES))):
+            found.update(piece)
+            left -= len(piece)
+    return found.hexdigest()
 
 
 def _compare(prompts: list[Prompt | BadRow], planned: np.ndarray, start: int) -> None:

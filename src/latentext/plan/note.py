@@ -7,10 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from latentext.dataset.atomic import write_bytes
+from latentext.dataset.sealed import fits_its_seal, seal
 from latentext.errors import DatasetError
 
 _VERSION = 1
 _NAME = "plan.json"
+_REMEDY = (
+    "restore it from a copy; or, if the dataset never grew by more prompts, remove it and run the same command again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class PlanNote:
         failed: requests without a prompt.
         prompt_tokens: tokens of all prompts (without a tokenizer bytes, which bound them).
         longest_prompt: the same of the longest one.
+        digests_sha256: hash of the first `count` digests; empty in plans of earlier versions, like the next.
+        occurrences_sha256: hash of what is written of the occurrences of the first `count` requests.
     """
 
     source: str
@@ -34,6 +40,8 @@ class PlanNote:
     failed: int = 0
     prompt_tokens: int = 0
     longest_prompt: int = 0
+    digests_sha256: str = ""
+    occurrences_sha256: str = ""
 
     @property
     def planned(self) -> int:
@@ -41,7 +49,8 @@ class PlanNote:
         return self.segments[-1][1] if self.segments else 0
 
     def write(self, directory: Path) -> None:
-        text = json.dumps({"version": _VERSION, **asdict(self)}, indent=1, sort_keys=True)
+        facts = {"version": _VERSION, **asdict(self)}
+        text = json.dumps({**facts, "sha256": seal(facts)}, indent=1, sort_keys=True)
         write_bytes(directory / _NAME, text.encode() + b"\n")
 
     @classmethod
@@ -54,14 +63,18 @@ class PlanNote:
         path = directory / _NAME
         try:
             facts = json.loads(path.read_bytes())
+            whole = fits_its_seal(facts)
             version = facts.pop("version")
             if version > _VERSION:
                 raise DatasetError(
                     f"made by a newer latentext (plan version {version})", where=str(path), remedy="update latentext"
                 )
+            if not whole:
+                raise ValueError("its content does not fit its own hash")
+            facts.pop("sha256", None)
             facts["segments"] = tuple((start, stop) for start, stop in facts["segments"])
             return cls(**facts)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DatasetError("the plan is damaged", where=str(path), remedy="start again with --fresh") from error
+            raise DatasetError("the plan is damaged", where=str(path), remedy=_REMEDY) from error

@@ -7,6 +7,7 @@ to that size need a single pass. Only requests that repeat an earlier prompt are
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -23,13 +24,16 @@ _COUNT = np.dtype("<u4")
 _PAIR = np.dtype("<u8")
 
 
-def write_occurrences(digests: np.ndarray, target: Path, *, bucket: int = _BUCKET, chunk: int = _CHUNK) -> None:
+def write_occurrences(digests: np.ndarray, target: Path, *, bucket: int = _BUCKET, chunk: int = _CHUNK) -> str:
     """Write pairs (index, occurrence), uint64, in order of index, of all requests whose occurrence is not 0.
 
     Args:
         digests: uint64 [requests], usually memory-mapped; `NO_PROMPT` is never counted.
         target: the file to write.
         bucket, chunk: how many digests are held, and read at a time.
+
+    Returns:
+        The file's sha256.
 
     Raises:
         DiskFullError: no room.
@@ -44,6 +48,7 @@ def write_occurrences(digests: np.ndarray, target: Path, *, bucket: int = _BUCKE
                 counts = _read_counts(scratch.fileno(), start, min(chunk, len(digests) - start))
                 places = np.flatnonzero(counts)
                 file.write(np.stack([places + start, counts[places]], axis=1).astype(_PAIR).tobytes())
+    return file.sha256
 
 
 def read_occurrences(path: Path, start: int, stop: int) -> np.ndarray:
@@ -54,6 +59,14 @@ def read_occurrences(path: Path, start: int, stop: int) -> np.ndarray:
         first, last = np.searchsorted(pairs[:, 0], np.array([start, stop], dtype=_PAIR))
         occurrences[pairs[first:last, 0].astype(np.int64) - start] = pairs[first:last, 1]
     return occurrences
+
+
+def occurrences_sha256(path: Path, count: int) -> str:
+    """Hash of the pairs of the first `count` requests: those behind are of a plan that was about to grow."""
+    if not path.stat().st_size or path.stat().st_size % (2 * _PAIR.itemsize):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    pairs = np.memmap(path, dtype=_PAIR, mode="r").reshape(-1, 2)
+    return hashlib.sha256(pairs[: np.searchsorted(pairs[:, 0], np.uint64(count))].data).hexdigest()
 
 
 def _count_bucket(digests: np.ndarray, number: int, buckets: int, chunk: int, scratch: int, target: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from latentext.dataset import layout
 from latentext.dataset.sealed import canonical_json
-from latentext.dataset.stages import StatesStage, read_stage, write_stage
+from latentext.dataset.stages import StatesStage, declared_stages, read_stage, write_stage
 from latentext.dataset.states import DTYPE_NAME
 from latentext.errors import SpecError
 from latentext.spec import StatesSpec
@@ -147,8 +147,7 @@ def inflight_capture(captures: Mapping[str, StatesStage]) -> tuple[str, StatesSt
 
 
 def _declared(root: Path) -> dict[str, StatesStage]:
-    stages = map(layout.states_folder, layout.list_captures(root))
-    return {stage: read_stage(root, stage, StatesStage) for stage in stages}
+    return {stage: read_stage(root, stage, StatesStage) for stage in declared_stages(root, "states")}
 
 
 def _same_rows(capture: StatesStage, wanted: StatesSpec, dtype: str) -> bool:

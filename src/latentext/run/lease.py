@@ -27,7 +27,7 @@ from pathlib import Path
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import file_system_now
-from latentext.dataset.liveness import process_start
+from latentext.dataset.liveness import process_start, this_machine
 
 FOLDER = ".leases"
 EXPIRY_SECONDS = 120.0
@@ -44,6 +44,13 @@ class Holder:
     process: int
     started: str
     since: float
+    machine: str = ""
+    """What `liveness.this_machine` calls it: containers may share a host name, and know nothing of each other."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be asked if this process lives."""
+        return self.machine == this_machine()
 
     def __str__(self) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -105,7 +112,7 @@ class Leases:
         """Remove the leases of dead holders, as far as one look can tell."""
         for path in self._folder.glob("*.json"):
             holder = _read(path)
-            elsewhere = holder is None or holder.host != socket.gethostname()
+            elsewhere = holder is None or not holder.is_here
             if self._abandoned(path) or (elsewhere and _untouched_seconds(path) > _DAY):
                 filesystem.remove(path)
 
@@ -126,7 +133,7 @@ class Leases:
                 self._thread.start()
 
     def _acquire(self, path: Path) -> bool:
-        me = Holder(socket.gethostname(), os.getpid(), process_start(os.getpid()), time.time())
+        me = Holder(socket.gethostname(), os.getpid(), process_start(os.getpid()), time.time(), this_machine())
         content = json.dumps(asdict(me)).encode()
         if filesystem.create_with(path, content):
             return True
@@ -141,7 +148,7 @@ class Leases:
     def _abandoned(self, path: Path) -> bool:
         """Whether nobody holds a lease any more; one of another machine has to be looked at more than once."""
         holder = _read(path)
-        if holder is not None and holder.host == socket.gethostname():
+        if holder is not None and holder.is_here:
             return not _lives_here(holder)
         try:
             touched = path.stat().st_mtime_ns
@@ -175,7 +182,7 @@ def holders(root: Path) -> dict[str, Holder]:
 
 
 def _seems_alive(path: Path, holder: Holder) -> bool:
-    if holder.host == socket.gethostname():
+    if holder.is_here:
         return _lives_here(holder)
     return _untouched_seconds(path) <= EXPIRY_SECONDS
 
@@ -205,8 +212,8 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _is_of_this_process(holder: Holder | None) -> bool:
-    mine = (socket.gethostname(), os.getpid(), process_start(os.getpid()))
-    return holder is not None and (holder.host, holder.process, holder.started) == mine
+    mine = (this_machine(), os.getpid(), process_start(os.getpid()))
+    return holder is not None and (holder.machine, holder.process, holder.started) == mine
 
 
 def _read(path: Path) -> Holder | None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from latentext.dataset import layout
 from latentext.dataset.atomic import write_bytes
+from latentext.dataset.sealed import fits_its_seal, seal
 from latentext.errors import DatasetError, SpecError
 from latentext.spec import Frozen, Spec, VllmOptions
 
@@ -112,7 +113,8 @@ def _version_if_there(package: str) -> str | None:
 
 def write_provenance(root: Path, provenance: Provenance) -> None:
     """Write ``provenance.json``."""
-    text = json.dumps(provenance.model_dump(mode="json"), indent=2, sort_keys=True)
+    fields = provenance.model_dump(mode="json")
+    text = json.dumps({**fields, "sha256": seal(fields)}, indent=2, sort_keys=True)
     write_bytes(root / layout.PROVENANCE, text.encode() + b"\n")
 
 
@@ -136,9 +138,11 @@ def read_provenance(root: Path) -> Provenance | None:
         what = f"written in format version {found}, this latentext writes {layout.FORMAT_VERSION}"
         raise DatasetError(what, where=str(path), remedy="update latentext")
     try:
-        return Provenance.model_validate(content)
-    except ValidationError as error:
+        if fits_its_seal(content):
+            return Provenance.model_validate({name: value for name, value in content.items() if name != "sha256"})
+    except (ValidationError, AttributeError, TypeError) as error:
         raise DatasetError("damaged", where=str(path), remedy=_REMEDY_DAMAGED) from error
+    raise DatasetError("damaged: its content does not fit its own hash", where=str(path), remedy=_REMEDY_DAMAGED)
 
 
 def refuse_changes(root: Path, before: Provenance, identity: Mapping[str, Any], spec: Spec) -> None:

@@ -165,9 +165,15 @@ def _write_tensor(path: Path, tensor: torch.Tensor) -> None:
         return
     temporary = path.with_name(temporary_name(path.name))
     descriptor = filesystem.create(temporary)
-    filesystem.write(descriptor, content.getbuffer(), path)
-    filesystem.close(descriptor, path)
-    filesystem.replace(temporary, path)
+    try:
+        try:
+            filesystem.write(descriptor, content.getbuffer(), path)
+        finally:
+            filesystem.close(descriptor, path)
+        filesystem.replace(temporary, path)
+    except BaseException:
+        filesystem.remove(temporary)
+        raise
 
 
 def _holds(path: Path, tensor: torch.Tensor) -> bool:
