@@ -53,6 +53,7 @@ def test_bodies_of_any_form_give_an_error_in_one_line(body: object) -> None:
         ({"retry-after": "Thu, 26 Nov 2026 11:00:00 GMT"}, 0.0),
         ({"retry-after": "-3"}, 0.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "Wed, 21 Oct 26026 28:00 GMT"}, None),
         ({}, None),
     ],
 )

@@ -208,7 +208,10 @@ def _wait(headers: Mapping[str, str], now: float) -> float | None:
             continue
     if (date := headers.get("retry-after")) is None or (parsed := email.utils.parsedate_tz(date)) is None:
         return None
-    return max(0.0, email.utils.mktime_tz(parsed) - now)
+    try:
+        return max(0.0, email.utils.mktime_tz(parsed) - now)
+    except (ValueError, OverflowError):  # A date that no calendar has.
+        return None
 
 
 def _lost_connection(error: Exception) -> ApiError:
