@@ -32,6 +32,9 @@ _BUFFER_BYTES = 4 << 20
 _BUFFERS_BEHIND = 4
 """Buffers that may wait for their hash: the memory that a pending file may hold."""
 
+_WORTH_A_THREAD_BYTES = 1 << 18
+_COPIED_BELOW_BYTES = 1 << 16
+
 _ABANDONED_AFTER_SECONDS = 24 * 3600
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)(-(?P<started>[0-9a-z]+))?-[0-9a-f]{8}\.tmp"
@@ -98,6 +101,16 @@ class PendingFile:
             self._buffer += view
         return len(view)
 
+    def write_unchanging(self, data: memoryview) -> None:
+        """Take bytes that the caller leaves as they are until `finish`: large pieces are not copied on their way."""
+        view = memoryview(data).cast("B")
+        if len(view) < _COPIED_BELOW_BYTES:
+            self.write(view)
+            return
+        self.size += len(view)
+        self.flush()
+        self._hash_and_write(view)
+
     def flush(self) -> None:
         """Hand what is gathered to the operating system."""
         if self._buffer:
@@ -109,7 +122,7 @@ class PendingFile:
     def _hash_and_write(self, view: memoryview) -> None:
         if self._descriptor is None:
             raise ValueError(f"{self.path.name} is already finished")
-        if len(view) < _BUFFER_BYTES // 2 and not self._unhashed:  # Not worth a thread; most files are small.
+        if len(view) < _WORTH_A_THREAD_BYTES and not self._unhashed:  # Most files are small.
             self._hash.update(view)
         else:
             self._hasher = self._hasher or ThreadPoolExecutor(1, thread_name_prefix="latentext-sha256")

@@ -112,7 +112,7 @@ class StatesWriter:
                 file.write(column.astype("<i8" if kind == "I64" else "<i4").tobytes())
         for name in self._widths:
             for text in texts:
-                file.write(text.tensors[name].view(torch.uint8).numpy().data)
+                file.write_unchanging(text.tensors[name].view(torch.uint8).numpy().data)
         file.finish()
         self._texts, self._rows = [], 0
 

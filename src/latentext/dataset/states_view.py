@@ -33,6 +33,7 @@ Tokens = Callable[[int], Mapping[tuple[int, int], npt.NDArray[np.int32]]]
 """Gives, for a shard, the token ids of prompt + completion of each text by (index, sample)."""
 
 _OPEN_PARTS = 16
+_BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +196,8 @@ class StatesView:
             return self._read_shard(self.shard_parts[numbers[0]], selection - self._begins[numbers[0]])
         states = self._empty(len(selection))
         for number in numbers:
-            here = np.flatnonzero(shard_of == number)
-            rows = selection[here] - self._begins[number]
-            if here[-1] - here[0] + 1 == len(here):  # One run, as in ascending numbers: no copy on the way.
-                self._read_shard(self.shard_parts[number], rows, into=states[here[0] : here[-1] + 1])
-            else:
-                states[here] = self._read_shard(self.shard_parts[number], rows)
+            places = np.flatnonzero(shard_of == number)
+            self._take(self.shard_parts[number], selection[places] - self._begins[number], states, places)
         return states
 
     def _pieces(self, selection: slice) -> Iterator[tuple[ShardParts, tuple[int, int]]]:
@@ -212,22 +209,29 @@ class StatesView:
             if bounds[0] < bounds[1]:
                 yield shard, (int(bounds[0]), int(bounds[1]))
 
-    def _read_shard(
-        self, shard: ShardParts, rows: slice | npt.NDArray[np.int64], into: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
+    def _read_shard(self, shard: ShardParts, rows: slice | npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if isinstance(rows, slice):
+            if len(shard.parts) == 1:
+                return self._map(shard.parts[0])[rows]
+            rows = np.arange(rows.start, rows.stop)
+        states = self._empty(len(rows))
+        self._take(shard, rows, states, np.arange(len(rows)))
+        return states
+
+    def _take(
+        self, shard: ShardParts, rows: npt.NDArray[np.int64], states: npt.NDArray[Any], places: npt.NDArray[np.int64]
+    ) -> None:
+        """Put rows of a shard into `states` at these places, which ascend."""
         if len(shard.parts) == 1:
-            states = self._map(shard.parts[0])
-            # Row numbers were checked; `clip` spares the copy that numpy makes to be able to raise.
-            return states[rows] if isinstance(rows, slice) else np.take(states, rows, 0, out=into, mode="clip")
+            _take_rows(self._map(shard.parts[0]), rows, states, places)
+            return
         wanted = self._order(shard)[rows]
         ends = np.cumsum([count for _, count in shard.parts])
         part_of = np.searchsorted(ends, wanted, side="right")
-        states = self._empty(len(wanted)) if into is None else into
         for number in np.unique(part_of):
-            here = part_of == number
+            here = np.flatnonzero(part_of == number)
             begin = ends[number] - shard.parts[number][1]
-            states[here] = self._map(shard.parts[number])[wanted[here] - begin]
-        return states
+            _take_rows(self._map(shard.parts[number]), wanted[here] - begin, states, places[here])
 
     def _order(self, shard: ShardParts) -> npt.NDArray[np.int64]:
         """Row numbers over all parts of a shard in the order of (index, sample, position)."""
@@ -265,6 +269,22 @@ class StatesView:
 
     def _empty(self, rows: int) -> npt.NDArray[Any]:
         return np.empty((rows, self.width), np.uint16 if self.stored_dtype == "bfloat16" else self.dtype)
+
+
+def _take_rows(
+    source: npt.NDArray[Any], rows: npt.NDArray[np.int64], states: npt.NDArray[Any], places: npt.NDArray[np.int64]
+) -> None:
+    """``states[places] = source[rows]``, where the places ascend and the rows are known to exist."""
+    # `clip` spares the copy that numpy makes to be able to raise.
+    if len(places) and places[-1] - places[0] + 1 == len(places):
+        np.take(source, rows, 0, out=states[places[0] : places[-1] + 1], mode="clip")
+        return
+    # By way of a small buffer, which stays in the processor's cache: all rows at once would be written to memory twice.
+    block = max(1, _BLOCK_BYTES // max(1, source.shape[1] * source.itemsize))
+    buffer = np.empty((min(block, len(rows)), source.shape[1]), source.dtype)
+    for start in range(0, len(rows), block):
+        some = rows[start : start + block]
+        states[places[start : start + block]] = np.take(source, some, 0, out=buffer[: len(some)], mode="clip")
 
 
 def _name_by_own_token(rows: Rows, tokens: Mapping[tuple[int, int], npt.NDArray[np.int32]]) -> None:
