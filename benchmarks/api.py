@@ -39,17 +39,46 @@ BARE_LIMIT = 0.60
 DECODING = Decoding(max_new_tokens=16)
 
 _SERVE = """
-import sys
-from latentext.engines.openai.standin import StandIn
-with StandIn(delay=float(sys.argv[1])) as server:
-    print(server.url, flush=True)
-    sys.stdin.read()
+import asyncio, json, sys
+
+delay = float(sys.argv[1])
+message = {"role": "assistant", "content": " ".join(["word"] * 16)}
+body = json.dumps({
+    "id": "chatcmpl-0", "object": "chat.completion", "created": 0, "model": "gpt-4o",
+    "choices": [{"index": 0, "message": message, "finish_reason": "length", "logprobs": None}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 16, "total_tokens": 25},
+}).encode()
+head = "HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: "
+answer = head.encode() + str(len(body)).encode() + b"\\r\\n\\r\\n" + body
+
+
+class Connection(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.held = transport, b""
+
+    def data_received(self, data):
+        self.held += data
+        while (end := self.held.find(b"\\r\\n\\r\\n")) >= 0:
+            length = int(self.held[:end].lower().split(b"content-length:")[1].split(b"\\r\\n")[0])
+            if len(self.held) < end + 4 + length:
+                return
+            self.held = self.held[end + 4 + length :]
+            loop.call_later(delay, self.transport.write, answer) if delay else self.transport.write(answer)
+
+
+loop = asyncio.new_event_loop()
+server = loop.run_until_complete(loop.create_server(Connection, "127.0.0.1", 0))
+print("http://127.0.0.1:%d/v1" % server.sockets[0].getsockname()[1], flush=True)
+loop.add_reader(sys.stdin, loop.stop)
+loop.run_forever()
 """
+"""A server that reads no more of a request than its length and gives all the same answer: on two cores that client and
+server share, whatever else it did would be taken from the client."""
 
 
 @contextmanager
 def serving(delay: float) -> Iterator[str]:
-    """A stand-in server in a process of its own; gives its address."""
+    """The server, in a process of its own; gives its address."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, str(delay)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -14,6 +14,7 @@ import typer
 
 from latentext.cli import batch_steps as steps
 from latentext.cli.pairs_options import CacheDir, ConfigDir, Details, Force, Tokenizers, keep_existing, load
+from latentext.cli.proposal_options import BaseUrl, Form, MaxCost, MaxTokensTotal, MinYield, Scenarios, Seed, TaskName
 from latentext.cli.run import continued_by
 from latentext.cli.wording import counted
 
@@ -28,7 +29,6 @@ app = typer.Typer(
 REQUESTS = Path("requests")
 OUTPUTS = Path("batch_outputs")
 
-TaskName = Annotated[str, typer.Option("--task", metavar="TASK", help="The name or file of a task.")]
 OneTask = Annotated[
     str | None, typer.Option("--task", metavar="TASK", help="Only this task's batches. Default: all there are.")
 ]
@@ -36,22 +36,12 @@ Model = Annotated[str, typer.Option(metavar="ID", help="The model that proposes 
 NumBatches = Annotated[int, typer.Option(min=1, metavar="N", help="Request files to make.")]
 PerRequest = Annotated[int, typer.Option(min=1, metavar="N", help="Pairs to ask for in one request.")]
 PerBatch = Annotated[int, typer.Option(min=1, max=50_000, metavar="N", help="Requests in one file, at most.")]
-Seed = Annotated[int, typer.Option(help="Decides the topics and words that requests name.")]
-Form = Annotated[
-    Literal["json_schema", "json_object", "none"],
-    typer.Option("--response-format", help="How answers are held to JSON; some servers know no schemas."),
-]
 Enqueued = Annotated[
     int | None,
     typer.Option(metavar="N", help="Most prompt tokens that your account may have waiting (see its limits page)."),
 ]
 RequestDir = Annotated[Path, typer.Option(metavar="DIR", help="Where the request files are.")]
 OutputDir = Annotated[Path, typer.Option(metavar="DIR", help="Where answers are put.")]
-BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="A server other than OpenAI's own.")]
-MaxCost = Annotated[float | None, typer.Option(min=0, metavar="USD", help="Stop before more than this may be spent.")]
-MaxTokens = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Stop before more tokens than this may be used.")
-]
 Prices = Annotated[Path | None, typer.Option(metavar="FILE", help="A price table of your own (YAML).")]
 Attempts = Annotated[int, typer.Option(min=1, metavar="N", help="How often a request is asked at most.")]
 Rounds = Annotated[
@@ -62,10 +52,6 @@ Rounds = Annotated[
         help="Rounds at most; each after the first asks for what is missing, never for more than it.",
     ),
 ]
-MinYield = Annotated[
-    float, typer.Option(min=0, max=1, help="Valid new pairs of those asked for, under which no further round is asked.")
-]
-Target = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
 Output = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, or Parquet if it ends so.")]
 
 
@@ -108,7 +94,7 @@ def submit(
     base_url: BaseUrl = None,
     enqueued_tokens: Enqueued = None,
     max_cost: MaxCost = None,
-    max_tokens_total: MaxTokens = None,
+    max_tokens_total: MaxTokensTotal = None,
     prices: Prices = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again, too, what was given up, refused or cancelled.")
@@ -177,7 +163,7 @@ def process(
     ] = OUTPUTS,
     request_dir: RequestDir = REQUESTS,
     task: TaskName = "refusal",
-    target_scenarios: Target = 1500,
+    target_scenarios: Scenarios = 1500,
     output: Output = Path("dataset.jsonl"),
     tokenizer: Tokenizers = None,
     config_dir: ConfigDir = None,
@@ -243,7 +229,7 @@ def run(
     num_batches: NumBatches = 10,
     scenarios_per_request: PerRequest = 10,
     requests_per_batch: PerBatch = 50,
-    target_scenarios: Target = 1500,
+    target_scenarios: Scenarios = 1500,
     output: Output = Path("dataset.jsonl"),
     request_dir: RequestDir = REQUESTS,
     output_dir: OutputDir = OUTPUTS,
@@ -253,7 +239,7 @@ def run(
     base_url: BaseUrl = None,
     enqueued_tokens: Enqueued = None,
     max_cost: MaxCost = None,
-    max_tokens_total: MaxTokens = None,
+    max_tokens_total: MaxTokensTotal = None,
     prices: Prices = None,
     attempts: Attempts = 3,
     rounds: Rounds = 3,

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,83 +22,94 @@ from latentext.cli.pairs_options import (
     load,
     set_log_level,
 )
-from latentext.cli.pairs_plan import MaxTokens, PairsEach, PriceTable, Scenarios, TaskName
-from latentext.cli.run import continued_by
+from latentext.cli.proposal_options import (
+    BaseUrl,
+    Form,
+    MaxCost,
+    MaxTokens,
+    MaxTokensTotal,
+    MinYield,
+    PairsEach,
+    PriceTable,
+    ResponseForm,
+    Scenarios,
+    Seed,
+    TaskName,
+)
+from latentext.cli.run import continued_by, limits_from
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
     from latentext.engines.openai.spend import Spend
+    from latentext.limits import Limits
     from latentext.pairs import PairTokenizer, Task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Outcome, Proposals
     from latentext.spec import ModelSpec
 
 EngineName = Literal["auto", "openai", "transformers", "vllm"]
-Form = Literal["json_schema", "json_object", "none"]
 REHEARSAL = Path("rehearsal") / "dataset.jsonl"
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON lines, or Parquet if it ends so. Default: dataset.jsonl; of a rehearsal rehearsal/dataset.jsonl.",
+    ),
+]
+CheckpointDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="The folder with requests, answers and journal that the same command continues from. Default: beside the "
+        "output, dataset.checkpoint.",
+    ),
+]
+NoCheckpoint = Annotated[
+    bool, typer.Option("--no-checkpoint", help="Work in a temporary folder: what a stopped run paid for is lost.")
+]
+ModelName = Annotated[
+    str, typer.Option(metavar="ID|DIR", help="A model of the server, or with --engine transformers a local one.")
+]
+EngineOption = Annotated[EngineName, typer.Option(help="auto: transformers for tiny and for folders, else openai.")]
+Temperature = Annotated[float, typer.Option(min=0, help="Of the replies.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Requests in flight at most.")]
+PerMinute = Annotated[int | None, typer.Option(min=1, help="The account's limit, if known.")]
+JournalPath = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Where answers are kept first, on a disk of this machine.")
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Run all of it against a stand-in server on this machine, free of charge.")
+]
 
 
 def generate(
     task: TaskName = "refusal",
     num_scenarios: Scenarios = 1500,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="JSON lines, or Parquet if it ends so. Default: dataset.jsonl; of a rehearsal "
-            "rehearsal/dataset.jsonl.",
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="The folder with requests, answers and journal that the same command continues from. Default: beside "
-            "the output, dataset.checkpoint.",
-        ),
-    ] = None,
-    no_checkpoint: Annotated[
-        bool, typer.Option("--no-checkpoint", help="Work in a temporary folder: what a stopped run paid for is lost.")
-    ] = False,
+    output: Output = None,
+    checkpoint: CheckpointDir = None,
+    no_checkpoint: NoCheckpoint = False,
     config_dir: ConfigDir = None,
-    model: Annotated[
-        str, typer.Option(metavar="ID|DIR", help="A model of the server, or with --engine transformers a local one.")
-    ] = "gpt-4o",
-    engine: Annotated[
-        EngineName, typer.Option(help="auto: transformers for tiny and for folders, else openai.")
-    ] = "auto",
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Any server that speaks OpenAI's protocol, http://host:port/v1.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the replies.")] = 0.8,
+    model: ModelName = "gpt-4o",
+    engine: EngineOption = "auto",
+    base_url: BaseUrl = None,
+    temperature: Temperature = 0.8,
     max_tokens: MaxTokens = 2048,
     pairs_per_request: PairsEach = None,
-    response_format: Annotated[
-        Form, typer.Option(help="How the server is asked to hold replies to JSON; none for servers that cannot.")
-    ] = "json_schema",
-    seed: Annotated[int, typer.Option(help="Decides topics, words and draws.")] = 0,
-    min_yield: Annotated[
-        float, typer.Option(min=0, max=1, help="Valid new pairs of those asked for, under which the run ends.")
-    ] = 0.02,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="A hard cap on the money spent, earlier runs included.")
-    ] = None,
-    max_tokens_total: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="A hard cap on tokens, of prompts and replies together.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at most.")] = 16,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="The account's limit, if known.")] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="The account's limit, if known.")] = None,
+    response_format: Form = "json_schema",
+    seed: Seed = 0,
+    min_yield: MinYield = 0.02,
+    max_cost: MaxCost = None,
+    max_tokens_total: MaxTokensTotal = None,
+    concurrency: Concurrency = 16,
+    requests_per_minute: PerMinute = None,
+    tokens_per_minute: PerMinute = None,
     prices: PriceTable = None,
-    journal: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Where answers are kept first, on a disk of this machine.")
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")] = False,
-    rehearse: Annotated[
-        bool,
-        typer.Option("--rehearse", help="Run all of it against a stand-in server on this machine, free of charge."),
-    ] = False,
+    journal: JournalPath = None,
+    retry_failed: RetryFailed = False,
+    rehearse: Rehearse = False,
     details: Details = False,
     tokenizer: Tokenizers = None,
     cache_dir: CacheDir = None,
@@ -111,11 +121,9 @@ def generate(
     The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
     run is continued by the same command; no answer is paid for twice.
     """
-    from latentext.cli.pairs_progress import watching
-    from latentext.limits import Limits
     from latentext.pairs import load_task
     from latentext.recipes.pairs.checkpoint import Checkpoint
-    from latentext.recipes.pairs.proposing import Proposals, propose_pairs
+    from latentext.recipes.pairs.proposing import Proposals
     from latentext.spec import Decoding
 
     set_log_level(log_level)
@@ -129,10 +137,7 @@ def generate(
             keep_existing([target], force)
         loaded = load_task(task, config_dir=config_dir)
         tokenizers = _tokenizers(loaded, tokenizer, cache_dir, config_dir, rehearse)
-        with (
-            _server(loaded, config_dir, rehearse) as stand_in,
-            watching(sys.stderr, num_scenarios, lambda: _spent(kept, journal)) as (progress, on_round),
-        ):
+        with _server(loaded, config_dir, rehearse) as stand_in:
             spec = _model(
                 loaded,
                 model,
@@ -144,27 +149,33 @@ def generate(
                 tokens_per_minute=tokens_per_minute,
                 prices="openai" if rehearse and prices is None else prices,
             )
-            proposals = Proposals(
-                loaded,
-                tokenizers,
-                num_scenarios,
-                spec,
-                Decoding(temperature=temperature, max_new_tokens=max_tokens),
-                seed,
-                pairs_per_request,
-                min_yield,
-            )
-            with continued_by(sys.argv[1:]):
-                outcome = propose_pairs(
-                    proposals,
-                    kept,
-                    limits=Limits(None if max_cost is None else Decimal(str(max_cost)), max_tokens_total),
-                    journal=journal,
-                    retry_failed=retry_failed,
-                    progress=progress,
-                    on_round=on_round,
-                )
+            decoding = Decoding(temperature=temperature, max_new_tokens=max_tokens)
+            proposals = Proposals(loaded, tokenizers, num_scenarios, spec, decoding, seed, pairs_per_request, min_yield)
+            limits = limits_from(max_cost, max_tokens_total)
+            outcome = _propose(proposals, kept, limits, journal, retry_failed=retry_failed)
         return _finish(outcome, kept, target, proposals, details=details, rehearsed=rehearse, journal=journal)
+
+
+def _propose(
+    proposals: Proposals, kept: Checkpoint, limits: Limits, journal: Path | None, *, retry_failed: bool
+) -> Outcome:
+    """Ask round after round, under a live line."""
+    from latentext.cli.pairs_progress import watching
+    from latentext.recipes.pairs.proposing import propose_pairs
+
+    with (
+        watching(sys.stderr, proposals.target, lambda: _spent(kept, journal)) as (progress, on_round),
+        continued_by(sys.argv[1:]),
+    ):
+        return propose_pairs(
+            proposals,
+            kept,
+            limits=limits,
+            journal=journal,
+            retry_failed=retry_failed,
+            progress=progress,
+            on_round=on_round,
+        )
 
 
 def _finish(
@@ -215,7 +226,7 @@ def _model(
     task: Task,
     name: str,
     engine: EngineName,
-    form: Form,
+    form: ResponseForm,
     **options: object,
 ) -> ModelSpec:
     """The model of the spec; options of a server are left out where there is none."""

@@ -1,4 +1,4 @@
-"""``latentext pairs plan``: what proposals will cost, in requests, tokens and money; and the options that it shares."""
+"""``latentext pairs plan``: what proposals will cost, in requests, tokens and money."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from typing import Annotated
 import typer
 
 from latentext.cli.pairs_options import ConfigDir
+from latentext.cli.proposal_options import MaxTokens, PairsEach, PriceTable, Scenarios, TaskName
 from latentext.errors import EXIT_DONE
-
-TaskName = Annotated[str, typer.Option(metavar="TASK", help="The name or file of a task.")]
-Scenarios = Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios wanted, four lines each.")]
-PairsEach = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Pairs asked for in a request. Default: the task's batch_size.")
-]
-MaxTokens = Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of a reply at most.")]
-PriceTable = Annotated[
-    str | None, typer.Option(metavar="FILE", help="A price table of your own (YAML); see docs/pairs.md.")
-]
 
 
 def plan(

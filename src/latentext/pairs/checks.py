@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 TwinTexts = Mapping[str, tuple[Any, Any]]
 """The two texts of a pair in each form: ``{"single_token": (prompt, counterfactual), …}``."""
@@ -23,9 +23,10 @@ class Reason(StrEnum):
     DIFFERENT_WORDS = "different-words"
 
 
-@dataclass(frozen=True, slots=True)
-class FormCheck:
+class FormCheck(NamedTuple):
     """One form of a pair under one tokenizer.
+
+    A named tuple, because a frozen dataclass takes several times as long to make, and every pair has six of these.
 
     Attributes:
         tokenizer: its name.

@@ -4,7 +4,9 @@ Activations of two prompts can be compared position by position only when both h
 but one are equal; and a pair serves several models only when that holds under each one's tokenizer. So every form of a
 pair is encoded without special tokens by every tokenizer: equal length, exactly one differing id.
 
-Encoding is where the time goes, so each distinct text is encoded once, in batches that keep all cores busy.
+Encoding is where the time goes, so each distinct text of a chunk is encoded once, in batches that keep all cores busy.
+Tokenizers leave Python while they encode, so chunks are compared while others are encoded; two threads hand texts over,
+so that no core waits while one of them is in Python.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain, compress, islice
+from itertools import chain, compress, count, islice
 from operator import ne
-from typing import Any, TypeVar
+from typing import Any
 
 from tokenizers import Encoding
 
@@ -26,7 +28,9 @@ from latentext.pairs.checks import FormCheck, PairCheck, Reason, TwinTexts
 from latentext.pairs.forms import BARE, Form
 from latentext.pairs.tokenizer import PairTokenizer
 
-_CHUNK_PAIRS = 512
+_CHUNK_PAIRS = 256
+_CHUNKS_AHEAD = 3
+_THREADS = 2
 _logger = logging.getLogger(__name__)
 
 Render = Callable[[str], str]
@@ -57,8 +61,7 @@ def validate_pairs(
         >>> check.valid, check.checks[0].tokens                                             # doctest: +SKIP
         (True, ((' cake', ' bomb'),))
     """
-    twins = (_in_forms(pair, forms) for pair in pairs)
-    return validate_texts(twins, tokenizers, same_word=same_word, chats=chats)
+    return _validate((_in_forms(pair, forms) for pair in pairs), tokenizers, same_word, chats)
 
 
 def validate_texts(
@@ -69,36 +72,89 @@ def validate_texts(
     chats: Mapping[str, Render] | None = None,
 ) -> Iterator[PairCheck]:
     """Check texts that are already in their forms, as a written dataset holds them; else as `validate_pairs`."""
-    if not tokenizers:
-        raise SpecError("no tokenizer is given", remedy="pairs are valid or not under tokenizers only")
-    examiners = [_Examiner(tokenizer, (chats or {}).get(tokenizer.name)) for tokenizer in tokenizers]
-
-    def encode(chunk: list[_Judged]) -> list[_Encoded]:
-        sound = [texts for texts, reason in chunk if reason is None]
-        return [examiner.encode(sound) for examiner in examiners]
-
-    judged = ((texts, _reason_in_texts(texts)) for texts in twins)
-    for chunk, encoded in _one_ahead(encode, _chunks(judged)):
-        compared = zip(*map(_Examiner.compare, examiners, encoded), strict=True)
-        for texts, reason in chunk:
-            checks = () if reason else tuple(chain.from_iterable(next(compared)))
-            result = PairCheck(texts, checks, reason or _reason_in_checks(checks, same_word))
-            _log(result)
-            yield result
+    return _validate(((texts, _reason_in_texts(texts)) for texts in twins), tokenizers, same_word, chats)
 
 
 _Judged = tuple[TwinTexts, Reason | None]
-_Item = TypeVar("_Item")
-_Done = TypeVar("_Done")
+"""The texts of a pair, and why there is nothing to encode, if so."""
+
+
+def _validate(
+    judged: Iterable[_Judged],
+    tokenizers: Sequence[PairTokenizer],
+    same_word: bool,
+    chats: Mapping[str, Render] | None,
+) -> Iterator[PairCheck]:
+    if not tokenizers:
+        raise SpecError("no tokenizer is given", remedy="pairs are valid or not under tokenizers only")
+    examiners = [_Examiner(tokenizer, (chats or {}).get(tokenizer.name)) for tokenizer in tokenizers]
+    for chunk, encoded in _ahead(examiners, judged):
+        numbers, debugging = count(), _logger.isEnabledFor(logging.DEBUG)
+        for texts, reason in chunk:
+            checks: tuple[FormCheck, ...] = ()
+            if reason is None:
+                number = next(numbers)
+                checks = tuple([check for one in encoded for check in one.checks(number)])
+                reason = _reason_in_checks(checks, same_word)
+            result = PairCheck(texts, checks, reason)
+            if debugging:
+                _log(result)
+            yield result
+
+
+def _ahead(examiners: Sequence[_Examiner], judged: Iterable[_Judged]) -> Iterator[tuple[list[_Judged], list[_Encoded]]]:
+    """Chunks in their order with their encoding by every examiner, while threads are at work on the next ones."""
+    remaining = iter(judged)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        waiting: deque[tuple[list[_Judged], list[Future[_Encoded]]]] = deque()
+        while True:
+            while len(waiting) <= _CHUNKS_AHEAD and (chunk := list(islice(remaining, _CHUNK_PAIRS))):
+                sound = _Chunk.of([texts for texts, reason in chunk if reason is None])
+                waiting.append((chunk, [threads.submit(examiner.encode, sound) for examiner in examiners]))
+            if not waiting:
+                return
+            ready, encoded = waiting.popleft()
+            yield ready, [future.result() for future in encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some pairs with every distinct text among theirs, and its place in that order."""
+
+    twins: Sequence[TwinTexts]
+    places: Mapping[str, int]
+
+    @classmethod
+    def of(cls, twins: Sequence[TwinTexts]) -> _Chunk:
+        distinct = dict.fromkeys(chain.from_iterable(chain.from_iterable(texts.values() for texts in twins)))
+        return cls(twins, dict(zip(distinct, count())))
+
+    def with_chat(self, render: Render) -> _Chunk:
+        """The same pairs with each form once more inside a chat template."""
+        return self.of([{**texts, **_in_chat(texts, render)} for texts in self.twins])
 
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """A chunk of pairs with the encoding of every distinct text in it."""
+    """A chunk under one tokenizer.
 
-    chunk: Sequence[TwinTexts]
-    texts: Sequence[str]
+    Ids are fetched pair by pair, out of encodings that Python's garbage collector does not look at: lists for a whole
+    chunk would have it search all of memory again and again.
+    """
+
+    examiner: _Examiner
+    chunk: _Chunk
     encodings: Sequence[Encoding]
+
+    def checks(self, number: int) -> Iterator[FormCheck]:
+        """Those of one pair, form by form."""
+        encodings, places, compare = self.encodings, self.chunk.places, self.examiner.compare
+        for form, (first, second) in self.chunk.twins[number].items():
+            yield compare(form, encodings[places[first]].ids, encodings[places[second]].ids)
+
+
+_Differing = tuple[tuple[tuple[int, int]], tuple[tuple[str, str]]]
+"""Two ids that stand against each other and their texts, each as a result of one position has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,86 +163,65 @@ class _Examiner:
 
     tokenizer: PairTokenizer
     render: Render | None
-    token_text: Callable[[int], str] = field(init=False)
+    differing: Callable[[int, int], _Differing] = field(init=False)
 
     def __post_init__(self) -> None:
         # The same few words differ in pair after pair, and decoding one costs as much as comparing two texts.
-        object.__setattr__(self, "token_text", cache(self.tokenizer.token_text))
+        text = self.tokenizer.token_text
+        object.__setattr__(self, "differing", cache(lambda a, b: (((a, b),), ((text(a), text(b)),))))
 
-    def encode(self, chunk: Sequence[TwinTexts]) -> _Encoded:
-        """Encode each pair in each form (and once more inside the chat template)."""
+    def encode(self, chunk: _Chunk) -> _Encoded:
+        """Encode each text once (and once more inside the chat template)."""
         if self.render:
-            chunk = [{**texts, **_in_chat(texts, self.render)} for texts in chunk]
-        distinct = list(dict.fromkeys(text for texts in chunk for twin in texts.values() for text in twin))
-        return _Encoded(chunk, distinct, self.tokenizer.encodings(distinct))
+            chunk = chunk.with_chat(self.render)
+        return _Encoded(self, chunk, self.tokenizer.encodings(list(chunk.places)))
 
-    def compare(self, encoded: _Encoded) -> Iterator[list[FormCheck]]:
-        """The checks of each pair, form by form."""
-        ids = {text: encoding.ids for text, encoding in zip(encoded.texts, encoded.encodings, strict=True)}
-        for texts in encoded.chunk:
-            yield [self._compare(form, ids[first], ids[second]) for form, (first, second) in texts.items()]
-
-    def _compare(self, form: str, first: list[int], second: list[int]) -> FormCheck:
-        lengths = (len(first), len(second))
+    def compare(self, form: str, first: list[int], second: list[int]) -> FormCheck:
+        """What two texts' ids say."""
+        name, lengths = self.tokenizer.name, (len(first), len(second))
         if lengths[0] != lengths[1]:
-            return FormCheck(self.tokenizer.name, form, lengths, (), (), (), Reason.LENGTH)
-        positions = tuple(compress(range(lengths[0]), map(ne, first, second)))
-        token_ids = tuple([(first[position], second[position]) for position in positions])
-        tokens = tuple([(self.token_text(a), self.token_text(b)) for a, b in token_ids])
-        reason = None
-        if len(positions) != 1:
-            reason = Reason.SEVERAL_DIFFERENCES if positions else Reason.SAME_IDS
-        return FormCheck(self.tokenizer.name, form, lengths, positions, token_ids, tokens, reason)
-
-
-def _chunks(judged: Iterable[_Judged]) -> Iterator[list[_Judged]]:
-    remaining = iter(judged)
-    while chunk := list(islice(remaining, _CHUNK_PAIRS)):
-        yield chunk
-
-
-def _one_ahead(work: Callable[[_Item], _Done], items: Iterable[_Item]) -> Iterator[tuple[_Item, _Done]]:
-    """Each item with its result, in order, while another thread is already at work on the next.
-
-    Tokenizers leave Python while they encode, so comparing one chunk costs no time beside encoding another.
-    """
-    with ThreadPoolExecutor(max_workers=1) as background:
-        waiting: deque[tuple[_Item, Future[_Done]]] = deque()
-        for item in items:
-            waiting.append((item, background.submit(work, item)))
-            if len(waiting) > 1:
-                ready, result = waiting.popleft()
-                yield ready, result.result()
-        for ready, result in waiting:
-            yield ready, result.result()
+            return FormCheck(name, form, lengths, (), (), (), Reason.LENGTH)
+        positions = tuple(compress(count(), map(ne, first, second)))
+        if len(positions) == 1:
+            [position] = positions
+            token_ids, tokens = self.differing(first[position], second[position])
+            return FormCheck(name, form, lengths, positions, token_ids, tokens, None)
+        found = [self.differing(first[position], second[position]) for position in positions]
+        reason = Reason.SEVERAL_DIFFERENCES if positions else Reason.SAME_IDS
+        all_ids, all_tokens = tuple([ids for [ids], _ in found]), tuple([texts for _, [texts] in found])
+        return FormCheck(name, form, lengths, positions, all_ids, all_tokens, reason)
 
 
 def _in_chat(texts: TwinTexts, render: Render) -> dict[str, tuple[str, str]]:
     return {f"{form} in chat": (render(first), render(second)) for form, (first, second) in texts.items()}
 
 
-def _in_forms(pair: tuple[Any, Any], forms: Sequence[Form]) -> TwinTexts:
+def _in_forms(pair: tuple[Any, Any], forms: Sequence[Form]) -> _Judged:
     """Both tasks in every form; without the text around them where that would hide that they are no tasks."""
     first, second = pair
     if not _is_text(first) or not _is_text(second):
-        return {form.name: pair for form in forms}
-    sentences = {form.name: (form.sentence(first), form.sentence(second)) for form in forms}
-    if any(_reason_in_twin(twin) for twin in sentences.values()):
-        return sentences
-    return {form.name: (form.text(first), form.text(second)) for form in forms}
+        return {form.name: pair for form in forms}, Reason.NOT_A_STRING
+    texts: dict[str, tuple[str, str]] = {}
+    sentences: dict[bool, tuple[str, str]] = {}
+    for form in forms:
+        if (twin := sentences.get(form.terminal_mark)) is None:
+            twin = sentences[form.terminal_mark] = form.sentence(first), form.sentence(second)
+            if reason := _reason_in_strings(*twin):
+                return {form.name: (form.sentence(first), form.sentence(second)) for form in forms}, reason
+        texts[form.name] = f"{form.prefix}{twin[0]}{form.suffix}", f"{form.prefix}{twin[1]}{form.suffix}"
+    return texts, None
 
 
 def _reason_in_texts(texts: TwinTexts) -> Reason | None:
-    for twin in texts.values():
-        if reason := _reason_in_twin(twin):
+    for first, second in texts.values():
+        if not _is_text(first) or not _is_text(second):
+            return Reason.NOT_A_STRING
+        if reason := _reason_in_strings(first, second):
             return reason
     return None
 
 
-def _reason_in_twin(twin: tuple[Any, Any]) -> Reason | None:
-    first, second = twin
-    if not _is_text(first) or not _is_text(second):
-        return Reason.NOT_A_STRING
+def _reason_in_strings(first: str, second: str) -> Reason | None:
     if not first.strip() or not second.strip():
         return Reason.EMPTY
     return Reason.IDENTICAL if first == second else None
@@ -194,8 +229,10 @@ def _reason_in_twin(twin: tuple[Any, Any]) -> Reason | None:
 
 def _is_text(value: Any) -> bool:
     """JSON can spell half of a surrogate pair, at which a tokenizer would raise."""
+    if not isinstance(value, str):
+        return False
     try:
-        return isinstance(value, str) and value.encode() is not None
+        return value.isascii() or value.encode() is not None
     except UnicodeEncodeError:
         return False
 
@@ -210,8 +247,6 @@ def _reason_in_checks(checks: Sequence[FormCheck], same_word: bool) -> Reason | 
 
 
 def _log(result: PairCheck) -> None:
-    if not _logger.isEnabledFor(logging.DEBUG):
-        return
     for check in result.checks:
         _logger.debug(
             "%s, %s: lengths %d and %d, positions %s, ids %s, tokens %s, %s",

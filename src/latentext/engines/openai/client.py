@@ -69,7 +69,7 @@ async def post_chat(client: openai.AsyncOpenAI, body: dict[str, Any], *, idempot
     import httpx2
 
     answer: httpx2.Response = await client.post(
-        "/chat/completions",
+        f"{client.base_url}chat/completions",  # Whole: a path would be parsed and joined to the address three times.
         cast_to=httpx2.Response,
         body=body,
         options={"headers": {"Idempotency-Key": idempotency_key}},
