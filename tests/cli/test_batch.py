@@ -192,7 +192,7 @@ def test_a_cancelled_batch_is_fetched_in_part_and_asked_again_only_on_demand(
     assert words("cancel") == 0
     assert words("download") == 0
     out = capsys.readouterr().out
-    assert "1 cancelled, fetched; 1 of 3 requests answered" in out
+    assert "1 cancelled and fetched; 1 of 3 requests answered" in out
     assert "given up: 2 cancelled" in out
     assert words("submit") == 0
     assert desk.created == 1

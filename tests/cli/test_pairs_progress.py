@@ -26,7 +26,7 @@ def harvest(pairs: int) -> Harvest:
 def test_a_terminal_sees_scenarios_requests_yield_tokens_money_and_time_left() -> None:
     seconds, out = iter(range(0, 1000, 10)), io.StringIO()
     standing = Standing(10, clock=lambda: float(next(seconds)))
-    panel = ProposalPanel(Console(file=out, force_terminal=True, width=200), standing)
+    panel = ProposalPanel(Console(file=out, force_terminal=True, width=80), standing)
     panel.start(16, 0, "texts")
     panel.judged(harvest(0), [])
     panel.advance(16, 100)

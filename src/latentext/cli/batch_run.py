@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latentext.recipes.proposal_batches import Proposals
 
 REHEARSAL = Path("rehearsal")
+_ON = "the same command with more --rounds asks on"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def run(
             more,
         )
         Checkpoint(place.requests).note_output(judging.output)
-    return steps.exit_code_of(found)
+    return steps.exit_code_of(found, _ON)
 
 
 def _all_rounds(
@@ -200,7 +201,7 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
         prices=steps.price_table(spending.prices, None),
         seed=proposals.seed,
     )
-    return steps.exit_code_of(found)
+    return steps.exit_code_of(found, _ON)
 
 
 def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spending) -> None:

@@ -204,12 +204,12 @@ def judge(
     return found
 
 
-def exit_code_of(found: Harvest) -> int:
+def exit_code_of(found: Harvest, more: str = "latentext batch create --add asks for more pairs") -> int:
     """0 if there are as many scenarios as wanted."""
     if found.complete:
         return EXIT_DONE
     missing = found.target - len(found.scenarios)
-    typer.echo(f"{counted(missing, 'scenario')} fewer than wanted: latentext batch create --add asks for more pairs")
+    typer.echo(f"{counted(missing, 'scenario')} fewer than wanted: {more}")
     return EXIT_FAILED
 
 

@@ -51,7 +51,7 @@ def state(part: Part) -> str:
     if part.step in words:
         return words[part.step]
     fetched = part.status != "failed" and part.step in ("downloaded", "settled")
-    return f"{part.status}, fetched" if fetched else str(part.status)
+    return f"{part.status} and fetched" if fetched else str(part.status)
 
 
 def summary(ledger: Ledger) -> str:

@@ -159,7 +159,7 @@ def generate(
 def _propose(
     proposals: Proposals, kept: Checkpoint, limits: Limits, journal: Path | None, *, retry_failed: bool
 ) -> Outcome:
-    """Ask round after round, under a live line."""
+    """Ask round after round, under a live display."""
     from latentext.cli.pairs_progress import watching
     from latentext.recipes.pairs.proposing import propose_pairs
 

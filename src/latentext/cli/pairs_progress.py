@@ -1,4 +1,4 @@
-"""What ``latentext pairs generate`` says while it works: one live line on a terminal, a line a round in a pipe."""
+"""What ``latentext pairs generate`` says while it works: a live display on a terminal, a line a round in a pipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
@@ -61,8 +61,8 @@ class Standing:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of this process; unknown before its first new scenario."""
-        if self._found is None or self.done <= self._found:
+        """At the pace of this process; unknown before its first new scenario, of no interest at the end."""
+        if self._found is None or self.done <= self._found or self.done >= self.target:
             return None
         return (self.clock() - self._started) / (self.done - self._found) * max(0, self.target - self.done)
 
@@ -83,13 +83,25 @@ class Standing:
         return ", ".join([done, *self.parts()])
 
 
+class _TwoLines(Bar):
+    """A bar with a line below it: beside the bar a terminal of 80 columns has no room for money and time."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The bar's line, and the one below as soon as there is something to say."""
+        yield self.make_tasks_table(self.tasks)
+        if self.below:
+            yield Text(self.below)
+
+
 class ProposalPanel:
-    """One moving line for all rounds: scenarios done, the round's requests, and what `Standing` knows."""
+    """Two moving lines for all rounds: scenarios and requests done, and below what `Standing` knows."""
 
     def __init__(self, console: Console, standing: Standing):
         self._console, self._standing = console, standing
         self._answered = self._wanted = 0
-        self._bar = Bar(
+        self._bar = _TwoLines(
             TextColumn("scenarios"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -131,13 +143,14 @@ class ProposalPanel:
         self._bar.stop()
 
     def _draw(self) -> None:
-        rest = "  ".join([f"{self._answered:,} of {self._wanted:,} requests", *self._standing.parts()])
+        rest = f"{self._answered:,} of {self._wanted:,} requests"
+        self._bar.below = "  ".join(self._standing.parts())
         self._bar.update(self._task, completed=self._standing.done, rest=rest)
 
 
 @contextmanager
 def watching(stream: TextIO, target: int, spent: Callable[[], Spend | None]) -> Iterator[tuple[Progress, OnRound]]:
-    """Who watches a run, and who is told of each round: a live line on a terminal, else plain ones.
+    """Who watches a run, and who is told of each round: a live display on a terminal, else plain lines.
 
     Args:
         spent: what the journal has counted, for lines that are printed between two rounds.

@@ -153,22 +153,17 @@ class _Encoded:
             yield compare(form, encodings[places[first]].ids, encodings[places[second]].ids)
 
 
-_Differing = tuple[tuple[tuple[int, int]], tuple[tuple[str, str]]]
-"""Two ids that stand against each other and their texts, each as a result of one position has them."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Examiner:
     """One tokenizer at work on chunks of pairs."""
 
     tokenizer: PairTokenizer
     render: Render | None
-    differing: Callable[[int, int], _Differing] = field(init=False)
+    token_text: Callable[[int], str] = field(init=False)
 
     def __post_init__(self) -> None:
         # The same few words differ in pair after pair, and decoding one costs as much as comparing two texts.
-        text = self.tokenizer.token_text
-        object.__setattr__(self, "differing", cache(lambda a, b: (((a, b),), ((text(a), text(b)),))))
+        object.__setattr__(self, "token_text", cache(self.tokenizer.token_text))
 
     def encode(self, chunk: _Chunk) -> _Encoded:
         """Encode each text once (and once more inside the chat template)."""
@@ -182,14 +177,12 @@ class _Examiner:
         if lengths[0] != lengths[1]:
             return FormCheck(name, form, lengths, (), (), (), Reason.LENGTH)
         positions = tuple(compress(count(), map(ne, first, second)))
-        if len(positions) == 1:
-            [position] = positions
-            token_ids, tokens = self.differing(first[position], second[position])
-            return FormCheck(name, form, lengths, positions, token_ids, tokens, None)
-        found = [self.differing(first[position], second[position]) for position in positions]
-        reason = Reason.SEVERAL_DIFFERENCES if positions else Reason.SAME_IDS
-        all_ids, all_tokens = tuple([ids for [ids], _ in found]), tuple([texts for _, [texts] in found])
-        return FormCheck(name, form, lengths, positions, all_ids, all_tokens, reason)
+        token_ids = tuple([(first[position], second[position]) for position in positions])
+        tokens = tuple([(self.token_text(a), self.token_text(b)) for a, b in token_ids])
+        reason = None
+        if len(positions) != 1:
+            reason = Reason.SEVERAL_DIFFERENCES if positions else Reason.SAME_IDS
+        return FormCheck(name, form, lengths, positions, token_ids, tokens, reason)
 
 
 def _in_chat(texts: TwinTexts, render: Render) -> dict[str, tuple[str, str]]:
