@@ -53,7 +53,9 @@ def model_facts(model: ModelSpec, engine: Engine | None = None) -> ModelFacts:
         return ModelFacts(model_identity(model), None, None, None)
     source = resolve_model(here.name, here.revision)
     device = choose_device(here.device)
-    tokenizer = load_tokenizer(source, trust_remote_code=here.trust_remote_code)
+    tokenizer = getattr(engine, "tokenizer", None)  # An engine that is open may have read it already.
+    if tokenizer is None:
+        tokenizer = load_tokenizer(source, trust_remote_code=here.trust_remote_code)
     return ModelFacts(model_identity(model), tokenizer, _name(choose_dtype(here, source, device)), device.type)
 
 

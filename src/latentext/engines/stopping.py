@@ -35,7 +35,7 @@ class StopStrings:
     def text(self, token_ids: Sequence[int]) -> str:
         """The text without special tokens, cut before the first stop string."""
         written = self._decode(token_ids)
-        return written[: self._find(token_ids, written)]
+        return written[: self._find(token_ids, written)] if self._stop else written
 
     def _find(self, token_ids: Sequence[int], written: str) -> int | None:
         # A cut-off character shows as a replacement mark, which the next token may turn into something shorter.
