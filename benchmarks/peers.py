@@ -42,6 +42,7 @@ CHECKED = 4
 """Texts of each row whose states are compared."""
 PATIENCE = 600.0
 """Seconds until a peer that does not answer is given up."""
+ALL_SETS = "forced,ragged,given"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--turn", type=float, default=20.0, help="seconds that one turn of a row may take, about")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds of all, after which no round begins")
     parser.add_argument("--only", default="", help=f"rows, by commas: {', '.join(way.key for way in WAYS)}")
-    parser.add_argument("--sets", default="forced,ragged,given")
+    parser.add_argument("--sets", default=ALL_SETS, help="which tables, by commas; some alone have a file of results")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true", help="print the table of the last results")
     options = parser.parse_args()
@@ -91,6 +92,7 @@ def main() -> None:
         options.prompts, options.tokens, options.rounds = 8, 16, 2
     home = Path(os.environ.get("PEERS_HOME", ROOT / "build" / "peers")).resolve()
     label = Path(options.model).name + ("-quick" if options.quick else "") + ("-partial" if options.only else "")
+    label += "" if options.sets == ALL_SETS else f"-{options.sets.replace(',', '-')}"
     results = home / f"results-{label}.json"
     if options.table:
         if not results.exists():

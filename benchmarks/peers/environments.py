@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 TORCH = "torch==2.13.0"
+TRANSFORMERS = "transformers==5.23.0"
+"""The version of our own rows. With 5.24.0 TransformerLens 4.3.0 writes wrong texts when it uses its cache."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Environment:
 
 
 ENVIRONMENTS = {
-    "nnsight": Environment("nnsight", ((TORCH,), (TORCH, "nnsight==0.8.1"))),
-    "transformer_lens": Environment("transformer_lens", ((TORCH,), (TORCH, "transformer-lens==4.3.0"))),
+    "nnsight": Environment("nnsight", ((TORCH,), (TORCH, TRANSFORMERS, "nnsight==0.8.1"))),
+    "transformer_lens": Environment("transformer_lens", ((TORCH,), (TORCH, TRANSFORMERS, "transformer-lens==4.3.0"))),
     # As the Makefile does it for our own tests: the closure stands in the file, and nothing is resolved.
     "vllm": Environment(
         "vllm",

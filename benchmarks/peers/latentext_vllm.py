@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 from latentext.dataset.records import write_records
 from latentext.engines.engine import Generated
 from latentext.engines.transformers.loading import load_model
+from latentext.engines.vllm import starting
 from latentext.engines.vllm.engine import VllmEngine
 from latentext.spec import ModelSpec, VllmOptions
 from peers.latentext import decoding_of, given, in_flight, read_states, requests_of
@@ -20,15 +21,24 @@ from peers.serving import Job, Way, Written, serve
 def load(folder: Path) -> Mapping[str, Way]:
     """vLLM starts with the first job; a process does either of the two ways, for vLLM is started for one."""
     options = VllmOptions(enforce_eager=True)
+    started: list[Any] = []
+    loaded: list[Any] = []
+
+    def start(*arguments: Any) -> Any:
+        started.append(starting.start(*arguments))
+        return started[-1]
+
     engine = VllmEngine(
         ModelSpec(name=str(folder), engine="vllm", dtype="float32", vllm=options),
         AutoTokenizer.from_pretrained(folder),
+        start,
     )
-    loaded: list[Any] = []
 
     def replayed(job: Job) -> Written:
         if not loaded:
             loaded.append(load_model(ModelSpec(name=str(folder), dtype="float32", device="cpu")))
+        for vllm in started:  # The same prompts come in every round, and must not be found in a cache.
+            vllm.reset_prefix_cache()
         return texts_then_replay(engine, loaded[0], job)
 
     return {"replay": replayed, "extract": lambda job: in_flight(engine, job)}

@@ -48,6 +48,7 @@ def extracted(llm: Any, job: Job) -> Written:
         load_hidden_states,
     )
 
+    from latentext.engines.vllm.loop import finish_saving
     from vllm import SamplingParams
 
     params = SamplingParams(
@@ -56,8 +57,11 @@ def extracted(llm: Any, job: Job) -> Written:
         min_tokens=job.tokens if job.forced else 0,
         stop_token_ids=job.ends,
         detokenize=False,
+        extra_args={"kv_transfer_params": {"include_output_tokens": True}},
     )
     outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in job.prompts], params, use_tqdm=False)
+    # In this process the connector hears of the last texts at a step that `generate` does not make.
+    finish_saving(llm.llm_engine)
     texts = [list(output.outputs[0].token_ids) for output in outputs]
     paths = [output.kv_transfer_params["hidden_states_path"] for output in outputs]
     states = [load_hidden_states(path)["hidden_states"] for path in paths[:4]]  # Waits until they are written.

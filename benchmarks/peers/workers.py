@@ -41,6 +41,9 @@ class Worker:
             "VLLM_LOGGING_LEVEL": "ERROR",
             "VLLM_NO_USAGE_STATS": "1",
         }
+        if "vllm" in module:
+            # vLLM brings an OpenMP of its own beside torch's: threads of one that spin keep the other's from the cores.
+            environment["OMP_WAIT_POLICY"] = "PASSIVE"
         self._process = subprocess.Popen(
             [str(python), "-m", f"peers.{module}"],
             stdin=subprocess.PIPE,
