@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from latentext.engines.opening import refuse_unsupported
+from latentext.engines.opening import refuse_unsupported, remarks
 from latentext.engines.vllm import support
 from latentext.errors import SpecError
 from latentext.spec import Decoding, ModelSpec, StatesSpec, VllmOptions
@@ -62,3 +62,13 @@ def test_states_are_extracted_where_vllm_serves_them(
     assert support.can_extract(MODEL, Decoding(**decoding), StatesSpec(**states), 4) is served
     replaying = ModelSpec(engine="vllm")
     assert not support.can_extract(replaying, Decoding(**decoding), StatesSpec(**states), 4)
+
+
+def test_several_threads_on_a_cpu_are_told_not_to_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two OpenMP runtimes in one process: threads of one that spin keep those of the other from the cores.
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    assert "OMP_WAIT_POLICY=PASSIVE" in remarks(MODEL)[0]
+    assert support.spinning_threads("cuda") == []
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    assert remarks(MODEL) == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentext.cli.tokens import token_decoder
+from latentext.cli.wording import counted
 from latentext.errors import LatentextError, SpecError
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ def report(
         from latentext.report.making import make_completions_report
 
         made = make_completions_report(directory, output)
-        typer.echo(f"{len(made.pictures)} pictures: {made.page}")
+        typer.echo(f"{counted(len(made.pictures), 'picture')}: {made.page}")
         return
     dataset = open_dataset(directory)
     found = list(predictions(dataset))
     made = make_report(dataset, output, decode=decoder(dataset), predictions=found, seed=seed)
     for absent in made.skipped:
         typer.echo(f"no {absent.name}: {absent.reason}")
-    typer.echo(f"{len(made.pictures)} pictures: {made.page}")
+    typer.echo(f"{counted(len(made.pictures), 'picture')}: {made.page}")
 
 
 def decoder(dataset: Dataset) -> Decode:

@@ -164,6 +164,10 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
 
 def remarks(model: ModelSpec) -> list[str]:
     """What a person should know of a spec's engine before it starts, in a line each."""
+    if model.engine == "vllm":
+        from latentext.engines.vllm.support import spinning_threads
+
+        return spinning_threads(choose_device(model.device).type)
     if not model.remote:
         return []
     from latentext.engines.openai.remarks import remarks_on

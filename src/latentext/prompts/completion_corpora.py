@@ -227,7 +227,7 @@ def _from_hub(name: str, hub: HubSource) -> Rows:
         raise SpecError(
             error.what,
             where=f"corpus {name}",
-            remedy="name a local copy: --data FILE, or prompts.file",
+            remedy="; or ".join(filter(None, ("name a local copy: --data FILE, or prompts.file", error.remedy))),
             heading="No network",
         ) from error
 

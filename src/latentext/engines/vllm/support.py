@@ -10,6 +10,7 @@ vLLM's options mean what ours mean, with few exceptions, and those are refused i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -67,6 +68,19 @@ def can_extract(model: ModelSpec, decoding: Decoding, states: StatesSpec, num_bl
     readable = states.positions != "text" and "entropy_mean" not in states.pool
     served = all(layer_id(site, num_blocks) is not None for site in resolve_sites(states.sites, num_blocks))
     return model.vllm is not None and model.vllm.capture == "extract" and plain and readable and served
+
+
+def spinning_threads(device: str) -> list[str]:
+    """What to say where vLLM computes on a CPU with several threads that nothing keeps from spinning.
+
+    Its CPU build brings an OpenMP beside torch's; while threads of the one wait actively, those of the other have no
+    core. OpenMP reads its environment when torch is imported, so this can be said here and not be set.
+    """
+    import torch
+
+    if device != "cpu" or torch.get_num_threads() == 1 or "OMP_WAIT_POLICY" in os.environ:
+        return []
+    return ["vLLM on a CPU is several times slower without OMP_WAIT_POLICY=PASSIVE in the environment"]
 
 
 def _temperatures(decoding: Decoding) -> tuple[float, ...]:
