@@ -231,7 +231,7 @@ REFERENCE = Way("reference", "", "transformers", None, "reference")
 
 def prepare(bench: Bench, row: Row, job: dict[str, Any]) -> None:
     """Start, warm up on few tokens, compare the states, and find how many prompts fit into a turn."""
-    options = bench.options
+    options, began = bench.options, time.perf_counter()
     row.prompts = min(FEW, options.prompts) if row.way.few else options.prompts
     short = first(job, row.prompts)
     if row.set_name != "given":
@@ -253,7 +253,8 @@ def prepare(bench: Bench, row: Row, job: dict[str, Any]) -> None:
             fitting = int(row.prompts * options.turn / (answer["seconds"] * whole))
             row.prompts = max(min(8, row.prompts), fitting // 8 * 8)
     said = row.error or ("no states" if row.difference is None else f"states differ by {row.difference:.1e}")
-    print(f"{row.set_name}: {row.way.name}: {said}; {row.prompts} prompts", flush=True)
+    took = time.perf_counter() - began
+    print(f"{row.set_name}: {row.way.name}: {said}; {row.prompts} prompts ({took:.0f} s to get there)", flush=True)
 
 
 def say_same(rows: list[Row]) -> None:
