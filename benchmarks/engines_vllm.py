@@ -7,13 +7,15 @@
 Both use one vLLM engine with the same settings, in turns; its prefix cache is emptied before each. `LLM.generate` gets
 token ids and gives texts, and writes nothing. *Our engine* is `VllmEngine.generate`, shards of 128, two at a time;
 *whole run* is `make_dataset`: plan, records on the disk, receipts, views. Text only, greedy. A second table has tokens
-per second of processor time, which other users of the machine disturb less (not with `--processes`).
+per second of processor time, which other users of the machine disturb less, and a third the seconds of each way in
+which vLLM made no step: what is ours, whatever the machine does to vLLM (neither with `--processes`).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -64,7 +66,9 @@ def main() -> None:
             "whole run": whole_runs(engine, spec, Path(folder)),
         }
         by_processor: dict[str, list[float]] = {name: [] for name in ways}
-        timed = {name: emptied(llm, way, by_processor[name]) for name, way in ways.items()}
+        between: dict[str, list[float]] = {name: [] for name in ways}
+        steps = Steps(llm)
+        timed = {name: emptied(llm, way, by_processor[name], steps, between[name]) for name, way in ways.items()}
         rows = measure(timed, options.rounds)
         # The round that warms up is not counted there either.
         processor = [Row(name, rates[1:]) for name, rates in by_processor.items()]
@@ -72,6 +76,10 @@ def main() -> None:
         title = f"{Path(options.model).name}, {len(requests)} prompts × {options.tokens} tokens ({length})"
         print_table(title, rows)
         print_table("per second of processor time", processor)
+        if not options.processes:
+            print("\nseconds without a step of vLLM, median (smallest … largest)")
+            for name, (_, *seconds) in between.items():
+                print(f"{name:44} {statistics.median(seconds):10.2f}   ({min(seconds):.2f} … {max(seconds):.2f})")
         save(options.json, {title: rows, "processor": processor})
         engine.close()
 
@@ -103,14 +111,38 @@ def plan(spec: Spec, folder: Path, engine: VllmEngine) -> list[Request]:
     return [request for shard in made.shards for request in made.requests(shard)[0]]
 
 
-def emptied(llm: Any, way: Callable[[], int], by_processor: list[float]) -> Callable[[], int]:
-    """The way, with an empty prefix cache; its tokens per second of processor time are noted."""
+class Steps:
+    """Counts the seconds that vLLM's engine, where it is in this process, spends in its steps."""
+
+    def __init__(self, llm: Any):
+        self.seconds = 0.0
+        core = getattr(llm.llm_engine.engine_core, "engine_core", None)
+        if core is None:
+            return
+        step = core.step_fn
+
+        def counted() -> Any:
+            started = time.perf_counter()
+            try:
+                return step()
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        core.step_fn = counted
+
+
+def emptied(
+    llm: Any, way: Callable[[], int], by_processor: list[float], steps: Steps, between: list[float]
+) -> Callable[[], int]:
+    """The way, with an empty prefix cache; its tokens per second of processor time, and the seconds in which vLLM made
+    no step, are noted."""
 
     def run() -> int:
         llm.reset_prefix_cache()
-        started = time.process_time()
+        started, processor, in_steps = time.perf_counter(), time.process_time(), steps.seconds
         tokens = way()
-        by_processor.append(tokens / (time.process_time() - started))
+        by_processor.append(tokens / (time.process_time() - processor))
+        between.append(time.perf_counter() - started - (steps.seconds - in_steps))
         return tokens
 
     return run
