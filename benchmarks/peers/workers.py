@@ -44,6 +44,7 @@ class Worker:
         if "vllm" in module:
             # vLLM brings an OpenMP of its own beside torch's: threads of one that spin keep the other's from the cores.
             environment["OMP_WAIT_POLICY"] = "PASSIVE"
+            environment["VLLM_CPU_KVCACHE_SPACE"] = "2"  # GiB, for each of three processes that are up at once.
         self._process = subprocess.Popen(
             [str(python), "-m", f"peers.{module}"],
             stdin=subprocess.PIPE,
