@@ -2,6 +2,7 @@
 
     python benchmarks/align.py             a new λ and a palette, in seconds
     python benchmarks/align.py --bank      making a bank of 64 prompts x 32 samples, beside one prompt at a time
+    python benchmarks/align.py --memory    peak memory of drawing from banks of 64 and of 640 prompts
 
 One run measures this package and, interleaved with it, the plain way of doing the same. For a bank that is MAP's way,
 one prompt at a time through `generate(num_return_sequences=32)` and rewards text by text; for a λ a loop over prompts
@@ -17,6 +18,8 @@ import platform
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +34,7 @@ from scipy.optimize import linprog, minimize
 
 from latentext.align import Bank, Target, describe_solution, diagnose, hold_out, reach, solve, sweep, target_levels
 from latentext.engines.opening import open_engine
+from latentext.recipes.align import TextGeneration
 from latentext.recipes.catalogue import recipe_path
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
@@ -245,7 +249,13 @@ def measure_bank(model: str, rounds: int, prompts: int, samples: int) -> None:
             "latentext": lambda: whole_run(spec, Path(folder) / "bank", engine),
             "one prompt at a time": lambda: one_prompt_at_a_time(loaded.model, loaded.tokenizer, texts, samples),
         }
-        seconds, tokens = interleaved(ways, rounds)
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(rounds):
+            latest, tokens = interleaved(ways, 1)
+            for name, values in latest.items():
+                seconds[name] += values
+            shown = ", ".join(f"{name} {values[-1]:.2f} s" for name, values in seconds.items())
+            print(f"round {number + 1}: {shown}", flush=True)  # A round takes minutes.
     # Both sample from one distribution: their numbers of tokens agree up to chance.
     np.testing.assert_allclose(tokens["latentext"], tokens["one prompt at a time"], rtol=0.1)
     ratios = [plain / ours for ours, plain in zip(seconds["latentext"], seconds["one prompt at a time"], strict=True)]
@@ -257,14 +267,44 @@ def measure_bank(model: str, rounds: int, prompts: int, samples: int) -> None:
     print(f"  limit {BANK_LIMIT:g} x: {'met' if statistics.median(ratios) >= BANK_LIMIT else 'MISSED'}")
 
 
+def compare_memory(samples: int) -> None:
+    """Peak memory of `align sample` over 64 prompts and over ten times as many, each in a process of its own."""
+    peaks = []
+    for times in (1, 10):
+        command = [sys.executable, __file__, "--peak-of", str(times), "--samples", str(samples)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True).stdout))
+        print(f"{64 * times} prompts x {samples} samples, shards of 32 prompts: peak memory {peaks[-1] / 1e6:,.0f} MB")
+    print(f"ratio {peaks[1] / peaks[0]:.3f}")
+
+
+def peak_of(times: int, samples: int) -> int:
+    """Draw from a bank of the same 64 prompts, so many times over; returns the process's peak memory in bytes.
+
+    Shards repeat, so that a longer run has no longer prompts; equal prompts have draws of their own.
+    """
+    rows = {"list": [{"prompt": text} for text in bank_prompts(64) * times], "use_chat_template": False}
+    with tempfile.TemporaryDirectory() as folder:
+        generation = TextGeneration("tiny", "reviews", folder, prompts=rows)
+        generation.generate_from_MC_aligned_model(2.0, "sentiment", samples)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bank", action="store_true", help="measure making a bank instead")
+    parser.add_argument("--memory", action="store_true", help="compare peak memories instead")
+    parser.add_argument("--peak-of", type=int, metavar="TIMES", help=argparse.SUPPRESS)
     parser.add_argument("--model", default="tiny", help="of the bank: tiny, or a folder such as that of stories260k")
     parser.add_argument("--prompts", type=int, default=None, help="default 2312, or 64 for --bank")
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if options.peak_of:
+        print(peak_of(options.peak_of, options.samples))
+        return
+    if options.memory:
+        compare_memory(options.samples)
+        return
     if options.bank:
         measure_bank(options.model, options.rounds, options.prompts or 64, options.samples)
         return

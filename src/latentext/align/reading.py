@@ -50,8 +50,9 @@ def read_bank(
         name: column[np.searchsorted(place, common)]
         for name, place, column in zip(rewards, places, values, strict=True)
     }
-    records = dataset.records(["index", "key"])
-    keys = dict(zip(records["index"].to_pylist(), records["key"].to_pylist(), strict=True))
+    keys: dict[int, str] = {}
+    for table in dataset.iter_records(["index", "key"]):  # A shard at a time: every sample repeats its prompt's key.
+        keys.update(zip(table["index"].to_pylist(), table["key"].to_pylist(), strict=True))
     return bank_of_rows(common // _PLACES_PER_PROMPT, common % _PLACES_PER_PROMPT, scores, keys)
 
 

@@ -222,15 +222,15 @@ class Decoder:
 
     def _choose(self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
         """The next token of each text [batch], and why the text cannot go on ("" where it can)."""
-        best, tokens = logits.max(-1)
-        # NaN and +inf both show in the maximum; such a text must not reach the sampler.
-        broken = ~torch.isfinite(best)
+        # NaN and +inf both show in the maximum; such a text must not reach the sampler. Maxima alone are found ten times
+        # as fast as with their places.
+        broken = ~torch.isfinite(logits.amax(-1))
         allowed = self._forbid_early_end(texts, self.history.penalise(logits, slots))
-        if allowed is not logits:
-            best, tokens = allowed.max(-1)
-        usable = torch.isfinite(best) & ~broken
+        usable = torch.isfinite(allowed.amax(-1)) & ~broken
         flags = usable.tolist()
-        if self.decoding.temperature > 0.0:
+        if self.decoding.temperature == 0.0:
+            tokens = allowed.argmax(-1)
+        else:
             if not all(flags):
                 allowed = allowed.masked_fill(~usable[:, None], 0.0)
             uniforms = [uniform(self.seed, t.task.request.key, t.task.sample, len(t.token_ids)) for t in texts]
