@@ -222,8 +222,8 @@ class Decoder:
 
     def _choose(self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
         """The next token of each text [batch], and why the text cannot go on ("" where it can)."""
-        # NaN and +inf both show in the maximum; such a text must not reach the sampler. Maxima alone are found ten times
-        # as fast as with their places.
+        # NaN and +inf both show in the maximum; such a text must not reach the sampler. A maximum alone is found ten
+        # times as fast as one with its place.
         broken = ~torch.isfinite(logits.amax(-1))
         allowed = self._forbid_early_end(texts, self.history.penalise(logits, slots))
         usable = torch.isfinite(allowed.amax(-1)) & ~broken
