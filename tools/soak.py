@@ -150,11 +150,14 @@ def _flat(seen: list[tuple[int, ...]], count: Counter[str]) -> list[str]:
 
 def _steady(folder: Path) -> None:
     """Make, read and verify datasets in one process for ever; after each: KiB, open files, its number."""
+    from transformers.utils import logging
+
     import latentext
     from latentext.run.runner import make_dataset
     from latentext.run.verification import verify
     from latentext.spec_file import load_spec
 
+    logging.disable_progress_bar()
     folder.mkdir()
     spec = folder / "spec.yaml"
     number = 0

@@ -40,9 +40,10 @@ def describe_solution(solution: Solution, held_out: HeldOut | None = None) -> li
     }
     if held_out is not None:
         numbers |= {"held out": held_out.diagnosis.shifts, "± se": held_out.diagnosis.shift_errors}
-    room = "no limit in sight" if solution.fraction == float("inf") else f"at most {solution.fraction:.2f} of the way"
+    far = "any multiple" if solution.fraction == float("inf") else f"up to {solution.fraction:.2f} times"
     optimum = (
-        f"duality gap {abs(solution.duality_gap):.1e}; divergence {solution.divergence:.3f} nats; {room} is reachable; "
+        f"duality gap {abs(solution.duality_gap):.1e}; divergence {solution.divergence:.3f} nats; {far} the "
+        "shift asked is reachable; "
         f"for {solution.samples} samples a prompt"
     )
     lines = [*_table(solution.names, numbers), optimum]
