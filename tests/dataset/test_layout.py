@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from latentext.dataset import layout
+from latentext.dataset.stages import declared_stages
+from latentext.errors import DatasetError
 
 
 def test_names_are_those_of_the_format() -> None:
@@ -69,13 +71,15 @@ def test_listings_pass_over_what_is_not_ours(tmp_path: Path) -> None:
         "states/a",
         "states/b",
     ]
-    assert layout.list_captures(tmp_path) == []
+    assert declared_stages(tmp_path, "states") == []
     (tmp_path / "states/b/stage.json").write_text("")
-    assert layout.list_captures(tmp_path) == ["b"]
+    assert declared_stages(tmp_path, "states") == ["states/b"]
     folder = tmp_path / "states/a"
     for name in ("00010.receipt.json", "00002.receipt.json", "100000.receipt.json", "copy.receipt.json"):
         (folder / name).write_text("")
     (folder / "00001.receipt.json").symlink_to(folder / "00002.receipt.json")
+    with pytest.raises(DatasetError, match=r"states/a/stage\.json: missing; remove the folder states/a"):
+        declared_stages(tmp_path, "states")
     (folder / "00003.receipt.json").mkdir()
     assert layout.list_shards(tmp_path, "states/a") == [2, 10, 100_000]
     assert layout.list_shards(tmp_path, "states/link") == []

@@ -32,7 +32,9 @@ def test_provenance_says_what_decides_the_numbers_and_nothing_of_the_machine(fin
     assert str(finished) not in text
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"identity": {}}', None])
+@pytest.mark.parametrize(
+    "damage", ["{", "[]", '{"identity": {}}', '{"identity": NaN, "sha256": ""}', '{"a": "\\ud800", "sha256": ""}', None]
+)
 def test_a_dataset_whose_provenance_is_lost_is_not_continued(
     copied: Callable[..., Path], spec: Spec, damage: str | None
 ) -> None:

@@ -146,15 +146,6 @@ def list_stages(root: Path, kind: str | None = None) -> list[str]:
     return sorted(filter(is_stage, stages), key=_stage_order)
 
 
-def list_captures(root: Path) -> list[str]:
-    """Names of the captures that are declared in a directory.
-
-    A folder without ``stage.json`` is what a run left that was killed before it declared anything.
-    """
-    declared = [stage for stage in list_stages(root, "states") if (root / stage / STAGE).exists()]
-    return [stage.removeprefix("states/") for stage in declared]
-
-
 def list_shards(root: Path, stage: str) -> list[int]:
     """Numbers of the shards that have a receipt, ascending; whether it can be trusted is not looked at."""
     if (root / stage).is_symlink() or not (root / stage).is_dir():

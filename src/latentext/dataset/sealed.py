@@ -44,12 +44,21 @@ def fits_its_seal(fields: Mapping[str, Any]) -> bool:
         >>> fits_its_seal({"a": 1, "sha256": seal({"a": 1})}), fits_its_seal({"a": 2, "sha256": seal({"a": 1})})
         (True, False)
     """
-    return "sha256" not in fields or fields["sha256"] == seal(fields)
+    try:
+        return "sha256" not in fields or fields["sha256"] == seal(fields)
+    except (ValueError, RecursionError):  # NaN, half a surrogate pair, a thousand brackets: nothing that was sealed.
+        return False
 
 
 def write_sealed(path: Path, fields: Mapping[str, Any]) -> None:
     """Write `fields` and their hash to `path`, atomically."""
     write_bytes(path, canonical_json({**fields, "sha256": seal(fields)}))
+
+
+def write_sealed_for_people(path: Path, fields: Mapping[str, Any]) -> None:
+    """The same over many lines, for files that people read: `fits_its_seal` checks it, and `read_sealed` cannot."""
+    text = json.dumps({**fields, "sha256": seal(fields)}, indent=2, sort_keys=True)
+    write_bytes(path, text.encode() + b"\n")
 
 
 def read_sealed(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:

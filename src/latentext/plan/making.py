@@ -46,7 +46,6 @@ _ENCODING = threading.Lock()
 _DIGESTS, _OCCURRENCES = "digests.u64", "occurrences.u64"
 _DIGEST = np.dtype("<u8")
 _CHUNK = 8192
-_PIECE_BYTES = 1 << 20
 _SHOWN_CHARACTERS = 80
 
 
@@ -165,7 +164,8 @@ def _open_note(directory: Path) -> PlanNote | None:
         return note
     digests, occurrences = directory / _DIGESTS, directory / _OCCURRENCES
     if occurrences.is_file() and digests.is_file() and digests.stat().st_size >= note.count * _DIGEST.itemsize:
-        hashes = _sha256_of_digests(digests, note.count), occurrences_sha256(occurrences, note.count)
+        first = np.memmap(digests, _DIGEST, "r", shape=note.count)
+        hashes = hashlib.sha256(first.data).hexdigest(), occurrences_sha256(occurrences, note.count)
         if note.digests_sha256 in ("", hashes[0]) and note.occurrences_sha256 in ("", hashes[1]):
             return note
     return replace(note, count=0, failed=0, prompt_tokens=0, longest_prompt=0)
@@ -244,15 +244,6 @@ def _digests(prompts: list[Prompt | BadRow]) -> np.ndarray:
 
 def _read_digests(directory: Path, start: int, stop: int) -> np.ndarray:
     return np.fromfile(directory / _DIGESTS, dtype=_DIGEST, count=stop - start, offset=start * _DIGEST.itemsize)
-
-
-def _sha256_of_digests(path: Path, count: int) -> str:
-    found, left = hashlib.sha256(), count * _DIGEST.itemsize
-    with path.open("rb") as file:
-        while left and (piece := file.read(min(left, _PIECE_BYTES))):
-            found.update(piece)
-            left -= len(piece)
-    return found.hexdigest()
 
 
 def _compare(prompts: list[Prompt | BadRow], planned: np.ndarray, start: int) -> None:

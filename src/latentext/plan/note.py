@@ -6,8 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from latentext.dataset.atomic import write_bytes
-from latentext.dataset.sealed import fits_its_seal, seal
+from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError
 
 _VERSION = 1
@@ -50,8 +49,7 @@ class PlanNote:
 
     def write(self, directory: Path) -> None:
         facts = {"version": _VERSION, **asdict(self)}
-        text = json.dumps({**facts, "sha256": seal(facts)}, indent=1, sort_keys=True)
-        write_bytes(directory / _NAME, text.encode() + b"\n")
+        write_sealed_for_people(directory / _NAME, facts)
 
     @classmethod
     def read(cls, directory: Path) -> PlanNote | None:
@@ -76,5 +74,5 @@ class PlanNote:
             return cls(**facts)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DatasetError("the plan is damaged", where=str(path), remedy=_REMEDY) from error

@@ -18,8 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import write_bytes
-from latentext.dataset.sealed import fits_its_seal, seal
+from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError, SpecError
 from latentext.spec import Frozen, Spec, VllmOptions
 
@@ -113,9 +112,7 @@ def _version_if_there(package: str) -> str | None:
 
 def write_provenance(root: Path, provenance: Provenance) -> None:
     """Write ``provenance.json``."""
-    fields = provenance.model_dump(mode="json")
-    text = json.dumps({**fields, "sha256": seal(fields)}, indent=2, sort_keys=True)
-    write_bytes(root / layout.PROVENANCE, text.encode() + b"\n")
+    write_sealed_for_people(root / layout.PROVENANCE, provenance.model_dump(mode="json"))
 
 
 def read_provenance(root: Path) -> Provenance | None:
@@ -131,18 +128,18 @@ def read_provenance(root: Path) -> Provenance | None:
         if layout.list_stages(root):  # What made them is not known, so nothing may be added.
             raise DatasetError("missing", where=str(path), remedy=_REMEDY_DAMAGED) from None
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError("cannot be read", where=str(path), remedy=_REMEDY_DAMAGED) from error
     found = content.get("format_version") if isinstance(content, dict) else None
     if isinstance(found, int) and found > layout.FORMAT_VERSION:
         what = f"written in format version {found}, this latentext writes {layout.FORMAT_VERSION}"
         raise DatasetError(what, where=str(path), remedy="update latentext")
+    if not isinstance(content, dict) or not fits_its_seal(content):
+        raise DatasetError("damaged: its content does not fit its own hash", where=str(path), remedy=_REMEDY_DAMAGED)
     try:
-        if fits_its_seal(content):
-            return Provenance.model_validate({name: value for name, value in content.items() if name != "sha256"})
-    except (ValidationError, AttributeError, TypeError) as error:
+        return Provenance.model_validate({name: value for name, value in content.items() if name != "sha256"})
+    except ValidationError as error:
         raise DatasetError("damaged", where=str(path), remedy=_REMEDY_DAMAGED) from error
-    raise DatasetError("damaged: its content does not fit its own hash", where=str(path), remedy=_REMEDY_DAMAGED)
 
 
 def refuse_changes(root: Path, before: Provenance, identity: Mapping[str, Any], spec: Spec) -> None:

@@ -224,9 +224,12 @@ class Decoder:
         """The next token of each text [batch], and why the text cannot go on ("" where it can)."""
         # NaN and +inf both show in the maximum; such a text must not reach the sampler. A maximum alone is found ten
         # times as fast as one with its place.
-        broken = ~torch.isfinite(logits.amax(-1))
+        best = logits.amax(-1)
+        broken = ~torch.isfinite(best)
         allowed = self._forbid_early_end(texts, self.history.penalise(logits, slots))
-        usable = torch.isfinite(allowed.amax(-1)) & ~broken
+        if allowed is not logits:
+            best = allowed.amax(-1)
+        usable = torch.isfinite(best) & ~broken
         flags = usable.tolist()
         if self.decoding.temperature == 0.0:
             tokens = allowed.argmax(-1)

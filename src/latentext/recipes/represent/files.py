@@ -164,16 +164,8 @@ def _write_tensor(path: Path, tensor: torch.Tensor) -> None:
             raise SpecError("holds another vector", where=str(path), remedy=_REMEDY)
         return
     temporary = path.with_name(temporary_name(path.name))
-    descriptor = filesystem.create(temporary)
-    try:
-        try:
-            filesystem.write(descriptor, content.getbuffer(), path)
-        finally:
-            filesystem.close(descriptor, path)
-        filesystem.replace(temporary, path)
-    except BaseException:
-        filesystem.remove(temporary)
-        raise
+    filesystem.create_with(temporary, content.getvalue())
+    filesystem.replace(temporary, path)
 
 
 def _holds(path: Path, tensor: torch.Tensor) -> bool:
