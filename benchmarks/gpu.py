@@ -4,11 +4,14 @@
     python benchmarks/gpu.py --shape llama-3.2-3b --json gpu.json    one shape, with the numbers as JSON
     python benchmarks/gpu.py --device cpu --shape tiny-random --prompts 8 --tokens 8    the script itself, without a GPU
 
-Needs torch, transformers and this package, and no download. Rows take turns in each round after a warm-up on few
-prompts, and a round that would begin after --limit seconds is left out. *Ceilings* are measured first, in the same
-process: a copy of a large tensor, a product of large matrices, one file written and synced. The share of bandwidth
-counts the weights once a step and the keys and values that a step reads; that of arithmetic two operations a weight
-and token. Rows with states write and sync them.
+Needs torch, transformers and this package, and no download. Rows take turns in each round after a warm-up, and a
+round that would begin after --limit seconds is left out. *Ceilings* are measured first, in the same process: a copy of
+a large tensor, a product of large matrices, one file written and synced. The share of bandwidth counts the weights once
+a step and the keys and values that a step reads; that of arithmetic two operations a weight and token.
+
+A turn of ours is --shards shards of that many prompts (one with all sites), each in a thread of its own as in a run:
+the states of one go to the disk, synced, while the texts of the next are written. What the last one still has to write
+counts.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,11 +40,14 @@ from latentext.models.resolve import resolve_model
 from latentext.request import Request
 from latentext.spec import Decoding, ModelSpec, StatesSpec
 from latentext.states.replay import WrittenText, replay
-from repeat import SpelledTokens
 from shapes import SHAPES, random_model
+from spelled import SpelledTokens
 
-FEW = 2
+FEW = 1
 """Prompts of the batch-1 row."""
+DECISIVE = 500.0
+"""How much larger input embeddings are than those that make the logits, so that a token repeats itself. As weights are
+drawn, the two highest logits are within bf16 rounding, and two ways would not write the same text."""
 NO_GPU = "gpu: no GPU is visible to torch here; run it where torch.cuda.is_available() is true (or try --device cpu)"
 
 
@@ -52,14 +60,18 @@ class Ceilings:
     disk: float
 
 
+Run = Callable[[list[Request], int], tuple[int, int]]
+"""Works on so many shards of these requests; returns generated tokens and bytes of states on the disk."""
+
+
 @dataclass(frozen=True)
 class Way:
     """A row: what runs, with how many texts in flight (0: a replay), at how many of the model's blocks."""
 
-    run: Callable[[list[Request]], tuple[int, int]]
+    run: Run
     in_flight: int
     depth: float = 1.0
-    prompts: int = 0
+    shards: int | None = None
 
 
 def main() -> None:
@@ -69,6 +81,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=270.0, help="seconds a shape, after which no turn begins")
     parser.add_argument("--folder", type=Path, help="where states are written; a temporary folder by default")
@@ -95,8 +108,8 @@ def compare(shape: str, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         ceilings = measure_ceilings(device, dtype, Path(folder))
         print(
-            f"\n{shape}, {name}, {dtype}: {options.prompts} prompts × {options.tokens} tokens; memory "
-            f"{ceilings.bandwidth / 1e9:,.0f} GB/s, {ceilings.arithmetic / 1e12:,.1f} Tflop/s, "
+            f"\n{shape}, {name}, {dtype}: {options.shards} × {options.prompts} prompts × {options.tokens} tokens; "
+            f"memory {ceilings.bandwidth / 1e9:,.0f} GB/s, {ceilings.arithmetic / 1e12:,.1f} Tflop/s, "
             f"disk {ceilings.disk / 1e9:.2f} GB/s"
         )
         rows = run_rows(ways(engine, options, Path(folder)), options, engine, started)
@@ -109,6 +122,9 @@ def open_random(shape: str, device: torch.device, dtype: torch.dtype) -> Transfo
     """Random weights; no token ends a text, so that all texts are as long as asked."""
     tokenizer = load_model(ModelSpec(name="tiny", device="cpu")).tokenizer
     model = random_model(shape, len(tokenizer), device, dtype)
+    with torch.no_grad():
+        model.lm_head.weight.copy_(model.model.embed_tokens.weight)
+        model.model.embed_tokens.weight.mul_(DECISIVE)
     loaded = loaded_from(model, SpelledTokens(tokenizer), resolve_model("tiny"))
     return TransformersEngine(replace(loaded, eos_token_ids=frozenset()))
 
@@ -161,25 +177,35 @@ def ways(engine: TransformersEngine, options: argparse.Namespace, folder: Path) 
     slots = min(options.prompts, engine.slots_for(random_requests(options.prompts, 100), decoding))
     texts: dict[int, list[int]] = {}
 
-    def seeds(requests: list[Request]) -> tuple[int, int]:
+    def seeds(requests: list[Request], count: int) -> tuple[int, int]:
         return batch_one(engine, requests[:FEW], decoding, keep_states=True), 0
 
-    def flight(sites: tuple[str, ...]) -> Callable[[list[Request]], tuple[int, int]]:
-        return lambda requests: write_texts(engine, requests, decoding, sites, folder, texts)
+    def shards(count: int, work: Callable[[int], tuple[int, int]]) -> tuple[int, int]:
+        with ThreadPoolExecutor(engine.shards_in_flight) as threads:
+            done = list(threads.map(work, range(count)))
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+        return sum(tokens for tokens, _ in done), sum(size for _, size in done)
 
-    def reading(site: str) -> Callable[[list[Request]], tuple[int, int]]:
-        return lambda requests: read_again(engine, requests, texts, site, folder)
+    def flight(sites: tuple[str, ...]) -> Run:
+        return lambda requests, count: shards(
+            count, lambda n: write_texts(engine, requests, decoding, sites, folder, n, texts)
+        )
 
-    def verifying(requests: list[Request]) -> tuple[int, int]:
+    def reading(site: str) -> Run:
+        return lambda requests, count: shards(count, lambda n: read_again(engine, requests, texts, site, folder, n))
+
+    def verifying(requests: list[Request], count: int) -> tuple[int, int]:
         known = [replace(r, variables={"text": " ".join(map(str, texts[r.index]))}) for r in requests]
-        return write_texts(engine, known, decoding.model_copy(update={"expect": "text"}), one, folder, {})
+        expecting = decoding.model_copy(update={"expect": "text"})
+        return shards(count, lambda n: write_texts(engine, known, expecting, one, folder, n, {}))
 
     return {
-        "batch 1, all layers kept, saved": Way(seeds, 1, prompts=FEW),
+        "batch 1, all layers kept, saved": Way(seeds, 1),
         "batched, no states": Way(flight(()), slots),
         "in flight, 1 site": Way(flight(one), slots),
         f"in flight, {len(four)} sites": Way(flight(four), slots),
-        f"in flight, all {len(every)} sites": Way(flight(every), slots),
+        f"in flight, all {len(every)} sites": Way(flight(every), slots, shards=1),
         "replay, full depth, 1 site": Way(reading("final_norm"), 0),
         "replay, half depth, 1 site": Way(reading(half), 0, 0.5),
         "repeat by verification, 1 site": Way(verifying, 0),
@@ -192,67 +218,69 @@ def write_texts(
     decoding: Decoding,
     sites: tuple[str, ...],
     folder: Path,
+    number: int,
     texts: dict[int, list[int]],
 ) -> tuple[int, int]:
-    """Generate; returns tokens and bytes of states on the disk. The texts are noted for the rows that read them."""
+    """Generate a shard; returns tokens and bytes of states on the disk. The texts are noted for rows that read them."""
     capture = Capture(StatesSpec(sites=sites), sites) if sites else None
     tokens = 0
-    writer = states_writer(engine, sites, folder)
+    writer = states_writer(engine, sites, folder, number)
     for result in engine.generate(requests, range(1), decoding, 0, capture=capture):
         assert isinstance(result, Generated), result
         texts[result.completion.index] = list(result.completion.token_ids)
         tokens += len(result.completion.token_ids)
         if result.states is not None:
             writer.add(result.states)
-    return tokens, close(writer, folder)
+    return tokens, sum(entry.size for entry in writer.close())
 
 
 def read_again(
-    engine: TransformersEngine, requests: list[Request], texts: dict[int, list[int]], site: str, folder: Path
+    engine: TransformersEngine,
+    requests: list[Request],
+    texts: dict[int, list[int]],
+    site: str,
+    folder: Path,
+    number: int,
 ) -> tuple[int, int]:
     """States of the texts that were written, in one pass a batch."""
     known = [WrittenText(r.index, 0, r.prompt_token_ids, texts[r.index]) for r in requests]
-    writer = states_writer(engine, (site,), folder)
+    writer = states_writer(engine, (site,), folder, number)
     loaded = engine.loaded
     for rows in replay(loaded.layout, known, StatesSpec(sites=(site,)), (site,), dtype=loaded.dtype):
         writer.add(rows)
-    return sum(len(text.token_ids) for text in known), close(writer, folder)
+    return sum(len(text.token_ids) for text in known), sum(entry.size for entry in writer.close())
 
 
-def states_writer(engine: TransformersEngine, sites: tuple[str, ...], folder: Path) -> StatesWriter:
+def states_writer(engine: TransformersEngine, sites: tuple[str, ...], folder: Path, number: int) -> StatesWriter:
     """As a run writes a shard."""
-    return StatesWriter(folder, 0, {s: engine.loaded.layout.width(s) for s in sites}, engine.loaded.dtype)
-
-
-def close(writer: StatesWriter, folder: Path) -> int:
-    """Sync the files, and make room for the next row; returns their bytes."""
-    written = sum(entry.size for entry in writer.close())
-    for path in folder.glob("*.safetensors"):
-        path.unlink()
-    return written
+    widths = {s: engine.loaded.layout.width(s) for s in sites}
+    return StatesWriter(folder, number, widths, engine.loaded.dtype, behind=engine.shards_in_flight > 1)
 
 
 def run_rows(
     rows: dict[str, Way], options: argparse.Namespace, engine: TransformersEngine, started: float
 ) -> list[tuple[str, Way, list[float], list[float]]]:
-    """Name, way, tokens a second and bytes a second of each round."""
+    """Name, way, tokens a second and bytes a second of each round; the first, of one shard a row, does not count."""
     requests = random_requests(options.prompts, engine.loaded.vocab_size)
     measured: list[tuple[str, Way, list[float], list[float]]] = [(n, w, [], []) for n, w in rows.items()]
-    for number in range(options.rounds + 1):
-        for _, way, rates, disk in measured:
+    turns = [(number, row) for number in range(options.rounds + 1) for row in measured]
+    try:
+        for number, (name, way, rates, disk) in turns:
             if number > 1 and time.perf_counter() - started > options.limit:
-                continue
-            # The warm-up writes all texts once, which the rows that read them need; other rows take a few.
-            whole = number > 0 or way is measured[1][1]
+                break
             began = time.perf_counter()
-            tokens, size = way.run(requests if whole else requests[:4])
+            tokens, size = way.run(requests, (way.shards or options.shards) if number else 1)
             if engine.loaded.device.type == "cuda":
                 torch.cuda.synchronize(engine.loaded.device)
+            took = time.perf_counter() - began
             if number:
-                took = time.perf_counter() - began
                 rates.append(tokens / took)
                 disk.append(size / took)
-    return measured
+            what = f"round {number}" if number else "warm-up"
+            print(f"{what}: {name}: {tokens / took:,.0f} tokens/s ({took:.1f} s)", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("stopped: the table has what was measured", file=sys.stderr)
+    return [row for row in measured if row[2]]
 
 
 def table(

@@ -25,7 +25,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -37,27 +36,11 @@ from latentext.request import Request
 from latentext.spec import Decoding, StatesSpec
 from rounds import Row, Way, measure, print_table, save
 from shapes import SHAPES
+from spelled import SpelledTokens
 
 FEW = 4
 """Prompts of the batch-1 rows."""
 LAST = Capture(StatesSpec(pool=("last",)), ("final_norm",))
-
-
-class SpelledTokens:
-    """A tokenizer that reads an expected text as the token ids it spells: no re-encoding spoils a match."""
-
-    is_fast = False
-
-    def __init__(self, inner: Any):
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def __call__(self, texts: Any, **options: Any) -> Any:
-        if isinstance(texts, str):
-            return self._inner(texts, **options)
-        return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from latentext.dataset import filesystem
 from latentext.dataset.parts import ROW_COLUMNS, encode_header, open_part, widen
 from latentext.dataset.receipts import sha256_of
 from latentext.dataset.states import StatesWriter
@@ -263,3 +264,33 @@ def test_a_symbolic_link_is_not_opened(part: Path) -> None:
     link.symlink_to(part)
     with pytest.raises(DatasetError, match="not a plain file"):
         open_part(link)
+
+
+def test_a_thread_that_writes_behind_gives_the_same_files(tmp_path: Path) -> None:
+    texts = [make_text(index, 0, 3, torch.float32) for index in range(12)]
+    written = {}
+    for behind in (False, True):
+        folder = tmp_path / str(behind)
+        folder.mkdir()
+        writer = StatesWriter(folder, 0, WIDTHS, torch.float32, part_bytes=500, behind=behind)
+        for text in texts:
+            writer.add(text)
+        entries = writer.close()
+        written[behind] = entries, [(folder / entry.name).read_bytes() for entry in entries]
+    assert written[True] == written[False]
+    assert len(written[True][0]) > 3
+
+
+def test_what_the_thread_meets_is_raised_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = StatesWriter(tmp_path, 0, WIDTHS, torch.float32, part_bytes=500, behind=True)
+
+    def full(*_: object) -> None:
+        raise DatasetError("the disk is full")
+
+    with pytest.raises(DatasetError, match="full"):
+        for index in range(40):
+            writer.add(make_text(index, 0, 3, torch.float32))
+            monkeypatch.setattr(filesystem, "write", full)
+        writer.close()
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.engines.families import loaded_family, loaded_model, random_model
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from latentext.engines.transformers.attention import decoding_attention, one_token_attention
+from latentext.engines.transformers.attention import decoding_attention, one_token_attention, shared_head_attention
 
 BATCH, HEADS, COLUMNS, WIDTH = 5, 6, 23, 8
 
@@ -37,10 +38,13 @@ def _masks() -> dict[str, torch.Tensor | None]:
 @pytest.mark.parametrize("mask", ["none", "boolean", "added", "each head its own"])
 @pytest.mark.parametrize("scaling", [None, 0.5])
 @pytest.mark.parametrize("tokens", [1, 2])
-def test_it_is_what_transformers_computes(key_heads: int, mask: str, scaling: float | None, tokens: int) -> None:
+@pytest.mark.parametrize("attention", [one_token_attention, shared_head_attention])
+def test_it_is_what_transformers_computes(
+    attention: Callable[..., Any], key_heads: int, mask: str, scaling: float | None, tokens: int
+) -> None:
     given = {**_inputs(key_heads, tokens), "attention_mask": _masks()[mask], "scaling": scaling}
     expected, _ = sdpa_attention_forward(**given)
-    found, _ = one_token_attention(**given)
+    found, _ = attention(**given)
     assert found.shape == expected.shape == (BATCH, tokens, HEADS, WIDTH)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 

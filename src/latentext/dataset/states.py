@@ -1,13 +1,16 @@
 """Writing hidden states: texts are added as their batches finish, parts go to the disk as they fill.
 
 Memory holds the rows of one part and no second copy of them: a part is streamed column by column, site by site, into
-its file while its sha256 is computed. All parts of a shard get their names together in `close`, so that states which
+its file while its sha256 is computed. Where a GPU would stand still meanwhile, a thread does that, and two more parts
+may wait for it. All parts of a shard get their names together in `close`, so that states which
 an earlier run left in place stay whole until new ones are complete.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,9 @@ DTYPE_NAME: Mapping[torch.dtype, DType] = {
 """Types in which states can be stored, and how the spec calls them."""
 
 
+_PARTS_BEHIND = 2
+
+
 class StatesWriter:
     """Writes the states of one shard into the folder of a capture.
 
@@ -41,6 +47,7 @@ class StatesWriter:
         widths: length of a state by tensor name (a site, or ``site:pool``), in the order in which they are stored.
         dtype: float32, float16 or bfloat16; every tensor added must have it.
         part_bytes: a part is closed before it would grow beyond this, unless one text alone is larger.
+        behind: write parts in a thread, while more texts are added.
 
     Example:
         >>> import tempfile
@@ -59,6 +66,8 @@ class StatesWriter:
         widths: Mapping[str, int],
         dtype: torch.dtype,
         part_bytes: int = 512 * 2**20,
+        *,
+        behind: bool = False,
     ):
         self._folder, self._shard = folder, shard_number
         self._widths, self._dtype, self._part_bytes = dict(widths), dtype, part_bytes
@@ -68,6 +77,8 @@ class StatesWriter:
         self._texts: list[StateRows] = []
         self._rows = 0
         self._parts: list[tuple[PendingFile, int]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="latentext-states") if behind else None
+        self._unwritten: deque[Future[None]] = deque()
 
     def add(self, text: StateRows) -> None:
         """Take the states of one text. Its tensors are kept, not copied, until the part is written: give them away.
@@ -79,14 +90,16 @@ class StatesWriter:
         self._check(text)
         rows = len(text.position)
         if self._rows and (self._rows + rows) * self._row_bytes > self._part_bytes:
-            self._write_part()
+            self._end_part()
         self._texts.append(text)
         self._rows += rows
 
     def close(self) -> list[FileEntry]:
         """Write what is left, give all parts their names, and say what they are (in the order of their numbers)."""
         if self._rows:
-            self._write_part()
+            self._end_part()
+        self._wait_for_parts(0)
+        self._stop_thread()
         entries = []
         for file, rows in self._parts:
             file.commit()
@@ -97,15 +110,34 @@ class StatesWriter:
 
     def abort(self) -> None:
         """Give up: remove the temporary files; nothing that stood under a final name is touched."""
+        self._stop_thread()
         for file, _ in self._parts:
             file.discard()
         self._parts, self._texts, self._rows = [], [], 0
 
-    def _write_part(self) -> None:
+    def _end_part(self) -> None:
         texts = sorted(self._texts, key=lambda text: (text.index, text.sample))
         file = PendingFile(self._folder / layout.part_name(self._shard, len(self._parts)))
         self._parts.append((file, self._rows))
-        file.write(encode_header(self._rows, self._widths, DTYPE_NAME[self._dtype]))
+        if self._thread is None:
+            self._write_part(file, texts, self._rows)
+        else:
+            self._wait_for_parts(_PARTS_BEHIND - 1)
+            self._unwritten.append(self._thread.submit(self._write_part, file, texts, self._rows))
+        self._texts, self._rows = [], 0
+
+    def _wait_for_parts(self, most: int) -> None:
+        """Until no more than so many parts are waiting for the disk; what went wrong with one is raised here."""
+        while len(self._unwritten) > most:
+            self._unwritten.popleft().result()
+
+    def _stop_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+            self._unwritten.clear()
+
+    def _write_part(self, file: PendingFile, texts: list[StateRows], rows: int) -> None:
+        file.write(encode_header(rows, self._widths, DTYPE_NAME[self._dtype]))
         for name, kind in ROW_COLUMNS.items():
             for text in texts:
                 column = np.broadcast_to(np.asarray(getattr(text, name)), len(text.position))
@@ -114,7 +146,6 @@ class StatesWriter:
             for text in texts:
                 file.write_unchanging(text.tensors[name].view(torch.uint8).numpy().data)
         file.finish()
-        self._texts, self._rows = [], 0
 
     def _remove_parts_from(self, part_number: int) -> None:
         """Remove parts of an earlier, longer version of this shard: no receipt would describe them."""

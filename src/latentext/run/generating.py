@@ -154,7 +154,7 @@ def _write_once(
     written: _Written,
     advance: Advance,
 ) -> None:
-    writer = _states_writer(stage, shard)
+    writer = _states_writer(stage, shard, behind=engine.shards_in_flight > 1)
     prompts = {r.index: r for r in requests}
     capture = Capture(states_spec(stage.capture), stage.capture.sites) if stage.capture else None
     try:
@@ -234,13 +234,13 @@ def _wanted(
     return [(sample, group) for sample, group in groups if group]
 
 
-def _states_writer(stage: Generation, shard: Shard) -> StatesWriter:
+def _states_writer(stage: Generation, shard: Shard, *, behind: bool) -> StatesWriter:
     widths = stage.capture.widths if stage.capture else {}
     dtype = getattr(torch, stage.capture.dtype) if stage.capture else torch.float32
     folder = stage.root / (stage.capture_stage or stage.stage)
     filesystem.make_folder(folder)
     filesystem.make_folder(stage.root / stage.stage)
-    return StatesWriter(folder, shard.number, widths, dtype)
+    return StatesWriter(folder, shard.number, widths, dtype, behind=behind and stage.capture is not None)
 
 
 def _asserted(result: Generated, request: Request, capture: StatesStage) -> StateRows:

@@ -96,7 +96,8 @@ def _read(
 ) -> _Read | None:
     """Read a shard's states with passes of so many tokens; None if memory was short and fewer may do."""
     dtype = getattr(torch, stage.capture.dtype)
-    writer = StatesWriter(stage.root / stage.stage, shard.number, stage.capture.widths, dtype)
+    behind = next(model_layout.base.parameters()).is_cuda
+    writer = StatesWriter(stage.root / stage.stage, shard.number, stage.capture.widths, dtype, behind=behind)
     alone = tokens_per_pass <= max((text.length for text in texts), default=0)
     failures: list[Failure] = []
     done = 0

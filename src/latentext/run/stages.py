@@ -154,4 +154,12 @@ def _replay(workspace: Workspace, records_stage: str, name: str, capture: States
         retried.add(shard.number)
         return replay_shard(stage, shard, workspace.model.layout, advance)
 
-    return Work(name, f"states {name.removeprefix('states/')}", texts, done, compute, stage.ready)
+    return Work(
+        name,
+        f"states {name.removeprefix('states/')}",
+        texts,
+        done,
+        compute,
+        stage.ready,
+        shards_in_flight=lambda: workspace.model.shards_in_flight,
+    )

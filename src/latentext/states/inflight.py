@@ -13,6 +13,7 @@ import torch
 
 from latentext.request import Request, StateRows
 from latentext.spec import StatesSpec
+from latentext.states.host import HostCopies
 from latentext.states.layout import ModelLayout
 from latentext.states.pooling import SlotPool
 from latentext.states.rows import label_rows, most_rows, row_positions
@@ -105,18 +106,18 @@ class InflightCapture:
 
     def take(self, slot: int, request: Request, sample: int, token_ids: Sequence[int]) -> StateRows:
         """Copy the rows of a finished text to the host; its slot may be used again."""
-        lengths = len(request.prompt_token_ids), len(token_ids)
+        lengths, copies = (len(request.prompt_token_ids), len(token_ids)), HostCopies()
         if self.pooled:
             tensors = {
-                f"{site}:{pool}": self._pools[site].read(slot, pool, lengths[1]).to("cpu", self.dtype, copy=True)
+                f"{site}:{pool}": copies.take(self._pools[site].read(slot, pool, lengths[1]), self.dtype)
                 for site in self.sites
                 for pool in self.states.pool
             }
             kept = row_positions("last", *lengths)
         else:
             kept = row_positions(self.states.positions, *lengths)
-            # A copy even where nothing changes: the buffer is overwritten while the rows wait to be written.
-            tensors = {s: self._buffers[s][slot, : len(kept)].to("cpu", self.dtype, copy=True) for s in self.sites}
+            tensors = {site: copies.take(self._buffers[site][slot, : len(kept)], self.dtype) for site in self.sites}
+        copies.wait()
         return label_rows(request.index, sample, kept, request.prompt_token_ids, token_ids, tensors)
 
     def _buffer(self, site: str, hidden: torch.Tensor) -> torch.Tensor:

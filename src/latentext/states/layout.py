@@ -8,9 +8,10 @@ through that output instead.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,13 +33,15 @@ class ModelLayout:
     """Where to hook, and the width of each kind of site.
 
     `base` is the module that takes token ids and gives the final states. Without `blocks` it is asked for
-    ``output_hidden_states``.
+    ``output_hidden_states``. Whoever reads the model, or decodes with it, holds `turn`: hooks of two threads would see
+    each other's passes.
     """
 
     base: nn.Module
     blocks: nn.ModuleList | None
     num_blocks: int
     widths: Mapping[str, int]
+    turn: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
 
     def width(self, site: str) -> int:
         """Number of components of a state at this site."""
@@ -108,15 +111,16 @@ def reading(layout: ModelLayout, sites: tuple[str, ...], sink: Sink, *, stop: bo
 
     With `stop`, the pass ends with `SitesReached` after the deepest site, so that deeper blocks are not computed.
     """
-    if layout.blocks is None:
-        handles = _hooks_on_output(layout, sites, sink)
-    else:
-        handles = _hooks_on_blocks(layout, layout.blocks, sites, sink, stop)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with layout.turn:
+        if layout.blocks is None:
+            handles = _hooks_on_output(layout, sites, sink)
+        else:
+            handles = _hooks_on_blocks(layout, layout.blocks, sites, sink, stop)
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def _hooks_on_blocks(

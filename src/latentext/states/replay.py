@@ -13,6 +13,8 @@ import torch
 
 from latentext.request import StateRows
 from latentext.spec import StatesSpec
+from latentext.states.host import HostCopies
+from latentext.states.kernels import changing_shapes
 from latentext.states.layout import ModelLayout, SitesReached, reading
 from latentext.states.pooling import given_entropies, pool_rows
 from latentext.states.rows import label_rows, row_positions
@@ -80,26 +82,28 @@ def _replay_pass(
         for t in group
     ]
     kept: list[dict[str, torch.Tensor]] = [{} for _ in group]
+    copies = HostCopies()
 
     def sink(site: str, hidden: torch.Tensor) -> None:
         for row, (text, where) in enumerate(zip(group, positions, strict=True)):
             rows = hidden[row, where.start : where.stop]
             if not pooled:
-                kept[row][site] = rows.to("cpu", dtype, copy=True)
+                kept[row][site] = copies.take(rows, dtype)
                 continue
             entropies = None if text.entropies is None else torch.tensor(text.entropies)
             for pool in states.pool:
-                kept[row][f"{site}:{pool}"] = pool_rows(pool, rows, entropies).to("cpu", dtype, copy=True)
+                kept[row][f"{site}:{pool}"] = copies.take(pool_rows(pool, rows, entropies), dtype)
 
     device = next(layout.base.parameters()).device
     token_ids = torch.zeros(len(group), group[0].length, dtype=torch.long)
     for row, text in enumerate(group):
         token_ids[row, : text.length] = torch.tensor([*text.prompt_token_ids, *text.token_ids])
     try:
-        with reading(layout, sites, sink, stop=True):
+        with reading(layout, sites, sink, stop=True), changing_shapes(device):
             layout.base(input_ids=token_ids.to(device), use_cache=False)
     except SitesReached:
         pass
+    copies.wait()
     return [
         label_rows(
             text.index,

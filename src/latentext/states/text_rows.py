@@ -8,6 +8,7 @@ import torch
 
 from latentext.request import StateRows
 from latentext.spec import StatesSpec
+from latentext.states.host import HostCopies
 from latentext.states.pooling import pool_rows
 from latentext.states.replay import WrittenText
 from latentext.states.rows import label_rows, row_positions
@@ -26,13 +27,14 @@ def rows_of_text(
     pooled = states.pool != ("none",)
     where = row_positions("generated" if pooled else states.positions, *lengths)
     entropies = None if text.entropies is None else torch.tensor(text.entropies)
-    tensors = {}
+    tensors, copies = {}, HostCopies()
     for site, all_rows in hidden.items():
         rows = all_rows[where.start : where.stop]
         if pooled:
             for pool in states.pool:
-                tensors[f"{site}:{pool}"] = pool_rows(pool, rows, entropies).to("cpu", dtype, copy=True)
+                tensors[f"{site}:{pool}"] = copies.take(pool_rows(pool, rows, entropies), dtype)
         else:
-            tensors[site] = rows.to("cpu", dtype, copy=True)
+            tensors[site] = copies.take(rows, dtype)
+    copies.wait()
     kept = row_positions("last", *lengths) if pooled else where
     return label_rows(text.index, text.sample, kept, text.prompt_token_ids, text.token_ids, tensors)

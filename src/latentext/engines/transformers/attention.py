@@ -1,17 +1,20 @@
-"""Attention of one new token a text on a CPU, as two batched products.
+"""Attention of one new token a text, without a copy of the keys and values.
 
-torch's kernel for `scaled_dot_product_attention` makes two small matrix products for every (text, head) there; with
-256 texts in a step it took more than half of the time of a small model. Batched over texts and heads the same sums
-take half of that. The cache's views are read in place: rows and heads of a block lie at one stride.
+*On a CPU* torch's kernel for `scaled_dot_product_attention` makes two small matrix products for every (text, head);
+with 256 texts in a step it took more than half of the time of a small model. Batched over texts and heads the same sums
+take half of that. *On a GPU* transformers repeats keys and values for all query heads that share them, in every block
+and step; here these heads go as further queries of one shared head. The cache's views are read in place: rows and heads
+of a block lie at one stride.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -25,17 +28,24 @@ _ANOTHER_FORMULA = ("position_bias", "softcap", "s_aux", "output_attentions", "c
 def decoding_attention(loaded: LoadedModel) -> Iterator[None]:
     """Inside the ``with`` block, passes over one token a text attend as this file says.
 
-    Only float32 on a CPU with transformers' ``sdpa`` attention, whose entry in its registry is replaced for that long:
-    a name of our own would send models that ask for ``sdpa`` by name another way. All else goes as before.
+    Only with transformers' ``sdpa`` attention, whose entry in its registry is replaced for that long: a name of our own
+    would send models that ask for ``sdpa`` by name another way. All else goes as before.
     """
-    if (loaded.attention, loaded.device.type, loaded.dtype) != ("sdpa", "cpu", torch.float32):
+    own = _own_attention(loaded.device, loaded.dtype) if loaded.attention == "sdpa" else None
+    if own is None:
         yield
         return
-    ALL_ATTENTION_FUNCTIONS["sdpa"] = one_token_attention
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = own
     try:
         yield
     finally:
         ALL_ATTENTION_FUNCTIONS["sdpa"] = sdpa_attention_forward
+
+
+def _own_attention(device: torch.device, dtype: torch.dtype) -> Callable[..., tuple[torch.Tensor, None]] | None:
+    if device.type == "cuda":
+        return shared_head_attention
+    return one_token_attention if (device.type, dtype) == ("cpu", torch.float32) else None
 
 
 def one_token_attention(
@@ -73,3 +83,29 @@ def one_token_attention(
         scores += attention_mask
     weights = scores.softmax(-1).view(batch * key.shape[1], -1, key.shape[2])
     return torch.bmm(weights, value.flatten(0, 1)).view(batch, 1, heads, -1), None
+
+
+def shared_head_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """The same by torch's kernels, with the query heads of one key head as its queries; arguments and result alike.
+
+    A mask that differs from head to head is left to transformers.
+    """
+    batch, heads, tokens, width = query.shape
+    masked_by_head = attention_mask is not None and attention_mask.shape[1] != 1
+    if tokens != 1 or dropout or masked_by_head or any(options.get(name) is not None for name in _ANOTHER_FORMULA):
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+        )
+        return output, None
+    grouped = query.reshape(batch, key.shape[1], -1, width)
+    output = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
+    return output.reshape(batch, 1, heads, -1), None

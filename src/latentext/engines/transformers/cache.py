@@ -34,12 +34,17 @@ from latentext.errors import EngineError
 
 @dataclass
 class Window:
-    """The part of the buffers that the next forward pass reads and writes."""
+    """The part of the buffers that the next forward pass reads and writes.
+
+    With `column` (int64 [1], on the device) the one new token goes there, and all columns up to `write` are read: which
+    of them count is for the attention mask to say.
+    """
 
     row_start: int = 0
     row_stop: int = 0
     start: int = 0
     write: int = 0
+    column: torch.Tensor | None = None
 
 
 class SlabLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -70,7 +75,10 @@ class SlabLayer(CacheLayerMixin):  # type: ignore[misc]
         views = []
         for storage, new in ((self.keys, key_states), (self.values, value_states)):
             rows = storage[w.row_start : w.row_stop]
-            rows[:, :, w.write : stop] = new
+            if w.column is None:
+                rows[:, :, w.write : stop] = new
+            else:
+                rows.index_copy_(2, w.column, new)
             views.append(rows[:, :, w.start : stop])
         return views[0], views[1]
 
@@ -101,6 +109,11 @@ class SlabCache(Cache):  # type: ignore[misc]
         """Forget a row that took a NaN: a later text there would multiply it by a zero attention weight and keep it."""
         for storage in self._storages():
             storage[row] = 0.0
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        for storage in self._storages():
+            storage.zero_()
 
     def shift_to_front(self, start: int, end: int) -> None:
         """Move columns [start, end) of all rows to the front, when the right edge is reached."""

@@ -13,9 +13,8 @@ the same bytes. A row is a place in the batch, a slot the place of a text in the
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,7 +23,8 @@ from latentext.engines.penalties import TokenHistory
 from latentext.engines.sampling import sample, uniform
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.attention import decoding_attention
-from latentext.engines.transformers.cache import SlabCache
+from latentext.engines.transformers.fixed_steps import FixedSteps, NotRecordable, StepBuffers
+from latentext.engines.transformers.forward import last_logits
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.engines.transformers.prefill import distinct_prompts, prompts_a_pass, right_aligned
 from latentext.request import Request, Verification
@@ -70,6 +70,7 @@ class Decoder:
         slots: rows of the batch at most.
         columns: most tokens, prompt included, that a text can have.
         capture: where states go, or None.
+        fixed: takes the steps in shapes of its own, with its own buffers; None: each step in the shape it has.
     """
 
     def __init__(
@@ -81,31 +82,40 @@ class Decoder:
         slots: int,
         columns: int,
         capture: InflightCapture | None = None,
+        fixed: FixedSteps | None = None,
     ):
         self.loaded, self.decoding, self.seed, self.capture = loaded, decoding, seed, capture
         self.slots, self.columns = slots, columns + SHIFT_ROOM
         device = loaded.device
-        self.cache = SlabCache(loaded.layout.num_blocks, slots, self.columns)
-        self.mask = torch.zeros(slots, self.columns, dtype=torch.long, device=device)
-        self.position = torch.zeros(slots, dtype=torch.long, device=device)
+        if fixed is None:
+            buffers = StepBuffers.allocate(loaded, slots, self.columns)
+        else:
+            buffers = fixed.prepare(
+                slots, self.columns, capture.sites if capture else (), capture.sink if capture else None
+            )
+        self.fixed, self.cache, self.mask = fixed, buffers.cache, buffers.mask
+        self.position, self.next_token = buffers.position, buffers.next_token
         self.prompt_length = torch.zeros(slots, dtype=torch.long, device=device)
         self.slot_of_row = torch.zeros(slots, dtype=torch.long, device=device)
-        self.next_token = torch.zeros(slots, dtype=torch.long, device=device)
         self.history = TokenHistory(slots, loaded.vocab_size, decoding, device)
         self.texts: list[Text] = []
         self.end = 0
         self.forward_calls = 0
         self.stop_strings = StopStrings(loaded.tokenizer, decoding)
         self._eos = torch.tensor(sorted(loaded.eos_token_ids), dtype=torch.long, device=device)
-        self._takes = set(inspect.signature(loaded.model.forward).parameters)
         self._needs_entropy = decoding.entropy or (capture is not None and "entropy_mean" in capture.states.pool)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Text]:
-        """Write all texts; longest prompts first, so that the window never has to widen."""
+    def run(self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None) -> Iterator[Text]:
+        """Write all texts; longest prompts first, so that the window never has to widen.
+
+        Args:
+            before_pass: called before each pass; what it raises ends the work.
+        """
         waiting = deque(sorted(tasks, key=lambda t: -len(t.request.prompt_token_ids)))
         free = list(range(self.slots))[::-1]
         refill_at = max(1, self.slots // 8)
         while waiting or self.texts:
+            before_pass()
             if waiting and (not self.texts or len(free) >= min(len(waiting), refill_at)):
                 group = [waiting.popleft() for _ in range(min(len(free), len(waiting)))]
                 finished = self._admit(group, free)
@@ -127,6 +137,9 @@ class Decoder:
             count = prompts_a_pass(len(group[0].request.prompt_token_ids))
             chunk, group = group[:count], group[count:]
             first_row = len(self.texts)
+            if self.fixed is not None and self.fixed.spoiled:
+                for row in range(first_row, first_row + len(chunk)):
+                    self.cache.clear_row(row)
             for task in chunk:
                 length = len(task.request.prompt_token_ids)
                 self.texts.append(Text(task, free.pop(), self.end - length))
@@ -168,31 +181,35 @@ class Decoder:
         if self.capture:
             steps = self.position[:active] - self.prompt_length[:active] + 1
             self.capture.expect_step(self.slot_of_row[:active], steps, self.prompt_length[:active])
-        window = self.cache.window
-        window.row_start, window.row_stop, window.start, window.write = 0, active, start, self.end
-        with decoding_attention(self.loaded):
-            logits = self._forward(
-                self.next_token[:active, None], self.mask[:active, start : self.end + 1], self.position[:active, None]
-            )
+        logits = self._fixed_step(active)
+        if logits is None:
+            window = self.cache.window
+            window.row_start, window.row_stop, window.start, window.write = 0, active, start, self.end
+            with decoding_attention(self.loaded):
+                logits = self._forward(
+                    self.next_token[:active, None],
+                    self.mask[:active, start : self.end + 1],
+                    self.position[:active, None],
+                )
         self.end += 1
         self.position[:active] += 1
         return self._accept(range(active), logits)
 
+    def _fixed_step(self, active: int) -> torch.Tensor | None:
+        if self.fixed is None or not self.fixed.usable:
+            return None
+        try:
+            logits = self.fixed.step(active, self.end)
+        except NotRecordable:
+            return None
+        self.forward_calls += 1
+        return logits
+
     def _forward(
         self, token_ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor
     ) -> torch.Tensor:
-        """Logits [batch, vocabulary] of the last position, in float32."""
-        options = {"position_ids": position_ids, "logits_to_keep": 1}
-        output = self.loaded.model(
-            input_ids=token_ids,
-            attention_mask=attention_mask,
-            past_key_values=self.cache,
-            use_cache=True,
-            **{name: value for name, value in options.items() if name in self._takes},
-        )
         self.forward_calls += 1
-        logits: torch.Tensor = output.logits[:, -1].float()
-        return logits
+        return last_logits(self.loaded, self.cache, token_ids, attention_mask, position_ids)
 
     # --- from logits to texts -----------------------------------------------------------------------------------
 
@@ -204,10 +221,9 @@ class Decoder:
         entropies = _entropy(logprobs) if self._needs_entropy and logprobs is not None else None
         if self.capture:
             self.capture.after_logits(entropies)
-        tokens, problems = self._choose(texts, slots, logits)
+        tokens, chosen, problems = self._choose(texts, slots, logits)
         self.next_token[here] = tokens
         self.history.append(slots, tokens)
-        chosen = tokens.tolist()
         if logprobs is not None and self.decoding.logprobs:
             for text, value in zip(texts, logprobs.gather(-1, tokens[:, None])[:, 0].tolist(), strict=True):
                 text.logprobs.append(value)
@@ -220,8 +236,10 @@ class Decoder:
             text.finish_reason = "failed" if problem else self._finish_reason(text, token)
         return self._remove_finished()
 
-    def _choose(self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
-        """The next token of each text [batch], and why the text cannot go on ("" where it can)."""
+    def _choose(
+        self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor
+    ) -> tuple[torch.Tensor, list[int], list[str]]:
+        """The next token of each text [batch], the same as a list, and why the text cannot go on ("" where it can)."""
         # NaN and +inf both show in the maximum; such a text must not reach the sampler. A maximum alone is found ten
         # times as fast as one with its place.
         best = logits.amax(-1)
@@ -230,19 +248,21 @@ class Decoder:
         if allowed is not logits:
             best = allowed.amax(-1)
         usable = torch.isfinite(best) & ~broken
-        flags = usable.tolist()
         if self.decoding.temperature == 0.0:
             tokens = allowed.argmax(-1)
+            chosen, flags = torch.stack((tokens, usable)).tolist()  # At once: each such list waits for the device.
         else:
+            flags = usable.tolist()
             if not all(flags):
                 allowed = allowed.masked_fill(~usable[:, None], 0.0)
             uniforms = [uniform(self.seed, t.task.request.key, t.task.sample, len(t.token_ids)) for t in texts]
             numbers = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
             tokens = sample(allowed, self.decoding, numbers)
+            chosen = tokens.tolist()
         if all(flags):
-            return tokens, [""] * len(texts)
+            return tokens, chosen, [""] * len(texts)
         reasons = [NONFINITE if bad else NO_TOKEN_LEFT for bad in broken.tolist()]
-        return tokens, ["" if ok else reason for ok, reason in zip(flags, reasons, strict=True)]
+        return tokens, chosen, ["" if ok else reason for ok, reason in zip(flags, reasons, strict=True)]
 
     def _forbid_early_end(self, texts: list[Text], logits: torch.Tensor) -> torch.Tensor:
         early = [len(t.token_ids) < self.decoding.min_new_tokens for t in texts]
@@ -267,6 +287,8 @@ class Decoder:
         for row, text in enumerate(self.texts):
             if text.problem:
                 self.cache.clear_row(row)
+                if self.fixed is not None:
+                    self.fixed.spoiled = True
         kept = len(self.texts) - len(finished)
         holes = [r for r in range(kept) if self.texts[r].finish_reason]
         movers = [r for r in range(kept, len(self.texts)) if not self.texts[r].finish_reason]

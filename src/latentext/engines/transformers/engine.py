@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from math import isfinite
 
 import torch
 
@@ -18,8 +19,10 @@ from latentext.engines.engine import Capture, Generated, OutOfMemory
 from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
+from latentext.engines.transformers.fixed_steps import FEWEST_STEPS, FixedSteps, can_be_fixed
 from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
 from latentext.engines.transformers.verify_decode import Verifier, can_verify
+from latentext.errors import EngineError
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.spec import Decoding
 from latentext.states.inflight import InflightCapture
@@ -53,14 +56,24 @@ class TransformersEngine:
     """
 
     name = "transformers"
-    shards_in_flight = 1
 
-    def __init__(self, loaded: LoadedModel, *, batch_tokens: int | None = None, batch_size: int | None = None):
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        batch_tokens: int | None = None,
+        batch_size: int | None = None,
+        fixed_shapes: bool | None = None,
+    ):
         self.loaded = loaded
         self.tokenizer = loaded.tokenizer
         self.batch_tokens = batch_tokens or default_batch_tokens(loaded)
         self.batch_size = batch_size
         self.forward_calls = 0
+        self.shards_in_flight = loaded.shards_in_flight
+        fixed = can_be_fixed(loaded) if fixed_shapes is None else fixed_shapes
+        self._fixed = FixedSteps(loaded) if fixed else None
+        self._closed = 0
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
         """Texts in flight: as many of the longest kind as the token budget holds, up to a limit."""
@@ -81,9 +94,26 @@ class TransformersEngine:
     ) -> Generator[Generated | Failure, None, None]:
         """Write all samples of all requests; prompts that leave no room in the context become failures.
 
+        One call runs at a time: a call from another thread waits until this one has handed out its last text.
+
         Raises:
             OutOfMemory: with more than one slot. With one slot the text that does not fit becomes a failure.
+            EngineError: the engine was closed in the meantime.
         """
+        unless_closed = self._unless_closed()
+        with self.loaded.layout.turn:
+            unless_closed()
+            yield from self._generate(requests, samples, decoding, seed, capture, slots)
+
+    def _generate(
+        self,
+        requests: Sequence[Request],
+        samples: range,
+        decoding: Decoding,
+        seed: int,
+        capture: Capture | None,
+        slots: int | None,
+    ) -> Iterator[Generated | Failure]:
         fitting: list[Request] = []
         for request in requests:
             if (reason := unfit(request, self.loaded.context_length, self.loaded.vocab_size)) is None:
@@ -107,7 +137,23 @@ class TransformersEngine:
         """Nothing was kept elsewhere."""
 
     def close(self) -> None:
-        """The model goes with the last reference to the engine."""
+        """End the calls that are under way; the model goes with the last reference to the engine."""
+        self._closed += 1
+        with self.loaded.layout.turn:
+            self._forget()
+
+    @contextmanager
+    def _memory_errors(self) -> Iterator[None]:
+        try:
+            with memory_errors():
+                yield
+        except OutOfMemory:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        if self._fixed is not None:
+            self._fixed.forget()
 
     def _write(
         self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
@@ -128,10 +174,20 @@ class TransformersEngine:
                 max_new_tokens=most_new,
                 dtype=state_dtype(capture.states.dtype, self.loaded.dtype),
             )
-        hooks = reading(self.loaded.layout, capture.sites, reader.sink) if capture and reader else nullcontext()
-        with memory_errors(), hooks:
-            decoder = Decoder(self.loaded, decoding, seed, slots=slots, columns=longest + most_new, capture=reader)
-            for text in decoder.run(tasks):
+        fixed = self._fixed if self._fixed and self._fixed.usable and most_new >= FEWEST_STEPS else None
+        sink = fixed.sink if fixed else reader and reader.sink
+        hooks = reading(self.loaded.layout, capture.sites, sink) if capture and sink else nullcontext()
+        with self._memory_errors(), hooks:
+            decoder = Decoder(
+                self.loaded,
+                decoding,
+                seed,
+                slots=slots,
+                columns=longest + most_new,
+                capture=reader,
+                fixed=fixed,
+            )
+            for text in decoder.run(tasks, self._unless_closed()):
                 states = None
                 if reader and not text.problem:
                     states = reader.take(text.slot, text.task.request, text.task.sample, text.token_ids)
@@ -145,10 +201,20 @@ class TransformersEngine:
         dtype = state_dtype(capture.states.dtype if capture else "model", self.loaded.dtype)
         verifier = Verifier(self.loaded, decoding, slots=slots, capture=capture, dtype=dtype)
         stop_strings = StopStrings(self.tokenizer, decoding)
-        with memory_errors():
-            for text, states in verifier.run(tasks):
+        with self._memory_errors():
+            for text, states in verifier.run(tasks, self._unless_closed()):
                 yield self._finished(text, states, decoding, stop_strings)
         self.forward_calls += verifier.forward_calls
+
+    def _unless_closed(self) -> Callable[[], None]:
+        """What is called before each pass, and ends the work once the engine was closed."""
+        closed = self._closed
+
+        def check() -> None:
+            if self._closed != closed:
+                raise EngineError("the engine was closed while it wrote")
+
+        return check
 
     @cached_property
     def _can_verify(self) -> bool:
@@ -222,7 +288,12 @@ def memory_errors() -> Iterator[None]:
 
 def nonfinite_states(states: StateRows) -> Failure | None:
     """The failure of a text whose states hold a NaN or an infinity, by the first tensor that does; None if none."""
-    bad = next((name for name, tensor in states.tensors.items() if not torch.isfinite(tensor).all()), None)
+    bad = next((name for name, tensor in states.tensors.items() if not _all_finite(tensor)), None)
     if bad is None:
         return None
     return Failure(states.index, states.sample, "nonfinite-states", f"states are not finite at {bad}")
+
+
+def _all_finite(tensor: torch.Tensor) -> bool:
+    # A NaN shows in both extremes and an infinity in one. `isfinite` of each number takes twenty times as long.
+    return tensor.numel() == 0 or all(map(isfinite, map(float, torch.aminmax(tensor))))

@@ -42,6 +42,12 @@ class LoadedModel:
     context_length: int
     vocab_size: int
 
+    @property
+    def shards_in_flight(self) -> int:
+        """How many shards may be under way: on a GPU one goes to the disk while the model works on the next. On a CPU
+        both would want the same cores."""
+        return 2 if self.device.type == "cuda" else 1
+
 
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Load the model and tokenizer that a spec names.

@@ -13,7 +13,7 @@ the texts of the shard alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -26,6 +26,7 @@ from latentext.engines.transformers.loading import LoadedModel
 from latentext.errors import SpecError
 from latentext.request import StateRows
 from latentext.spec import Decoding, StatesSpec
+from latentext.states.kernels import changing_shapes
 from latentext.states.layout import reading
 from latentext.states.replay import WrittenText, replay
 from latentext.states.text_rows import rows_of_text
@@ -33,8 +34,9 @@ from latentext.states.text_rows import rows_of_text
 PASS_TOKENS = 8_192
 """Tokens, padding included, that one pass takes at most; a longer text has a pass of its own."""
 
-_LOGITS_AT_ONCE = 1 << 25
-"""Logits (rows × vocabulary) that are held at a time."""
+_LOGITS_AT_ONCE = {"cuda": 1 << 28}
+_LOGITS_AT_ONCE_ELSEWHERE = 1 << 25
+"""Logits (rows × vocabulary) that are held at a time; a GPU has nothing to do while few are looked at."""
 
 _TIE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 """A margin between the two highest logits below this part of the highest is within rounding (a few units in the last
@@ -68,14 +70,21 @@ class Verifier:
         self._pooled_by_entropy = capture is not None and "entropy_mean" in capture.states.pool
         self._sites = tuple(dict.fromkeys((*(capture.sites if capture else ()), "final_norm")))
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Text, StateRows | None]]:
-        """Check all texts, round after round, and decode what is left."""
+    def run(
+        self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[Text, StateRows | None]]:
+        """Check all texts, round after round, and decode what is left.
+
+        Args:
+            before_pass: called before each pass; what it raises ends the work.
+        """
         drafts = self._drafts(tasks)
         waiting = [draft for draft in drafts if draft.candidates]
         left = [draft for draft in drafts if not draft.candidates]
         while waiting:
             undecided = []
             for group in self._groups(waiting):
+                before_pass()
                 states = self._pass(group)
                 for draft, rows in zip(group, states, strict=True):
                     if draft.finish_reason:
@@ -85,7 +94,7 @@ class Verifier:
                     else:
                         left.append(draft)
             waiting = undecided
-        yield from self._decode(left)
+        yield from self._decode(left, before_pass)
 
     def _drafts(self, tasks: Sequence[Task]) -> list[Draft]:
         name = self.decoding.expect or ""
@@ -136,7 +145,7 @@ class Verifier:
             # Some models go on writing into what leaves a block.
             hidden[site] = states if site == "final_norm" else states.clone()
 
-        with reading(self.loaded.layout, self._sites, keep):
+        with reading(self.loaded.layout, self._sites, keep), changing_shapes(self.loaded.device):
             self.loaded.layout.base(input_ids=token_ids.to(self.loaded.device), use_cache=False)
         self.forward_calls += 1
         return hidden
@@ -144,7 +153,8 @@ class Verifier:
     def _choices(self, states: torch.Tensor) -> _Choices:
         """The most likely tokens after `states` [n, width], and what is asked about their distributions."""
         tokens, best_logits, logprobs, entropies = [], [], [], []
-        for chunk in torch.split(states, max(1, _LOGITS_AT_ONCE // self.loaded.vocab_size)):
+        most = _LOGITS_AT_ONCE.get(states.device.type, _LOGITS_AT_ONCE_ELSEWHERE)
+        for chunk in torch.split(states, max(1, most // self.loaded.vocab_size)):
             logits = self._head(chunk.to(self._head.weight.device)).float()
             best, token = logits.max(-1)
             tokens += token.tolist()
@@ -205,7 +215,7 @@ class Verifier:
 
     # --- what verification gives up ------------------------------------------------------------------------------
 
-    def _decode(self, drafts: list[Draft]) -> Iterator[tuple[Text, StateRows | None]]:
+    def _decode(self, drafts: list[Draft], before_pass: Callable[[], None]) -> Iterator[tuple[Text, StateRows | None]]:
         """Go on token by token from what is written, then read the states of these texts in passes of their own."""
         if not drafts:
             return
@@ -218,7 +228,7 @@ class Verifier:
             columns=max(len(d.task.request.prompt_token_ids) + d.task.max_new_tokens for d in drafts),
         )
         before = {place: len(draft.token_ids) for place, draft in draft_of.items()}
-        for text in decoder.run([_rest(draft) for draft in drafts]):
+        for text in decoder.run([_rest(draft) for draft in drafts], before_pass):
             draft = draft_of[text.task.request.index, text.task.sample]
             draft.token_ids += text.token_ids
             draft.logprobs += text.logprobs

@@ -1,0 +1,46 @@
+"""One pass of a model over the newest tokens of a batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from latentext.engines.transformers.cache import SlabCache
+from latentext.engines.transformers.loading import LoadedModel
+from latentext.states.kernels import changing_shapes
+
+
+def last_logits(
+    loaded: LoadedModel,
+    cache: SlabCache,
+    token_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    position_ids: torch.Tensor,
+) -> torch.Tensor:
+    """Logits [batch, vocabulary] of the last position, in float32.
+
+    Args:
+        token_ids, position_ids: [batch, tokens].
+        attention_mask: [batch, columns of the cache's window].
+    """
+    takes = _parameters_of(type(loaded.model).forward)
+    options = {"position_ids": position_ids, "logits_to_keep": 1}
+    with changing_shapes(loaded.device):
+        output = loaded.model(
+            input_ids=token_ids,
+            attention_mask=attention_mask,
+            past_key_values=cache,
+            use_cache=True,
+            **{name: value for name, value in options.items() if name in takes},
+        )
+    logits: torch.Tensor = output.logits[:, -1].float()
+    return logits
+
+
+@lru_cache
+def _parameters_of(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)
