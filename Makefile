@@ -15,7 +15,7 @@ GPI := build/gpi
 GPI_STAMP := $(GPI)/.installed
 
 .PHONY: audit hashes licences test-browser test-crash test-fuzz test-ray test-soak
-.PHONY: help install install-gpi demo test test-fast test-gpi test-mock test-vllm lint format clean
+.PHONY: help install install-gpi install-vllm demo test test-fast test-gpi test-mock test-vllm lint format clean
 
 help:
 	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
@@ -89,6 +89,8 @@ $(VLLM_STAMP): constraints-vllm.txt | $(STAMP)
 	@$(VLLM_PIP) --no-deps --requirement constraints-vllm.txt
 	@$(VLLM_PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+install-vllm: $(VLLM_STAMP)
 
 test-vllm: $(VLLM_STAMP)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \

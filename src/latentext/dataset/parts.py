@@ -40,7 +40,7 @@ ROW_DTYPE = np.dtype([(name, "<i8" if kind == "I64" else "<i4") for name, kind i
 SAFETENSORS_NAME: Mapping[DType, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 _NUMPY_DTYPE = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
-_ALIGNMENT = 64
+_PAGE = 4096
 _MAX_HEADER_BYTES = 10_000_000  # A hundred thousand tensors; JSON takes some thirty times its length once it is read.
 
 
@@ -102,10 +102,13 @@ class Part:
 
 
 def encode_header(rows: int, widths: Mapping[str, int], dtype: DType) -> bytes:
-    """The first bytes of a part, up to where data begins (a multiple of 64): row columns, then sites in their order.
+    """The first bytes of a part, up to where data begins: row columns, then sites in their order.
+
+    The first site begins on a page, so that states of a page each (or of a part of one) do not lie across two.
 
     Example:
-        >>> len(encode_header(3, {"final_norm": 64}, "bfloat16")) % 64
+        >>> header = encode_header(3, {"final_norm": 64}, "bfloat16")
+        >>> (len(header) + 3 * ROW_DTYPE.itemsize) % 4096
         0
     """
     shapes = [(name, kind, [rows]) for name, kind in ROW_COLUMNS.items()]
@@ -116,7 +119,7 @@ def encode_header(rows: int, widths: Mapping[str, int], dtype: DType) -> bytes:
         begin, end = end, end + math.prod(shape) * np.dtype(_NUMPY_DTYPE[kind]).itemsize
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+    text += b" " * (-(8 + len(text) + rows * ROW_DTYPE.itemsize) % _PAGE)
     return len(text).to_bytes(8, "little") + text
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from latentext.dataset.gathering import Take, gather
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, Part, open_part, widen
 from latentext.errors import DatasetError
 from latentext.spec import DType
@@ -33,7 +34,6 @@ Tokens = Callable[[int], Mapping[tuple[int, int], npt.NDArray[np.int32]]]
 """Gives, for a shard, the token ids of prompt + completion of each text by (index, sample)."""
 
 _OPEN_PARTS = 16
-_BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +190,15 @@ class StatesView:
             if len(pieces) == 1:
                 return pieces[0].copy() if copy else pieces[0]
             return np.concatenate(pieces) if pieces else self._empty(0)
-        shard_of = np.searchsorted(self._ends, selection, side="right")
-        numbers = np.flatnonzero(np.bincount(shard_of))
-        if len(numbers) == 1:
-            return self._read_shard(self.shard_parts[numbers[0]], selection - self._begins[numbers[0]])
         states = self._empty(len(selection))
-        for number in numbers:
-            places = np.flatnonzero(shard_of == number)
-            self._take(self.shard_parts[number], selection[places] - self._begins[number], states, places)
+        gather(self._takes_of_shards(selection), states)
         return states
+
+    def _takes_of_shards(self, selection: npt.NDArray[np.int64]) -> Iterator[Take]:
+        shard_of = np.searchsorted(self._ends, selection, side="right")
+        for number in np.flatnonzero(np.bincount(shard_of)):
+            places = np.flatnonzero(shard_of == number)
+            yield from self._takes(self.shard_parts[number], selection[places] - self._begins[number], places)
 
     def _pieces(self, selection: slice) -> Iterator[tuple[ShardParts, tuple[int, int]]]:
         first = int(np.searchsorted(self._ends, selection.start, side="right"))
@@ -215,15 +215,13 @@ class StatesView:
                 return self._map(shard.parts[0])[rows]
             rows = np.arange(rows.start, rows.stop)
         states = self._empty(len(rows))
-        self._take(shard, rows, states, np.arange(len(rows)))
+        gather(self._takes(shard, rows, np.arange(len(rows))), states)
         return states
 
-    def _take(
-        self, shard: ShardParts, rows: npt.NDArray[np.int64], states: npt.NDArray[Any], places: npt.NDArray[np.int64]
-    ) -> None:
-        """Put rows of a shard into `states` at these places, which ascend."""
+    def _takes(self, shard: ShardParts, rows: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> Iterator[Take]:
+        """Where rows of a shard are, and to which places they go, which ascend."""
         if len(shard.parts) == 1:
-            _take_rows(self._map(shard.parts[0]), rows, states, places)
+            yield Take(self._map(shard.parts[0]), rows, places)
             return
         wanted = self._order(shard)[rows]
         ends = np.cumsum([count for _, count in shard.parts])
@@ -231,7 +229,7 @@ class StatesView:
         for number in np.unique(part_of):
             here = np.flatnonzero(part_of == number)
             begin = ends[number] - shard.parts[number][1]
-            _take_rows(self._map(shard.parts[number]), wanted[here] - begin, states, places[here])
+            yield Take(self._map(shard.parts[number]), wanted[here] - begin, places[here])
 
     def _order(self, shard: ShardParts) -> npt.NDArray[np.int64]:
         """Row numbers over all parts of a shard in the order of (index, sample, position)."""
@@ -269,22 +267,6 @@ class StatesView:
 
     def _empty(self, rows: int) -> npt.NDArray[Any]:
         return np.empty((rows, self.width), np.uint16 if self.stored_dtype == "bfloat16" else self.dtype)
-
-
-def _take_rows(
-    source: npt.NDArray[Any], rows: npt.NDArray[np.int64], states: npt.NDArray[Any], places: npt.NDArray[np.int64]
-) -> None:
-    """``states[places] = source[rows]``, where the places ascend and the rows are known to exist."""
-    # `clip` spares the copy that numpy makes to be able to raise.
-    if len(places) and places[-1] - places[0] + 1 == len(places):
-        np.take(source, rows, 0, out=states[places[0] : places[-1] + 1], mode="clip")
-        return
-    # By way of a small buffer, which stays in the processor's cache: all rows at once would be written to memory twice.
-    block = max(1, _BLOCK_BYTES // max(1, source.shape[1] * source.itemsize))
-    buffer = np.empty((min(block, len(rows)), source.shape[1]), source.dtype)
-    for start in range(0, len(rows), block):
-        some = rows[start : start + block]
-        states[places[start : start + block]] = np.take(source, some, 0, out=buffer[: len(some)], mode="clip")
 
 
 def _name_by_own_token(rows: Rows, tokens: Mapping[tuple[int, int], npt.NDArray[np.int32]]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.openai.answer import Text, completion_of, read_body, read_text
 from latentext.engines.openai.budget import Budget, refuse_unpriced, worst_case
-from latentext.engines.openai.client import open_client
+from latentext.engines.openai.client import ChatClient
 from latentext.engines.openai.errors import ApiError, ApiErrorKind
 from latentext.engines.openai.journal import Journal
 from latentext.engines.openai.pace import FIRST_WAIT, Pace
@@ -92,7 +92,7 @@ class OpenAIEngine:
         try:
             self._budget = Budget(self._journal, limits)
             self._sender = Sender(
-                lambda: open_client(options),
+                ChatClient(options),
                 options,
                 model.name,
                 self._price,

@@ -100,7 +100,8 @@ def of_status(
 
 
 def of_exception(error: Exception) -> ApiError:
-    """The error that an exception of the official client is, or one of the network beneath it."""
+    """The error that an exception of the official client is, or of its HTTP client, or of the network beneath."""
+    import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
@@ -108,9 +109,12 @@ def of_exception(error: Exception) -> ApiError:
         return of_status(
             error.status_code, {"error": error.body} if isinstance(error.body, dict) else error.body, headers
         )
-    if isinstance(error, (openai.APITimeoutError, TimeoutError)):
+    # Over aiohttp a connection that the server dropped is a `ConnectTimeout` too: what was sent may be billed.
+    if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
         return ApiError(ApiErrorKind.NETWORK, "no answer in time", may_have_cost=True)
     if isinstance(error, openai.APIConnectionError):
+        return _lost_connection(error.__cause__ or error)
+    if isinstance(error, httpx2.TransportError):
         return _lost_connection(error)
     return ApiError(ApiErrorKind.NETWORK, _one_line(str(error) or type(error).__name__), may_have_cost=True)
 
@@ -214,11 +218,10 @@ def _wait(headers: Mapping[str, str], now: float) -> float | None:
         return None
 
 
-def _lost_connection(error: Exception) -> ApiError:
+def _lost_connection(cause: BaseException) -> ApiError:
     """A connection that failed: before it stood nothing can have been billed."""
     import httpx2
 
-    cause: BaseException = error.__cause__ or error
     unsent = isinstance(
         cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
     )

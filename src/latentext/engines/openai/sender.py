@@ -15,21 +15,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latentext.engines.openai.answer import MalformedAnswerError, Text, metered, read_body, read_text
 from latentext.engines.openai.budget import Budget, Worst
-from latentext.engines.openai.client import post_chat
-from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error
+from latentext.engines.openai.client import ChatClient
+from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, of_status, stopping_error
 from latentext.engines.openai.journal import Answer, Journal
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.prices import Price
 from latentext.engines.openai.spend import Spend
 from latentext.errors import BudgetError, EngineError, LatentextError
 from latentext.spec import ApiOptions
-
-if TYPE_CHECKING:
-    import openai
 
 _MOST_PAUSE = 600.0
 """Seconds; a server that asks for a longer pause is out of quota for now."""
@@ -76,7 +73,7 @@ class Sender:
 
     def __init__(
         self,
-        open_client: Callable[[], openai.AsyncOpenAI],
+        client: ChatClient,
         options: ApiOptions,
         model: str,
         price: Price | None,
@@ -87,7 +84,7 @@ class Sender:
     ):
         self._options, self._model, self._price = options, model, price
         self._journal, self._budget, self._pace, self._on_spend = journal, budget, pace, on_spend
-        self._client = open_client()
+        self._client = client
         self._queue: deque[Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()  # Guards the three below, which the journal's thread changes too.
@@ -182,8 +179,12 @@ class Sender:
         job.tries += 1
         try:
             async with asyncio.timeout(self._options.timeout):
-                raw = await post_chat(self._client, job.body, idempotency_key=f"{job.key}-{job.sample}-{job.tries}")
-            text = read_text(read_body(raw))
+                key = f"{job.key}-{job.sample}-{job.tries}"
+                response = await self._client.post(job.body, idempotency_key=key)
+            if not response.is_success:
+                self._failed(job, of_status(response.status_code, response.content, response.headers), sent_at)
+                return
+            text = read_text(read_body(response.content))
         except asyncio.CancelledError:
             self._settle_unknown(job)
             self._delivered(None)
@@ -195,7 +196,7 @@ class Sender:
                 raise
             self._failed(job, of_exception(error), sent_at)
         else:
-            self._take(job, raw, text)
+            self._take(job, response.content, text)
 
     def _take(self, job: Job, raw: bytes, text: Text) -> None:
         """Count an answer, and hand it to the journal, which hands it on."""
@@ -295,6 +296,5 @@ class Sender:
 def _of_the_network(error: Exception) -> bool:
     """Whether an exception is about the server or the way to it, and not a fault of ours."""
     import httpx2
-    import openai
 
-    return isinstance(error, (openai.OpenAIError, httpx2.HTTPError, OSError))
+    return isinstance(error, (httpx2.HTTPError, OSError))
