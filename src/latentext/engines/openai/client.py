@@ -57,7 +57,12 @@ class ChatClient:
         self._official = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=self._http)
         self._url = httpx2.URL(f"{self._official.base_url}chat/completions")
         headers = self._official.default_headers | self._official.auth_headers
-        self._headers = [(name, value) for name, value in headers.items() if isinstance(value, str)]
+        # Without what the client tells its maker about `post` and the machine that it runs on.
+        self._headers = [
+            (name, value)
+            for name, value in headers.items()
+            if isinstance(value, str) and not name.lower().startswith("x-stainless-")
+        ]
         self._extensions = {"timeout": timeout.as_dict()}
 
     async def post(self, body: dict[str, Any], *, idempotency_key: str) -> httpx2.Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,12 @@ from latentext.engines.openai.answer import Text, completion_of, read_body, read
 from latentext.engines.openai.budget import Budget, refuse_unpriced, worst_case
 from latentext.engines.openai.client import ChatClient
 from latentext.engines.openai.errors import ApiError, ApiErrorKind
+from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Journal
 from latentext.engines.openai.pace import FIRST_WAIT, Pace
 from latentext.engines.openai.prices import price_of
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
-from latentext.engines.openai.sender import Job, Outbox, Result, Sender
+from latentext.engines.openai.sender import Sender
 from latentext.engines.openai.spend import Spend
 from latentext.errors import EngineError
 from latentext.limits import Limits
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["OpenAIEngine", "refuse_unsupported"]
+
+_PART = 64
+"""Requests that are handed over at a time."""
 
 _REASONS = {
     ApiErrorKind.CONTEXT: "prompt-too-long",
@@ -172,24 +177,28 @@ class OpenAIEngine:
         self, wanted: Iterable[tuple[Request, int]], decoding: Decoding, seed: int
     ) -> Generator[Completion | Failure, None, None]:
         """Ask the server for texts, and give each when it is in the journal."""
-        outbox, jobs = Outbox(), []
-        for request, sample in wanted:
-            if not request.messages:
-                yield Failure(request.index, sample, "empty-prompt", "there is no message to send")
-                continue
-            body = chat_body(self._model, request.messages, decoding, seed=draw_seed(seed, request.key, sample))
-            jobs.append(Job(request.key, sample, body, worst_case(body, self._price), outbox, tag=request))
-        if not jobs:
-            return
-        self._sender.submit(outbox, jobs)
+        outbox, asked = Outbox(), 0
+        waiting = iter(wanted)
         try:
-            for _ in jobs:
+            # In parts, so that the first are on their way while the others are made ready.
+            while part := list(islice(waiting, _PART)):
+                for request, sample in part:
+                    if not request.messages:
+                        yield Failure(request.index, sample, "empty-prompt", "there is no message to send")
+                jobs = [self._job(r, s, outbox, decoding, seed) for r, s in part if r.messages]
+                self._sender.submit(outbox, jobs)
+                asked += len(jobs)
+            for _ in range(asked):
                 result = outbox.results.get()
                 if isinstance(result, BaseException):
                     raise copy.copy(result)  # Other threads raise the same one.
                 yield self._made(result, decoding)
         finally:
             self._sender.withdraw(outbox)
+
+    def _job(self, request: Request, sample: int, outbox: Outbox, decoding: Decoding, seed: int) -> Job:
+        body = chat_body(self._model, request.messages, decoding, seed=draw_seed(seed, request.key, sample))
+        return Job(request.key, sample, body, worst_case(body, self._price), outbox, tag=request)
 
     def _made(self, result: Result, decoding: Decoding) -> Completion | Failure:
         request, sample = result.job.tag, result.job.sample

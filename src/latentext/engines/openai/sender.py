@@ -13,14 +13,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import Any
 
 from latentext.engines.openai.answer import MalformedAnswerError, Text, metered, read_body, read_text
-from latentext.engines.openai.budget import Budget, Worst
+from latentext.engines.openai.budget import Budget
 from latentext.engines.openai.client import ChatClient
 from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, of_status, stopping_error
+from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Answer, Journal
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.prices import Price
@@ -36,36 +34,6 @@ _FAILED_IN_A_ROW = 8
 
 _GRACE = 2.0
 """Seconds that answers on their way get when a run is interrupted."""
-
-
-@dataclass(eq=False)
-class Job:
-    """One request to be sent: what to ask, what it may cost, where the result goes."""
-
-    key: str
-    sample: int
-    body: dict[str, Any]
-    worst: Worst
-    outbox: Outbox
-    tag: Any = None
-    tries: int = 0
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a job: an answered text, or an error that its request alone met."""
-
-    job: Job
-    text: Text | None = None
-    error: ApiError | None = None
-
-
-@dataclass(eq=False)
-class Outbox:
-    """Where one caller waits for its results; an exception in it ends the waiting."""
-
-    results: SimpleQueue[Result | BaseException] = field(default_factory=SimpleQueue)
-    withdrawn: bool = False
 
 
 class Sender:
@@ -93,6 +61,7 @@ class Sender:
         self._stopped: BaseException | None = None
         self._answered = self._failed_in_a_row = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._gate = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="latentext-openai", daemon=True)
         self._thread.start()
@@ -143,6 +112,13 @@ class Sender:
 
     def _send_more(self) -> None:
         """Send jobs from the front of the queue while pace and budget let them."""
+        while (job := self._next()) is not None:
+            task = self._loop.create_task(self._work(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _next(self) -> Job | None:
+        """The job to be sent now, which counts as sent; None if there is none or it has to wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -153,21 +129,20 @@ class Sender:
                 continue
             wait = self._pace.wait(now := self._loop.time())
             if wait is None:
-                return
+                return None
             if wait > 0:
                 self._timer = self._loop.call_later(wait, self._send_more)
-                return
+                return None
             if not self._budget.reserve(job.worst):
                 if self._pace.in_flight == 0:
                     self.stop(self._budget.exhausted())
-                return  # Answers on their way will give back what they do not use.
+                return None  # Answers on their way will give back what they do not use.
             self._queue.popleft()
             self._pace.sent(job.worst.tokens, now=now)
             with self._lock:
                 self._unsettled += 1
-            task = self._loop.create_task(self._ask(job, now))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            return job
+        return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -175,12 +150,21 @@ class Sender:
             self.stop(error, at_once=True)
         self._send_more()
 
-    async def _ask(self, job: Job, sent_at: float) -> None:
+    async def _work(self, job: Job | None) -> None:
+        """Send a job; once it is answered, the next one that may be sent."""
+        while job is not None:
+            await self._ask(job)
+            job = self._next()
+            self._send_more()  # The window may have grown by more than this one.
+
+    async def _ask(self, job: Job) -> None:
         job.tries += 1
+        sent_at = self._loop.time()
         try:
             async with asyncio.timeout(self._options.timeout):
                 key = f"{job.key}-{job.sample}-{job.tries}"
                 response = await self._client.post(job.body, idempotency_key=key)
+            await self._in_turn()
             if not response.is_success:
                 self._failed(job, of_status(response.status_code, response.content, response.headers), sent_at)
                 return
@@ -197,6 +181,16 @@ class Sender:
             self._failed(job, of_exception(error), sent_at)
         else:
             self._take(job, response.content, text)
+
+    async def _in_turn(self) -> None:
+        """Return when the request that followed the answer before this one has left.
+
+        Answers that come together would otherwise all be read before any further request is sent. These would come
+        together too, and again, and the server would have nothing to do in between.
+        """
+        await self._gate.acquire()
+        # The next request is written by a task that begins in this very step: two steps on it has left.
+        self._loop.call_soon(self._loop.call_soon, self._gate.release)
 
     def _take(self, job: Job, raw: bytes, text: Text) -> None:
         """Count an answer, and hand it to the journal, which hands it on."""
