@@ -19,6 +19,7 @@ from latentext.errors import SpecError
 from latentext.pairs import PairTokenizer, load_tokenizer, load_tokenizers
 from latentext.pairs.hub import PROJECT_CACHE, writable_cache
 from latentext.pairs.qwen2_files import read_qwen2
+from latentext.pairs.tokenizer import one_core_a_call
 
 
 def test_a_name_stands_before_the_place_or_is_its_last_part(materials: Path) -> None:
@@ -198,3 +199,16 @@ def test_validating_with_tokenizer_json_needs_no_torch(materials: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "True False\n"
+
+
+@pytest.mark.parametrize("before", [None, "true"])
+def test_how_many_cores_a_call_takes_is_as_before_afterwards(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before is None:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    else:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", before)
+    with one_core_a_call():
+        assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == before

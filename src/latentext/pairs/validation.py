@@ -4,14 +4,15 @@ Activations of two prompts can be compared position by position only when both h
 but one are equal; and a pair serves several models only when that holds under each one's tokenizer. So every form of a
 pair is encoded without special tokens by every tokenizer: equal length, exactly one differing id.
 
-Encoding is where the time goes, so each distinct text of a chunk is encoded once, in batches that keep all cores busy.
-Tokenizers leave Python while they encode, so chunks are compared while others are encoded; two threads hand texts over,
-so that no core waits while one of them is in Python.
+Encoding is where the time goes, so each distinct text of a chunk is encoded once. Tokenizers leave Python while they
+encode: a few small chunks at a time, each in a thread of its own, keep all cores busy, and others are compared
+meanwhile. That takes less than to let one call at a time use all cores.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,11 +27,11 @@ from tokenizers import Encoding
 from latentext.errors import SpecError
 from latentext.pairs.checks import FormCheck, PairCheck, Reason, TwinTexts
 from latentext.pairs.forms import BARE, Form
-from latentext.pairs.tokenizer import PairTokenizer
+from latentext.pairs.tokenizer import PairTokenizer, one_core_a_call
 
-_CHUNK_PAIRS = 256
-_CHUNKS_AHEAD = 3
-_THREADS = 2
+_CHUNK_PAIRS = 64
+_THREADS = min(os.cpu_count() or 1, 8) + 1
+"""One more than cores, since one of them is in Python at times; comparing keeps up with eight."""
 _logger = logging.getLogger(__name__)
 
 Render = Callable[[str], str]
@@ -105,10 +106,10 @@ def _validate(
 def _ahead(examiners: Sequence[_Examiner], judged: Iterable[_Judged]) -> Iterator[tuple[list[_Judged], list[_Encoded]]]:
     """Chunks in their order with their encoding by every examiner, while threads are at work on the next ones."""
     remaining = iter(judged)
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with one_core_a_call(), ThreadPoolExecutor(_THREADS) as threads:
         waiting: deque[tuple[list[_Judged], list[Future[_Encoded]]]] = deque()
         while True:
-            while len(waiting) <= _CHUNKS_AHEAD and (chunk := list(islice(remaining, _CHUNK_PAIRS))):
+            while len(waiting) <= _THREADS and (chunk := list(islice(remaining, _CHUNK_PAIRS))):
                 sound = _Chunk.of([texts for texts, reason in chunk if reason is None])
                 waiting.append((chunk, [threads.submit(examiner.encode, sound) for examiner in examiners]))
             if not waiting:
