@@ -203,8 +203,23 @@ def readers(folder: Path, shards: Shards) -> dict[str, tuple[Callable[[np.ndarra
                 found[here] = file.get_tensor(SITE).numpy()[index[here] - number * SHARD * TEXT]
         return found
 
+    by_part = [
+        np.asarray(np.memmap(raw, np.float32, "r", b.start * WIDTH * 4, (b.stop - b.start, WIDTH))) for b in blocks
+    ]
+
+    def by_parts(index: slice | np.ndarray) -> np.ndarray:
+        """What the same bytes give to plain NumPy where they lie in as many pieces as ours."""
+        if isinstance(index, slice):
+            return by_part[index.start // (SHARD * TEXT)]
+        found = np.empty((len(index), WIDTH), np.float32)
+        for number, part in enumerate(by_part):
+            here = np.flatnonzero(index // (SHARD * TEXT) == number)
+            found[here] = part[index[here] - number * SHARD * TEXT]
+        return found
+
     found = {
         "raw np.memmap": (memmap.__getitem__, lambda: scan(memmap.__getitem__)),
+        "raw np.memmap, one a part": (by_parts, lambda: scan(by_parts)),
         "latentext": (view.__getitem__, lambda: scan(view.__getitem__)),
         "npy (memory-mapped)": (npy.__getitem__, lambda: scan(npy.__getitem__)),
         "safetensors get_tensor": (tensors, lambda: scan(tensors)),

@@ -257,8 +257,8 @@ def sweep(directory: Path) -> list[Path]:
     removed = []
     for folder, folder_names, file_names in os.walk(directory, followlinks=False):
         for name in [*folder_names, *file_names]:
-            path = Path(folder, name)
-            if is_temporary(name) and _is_abandoned(path):
+            # Most are none, and a million texts have thirty thousand files: a path of each takes a third of a second.
+            if is_temporary(name) and _is_abandoned(path := Path(folder, name)):
                 if name in folder_names:
                     folder_names.remove(name)
                     filesystem.remove_folder(path)

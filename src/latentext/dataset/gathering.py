@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 _BLOCK_BYTES = 1 << 18
-_WORTH_A_THREAD_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +18,6 @@ class Take:
     source: npt.NDArray[Any]
     rows: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
-
-    def halves(self) -> tuple[Take, Take]:
-        """The same in two."""
-        middle = len(self.rows) // 2
-        return (
-            Take(self.source, self.rows[:middle], self.places[:middle]),
-            Take(self.source, self.rows[middle:], self.places[middle:]),
-        )
 
     def into(self, states: npt.NDArray[Any]) -> None:
         """``states[places] = source[rows]``."""
@@ -43,17 +32,3 @@ class Take:
         for start in range(0, len(rows), block):
             some = rows[start : start + block]
             states[places[start : start + block]] = np.take(source, some, 0, out=buffer[: len(some)], mode="clip")
-
-
-def gather(takes: Iterable[Take], states: npt.NDArray[Any]) -> None:
-    """One take after the other into an array; large ones by two threads, since memory serves two faster than one."""
-    if states.nbytes < _WORTH_A_THREAD_BYTES:
-        for take in takes:
-            take.into(states)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        for take in takes:
-            first, second = take.halves()
-            other = thread.submit(first.into, states)
-            second.into(states)
-            other.result()

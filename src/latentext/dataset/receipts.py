@@ -161,8 +161,8 @@ def check_shard(root: Path, stage: str, shard_number: int, known: Receipt | None
         known: the receipt of an upstream stage, where it has just been read: a run checks thousands of shards before
             it starts, and most of that time is reading receipts.
     """
-    path = root / stage / layout.receipt_name(shard_number)
-    folder = str(path.parent)  # Plain strings below, which are quicker.
+    path = root.joinpath(stage, layout.receipt_name(shard_number))
+    folder = f"{root}/{stage}"  # Plain strings below, which are quicker.
     try:
         written = os.lstat(path)
     except FileNotFoundError:

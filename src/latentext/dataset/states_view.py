@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.gathering import Take, gather
+from latentext.dataset.gathering import Take
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, Part, open_part, widen
 from latentext.errors import DatasetError
 from latentext.spec import DType
@@ -191,7 +191,8 @@ class StatesView:
                 return pieces[0].copy() if copy else pieces[0]
             return np.concatenate(pieces) if pieces else self._empty(0)
         states = self._empty(len(selection))
-        gather(self._takes_of_shards(selection), states)
+        for take in self._takes_of_shards(selection):
+            take.into(states)
         return states
 
     def _takes_of_shards(self, selection: npt.NDArray[np.int64]) -> Iterator[Take]:
@@ -215,7 +216,8 @@ class StatesView:
                 return self._map(shard.parts[0])[rows]
             rows = np.arange(rows.start, rows.stop)
         states = self._empty(len(rows))
-        gather(self._takes(shard, rows, np.arange(len(rows))), states)
+        for take in self._takes(shard, rows, np.arange(len(rows))):
+            take.into(states)
         return states
 
     def _takes(self, shard: ShardParts, rows: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> Iterator[Take]:
