@@ -9,6 +9,7 @@ of a block lie at one stride.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from latentext.engines.transformers.loading import LoadedModel
+
+Attention = Callable[..., tuple[torch.Tensor, None]]
 
 _ANOTHER_FORMULA = ("position_bias", "softcap", "s_aux", "output_attentions", "cache")
 """Arguments under which attention is more than softmax(q·k) v: left to transformers."""
@@ -42,70 +45,66 @@ def decoding_attention(loaded: LoadedModel) -> Iterator[None]:
         ALL_ATTENTION_FUNCTIONS["sdpa"] = sdpa_attention_forward
 
 
-def _own_attention(device: torch.device, dtype: torch.dtype) -> Callable[..., tuple[torch.Tensor, None]] | None:
+def _own_attention(device: torch.device, dtype: torch.dtype) -> Attention | None:
     if device.type == "cuda":
         return shared_head_attention
     return one_token_attention if (device.type, dtype) == ("cpu", torch.float32) else None
 
 
-def one_token_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention as transformers' interface asks for it.
+def _as_transformers_asks(attend: Callable[..., torch.Tensor]) -> Attention:
+    """Attention as transformers' interface asks for it, which hands on what `attend` does not compute.
 
-    Args:
-        query: [batch, heads, tokens, width]; more than one token is handed on to transformers.
-        key, value: [batch, key heads, columns, width]; each serves heads / key heads query heads.
-        attention_mask: [batch, 1 or heads, 1, columns], boolean (True: attend) or added to the scores.
-
-    Returns:
-        [batch, 1, heads, width of value] and None.
+    `attend` gets queries [batch, heads, 1, width]; keys and values [batch, key heads, columns, width], each of which
+    serves heads / key heads query heads; a mask [batch, 1 or heads, 1, columns], boolean (True: attend) or added to the
+    scores, or None; and the scaling, or None. It returns [batch, 1, heads, width of value].
     """
-    batch, heads, tokens, width = query.shape
-    if tokens != 1 or dropout or any(options.get(name) is not None for name in _ANOTHER_FORMULA):
-        output, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
-        )
-        return output, None
+
+    @functools.wraps(attend)
+    def attention(
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        dropout: float = 0.0,
+        scaling: float | None = None,
+        **options: Any,
+    ) -> tuple[torch.Tensor, None]:
+        if query.shape[2] != 1 or dropout or any(options.get(name) is not None for name in _ANOTHER_FORMULA):
+            output, _ = sdpa_attention_forward(
+                module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+            )
+            return output, None
+        return attend(query, key, value, attention_mask, scaling), None
+
+    return attention
+
+
+@_as_transformers_asks
+def one_token_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float | None
+) -> torch.Tensor:
+    """Two products, batched over texts and heads."""
+    batch, heads, _, width = query.shape
     scaled = query * (width**-0.5 if scaling is None else scaling)
     grouped = scaled.reshape(batch * key.shape[1], -1, width)
     scores = torch.bmm(grouped, key.flatten(0, 1).transpose(1, 2)).view(batch, heads, 1, -1)
-    if attention_mask is not None and attention_mask.dtype == torch.bool:
-        scores.masked_fill_(~attention_mask, -torch.inf)
-    elif attention_mask is not None:
-        scores += attention_mask
+    if mask is not None and mask.dtype == torch.bool:
+        scores.masked_fill_(~mask, -torch.inf)
+    elif mask is not None:
+        scores += mask
     weights = scores.softmax(-1).view(batch * key.shape[1], -1, key.shape[2])
-    return torch.bmm(weights, value.flatten(0, 1)).view(batch, 1, heads, -1), None
+    return torch.bmm(weights, value.flatten(0, 1)).view(batch, 1, heads, -1)
 
 
+@_as_transformers_asks
 def shared_head_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """The same by torch's kernels, with the query heads of one key head as its queries; arguments and result alike.
-
-    A mask that differs from head to head is left to transformers.
-    """
-    batch, heads, tokens, width = query.shape
-    masked_by_head = attention_mask is not None and attention_mask.shape[1] != 1
-    if tokens != 1 or dropout or masked_by_head or any(options.get(name) is not None for name in _ANOTHER_FORMULA):
-        output, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
-        )
-        return output, None
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float | None
+) -> torch.Tensor:
+    """torch's own kernels, with the query heads of one key head as its queries."""
+    batch, heads, _, width = query.shape
     grouped = query.reshape(batch, key.shape[1], -1, width)
-    output = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
-    return output.reshape(batch, 1, heads, -1), None
+    if mask is not None and mask.shape[1] != 1:
+        mask = mask.reshape(batch, key.shape[1], -1, mask.shape[-1])
+    output = scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)
+    return output.reshape(batch, 1, heads, -1)
