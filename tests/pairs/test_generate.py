@@ -98,9 +98,10 @@ def test_without_a_key_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert run("generate", "--num-scenarios", "1", *words) == 2
-    [line] = [text for text in capsys.readouterr().err.splitlines() if text.startswith("latentext:")]
-    assert "there is no OPENAI_API_KEY" in line
-    assert not (tmp_path / "dataset.jsonl").exists()
+    printed = capsys.readouterr()
+    [line] = (printed.out + printed.err).splitlines()
+    assert line.startswith("latentext: there is no OPENAI_API_KEY")
+    assert not list(tmp_path.glob("dataset*"))
 
 
 def test_a_file_that_is_there_is_kept_before_anything_is_asked(
