@@ -107,6 +107,11 @@ class Budget:
             if promise:
                 self._under_way = self._under_way - worst
 
+    def kept(self, worst: Worst) -> None:
+        """An answer that was settled without its promise is on the disk: a kill cannot lose it any more."""
+        with self._lock:
+            self._under_way = self._under_way - worst
+
     def ever_fits(self, worst: Worst) -> bool:
         """Whether this request would fit if nothing else were under way."""
         with self._lock:

@@ -164,7 +164,6 @@ class Sender:
             async with asyncio.timeout(self._options.timeout):
                 key = f"{job.key}-{job.sample}-{job.tries}"
                 response = await self._client.post(job.body, idempotency_key=key)
-            await self._in_turn()
             if not response.is_success:
                 self._failed(job, of_status(response.status_code, response.content, response.headers), sent_at)
                 return
@@ -180,7 +179,7 @@ class Sender:
                 raise
             self._failed(job, of_exception(error), sent_at)
         else:
-            self._take(job, response.content, text)
+            await self._take(job, response.content, text)
 
     async def _in_turn(self) -> None:
         """Return when the request that followed the answer before this one has left.
@@ -192,19 +191,27 @@ class Sender:
         # The next request is written by a task that begins in this very step: two steps on it has left.
         self._loop.call_soon(self._loop.call_soon, self._gate.release)
 
-    def _take(self, job: Job, raw: bytes, text: Text) -> None:
-        """Count an answer, and hand it to the journal, which hands it on."""
+    async def _take(self, job: Job, raw: bytes, text: Text) -> None:
+        """Count an answer, and hand it to the journal, which hands it on.
+
+        Until it is on the disk it counts as under way, so that a kill costs no more than the requests in flight.
+        """
         spend = metered(text, self._price)
         if spend is None:  # The server does not say: the worst case counts against caps.
             unpriced = int(self._price is None)
             spend = Spend(1, unpriced=unpriced) + self._uncertain(job)
         self._answered, self._failed_in_a_row = self._answered + 1, 0
-        self._pace.answered(job.worst.tokens - spend.tokens)
-        self._budget.settle(job.worst, spend)
+        self._budget.settle(job.worst, spend, promise=False)
         if self._on_spend is not None:
             self._on_spend(self._budget.spent)
         kept = self._journal.put(self._model, Answer(job.key, job.sample, raw, spend))
         kept.add_done_callback(lambda done: self._kept(done, Result(job, text)))
+        on_disk = asyncio.wrap_future(kept)
+        await asyncio.wait([on_disk])  # Which cancels nothing of what the journal writes if this task is cancelled.
+        if on_disk.exception() is None:
+            self._budget.kept(job.worst)
+        await self._in_turn()
+        self._pace.answered(job.worst.tokens - spend.tokens)
 
     def _kept(self, done: Future[None], result: Result) -> None:
         """In the journal's thread: the answer is on the disk, or the disk refused it."""
