@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,17 @@ for number in range(100000):
     print(number, flush=True)
 """
 
+_KILLED_BEFORE_THE_SYNC = """
+import os, signal, sys, time
+from pathlib import Path
+from latentext.engines.openai.journal import Answer, Journal
+from latentext.engines.openai.spend import Spend
+journal = Journal(Path(sys.argv[1]))
+os.fsync = lambda descriptor: time.sleep(60)
+journal.put("m", Answer("k", 0, b"body", Spend(answers=1, prompt_tokens=1)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def test_answers_and_what_they_cost_are_there_after_reopening(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "journal.sqlite"
@@ -40,11 +53,38 @@ def test_answers_and_what_they_cost_are_there_after_reopening(tmp_path: Path) ->
         assert journal.spend() == Spend(answers=50, prompt_tokens=500, completion_tokens=250, picodollars=350)
 
 
-def test_answers_that_wait_share_a_commit(tmp_path: Path) -> None:
+def test_answers_that_come_while_the_disk_is_busy_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free, sync = threading.Event(), os.fsync
     with Journal(tmp_path / "j") as journal:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: (free.wait(), sync(descriptor)))
         waiting = [journal.put("m", Answer(f"k{n}", 0, b"{}", PAID)) for n in range(500)]
-        waiting[-1].result()
-        assert journal.commits < 250
+        assert not waiting[0].done()
+        assert journal.spend().answers == 500
+        free.set()
+        assert [done.result() for done in waiting] == [None] * 500
+        assert journal.syncs <= 2
+
+
+def test_after_a_sync_that_failed_nothing_more_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Journal(tmp_path / "j") as journal:
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(DatasetError, match="Input/output error"):
+            journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        monkeypatch.undo()
+        with pytest.raises(DatasetError, match="Input/output error"):
+            journal.put("m", Answer("b", 0, b"{}", PAID)).result()
+
+
+def test_a_change_is_kept_by_a_kill_as_soon_as_the_call_returns(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    process = subprocess.run([sys.executable, "-c", _KILLED_BEFORE_THE_SYNC, str(path)])
+    assert process.returncode == -signal.SIGKILL
+    with Journal(path) as journal:
+        assert journal.answers([("k", 0)]) == {("k", 0): b"body"}
+        assert journal.spend() == Spend(answers=1, prompt_tokens=1)
 
 
 def test_forgotten_answers_stay_paid(tmp_path: Path) -> None:

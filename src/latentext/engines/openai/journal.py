@@ -1,8 +1,10 @@
 """The journal: every answer that was paid for, on the disk before it counts.
 
-A SQLite file beside the dataset (WAL, ``synchronous=FULL``). One thread writes. What is handed to it while it commits
-goes into the next commit, so answers share a sync and none waits longer than the one under way: groups form by
-themselves, well under 50 ms apart, and a run that is killed finds every answer that any part of it has ever seen.
+A SQLite file beside the dataset, in WAL mode. A change is committed before the call that makes it returns: then it is
+the operating system's, and no way to end this process can lose it. A thread syncs the log, which a power cut asks for,
+and completes the futures. What is committed while it syncs shares the next sync, so none waits longer than the one
+under way: groups form by themselves, well under 50 ms apart, and a run finds every answer that any part of it has ever
+seen. (With ``synchronous=FULL`` each commit would wait for the disk, and whoever sends requests with it.)
 
 One process at a time writes a journal (a lock file beside it): budgets are caps on what all of a dataset's requests
 cost, and two processes could each spend what is left. Reading what was spent needs no lock.
@@ -17,18 +19,19 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from latentext.dataset import filesystem
 from latentext.engines.openai.local_disk import refuse_network_file_system
 from latentext.engines.openai.spend import Spend
 from latentext.errors import DatasetError, DiskFullError
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
-"""Something to do inside the next commit."""
+"""Something to do inside a commit."""
 
 FORMAT = 1
 _SCHEMA = """
@@ -79,18 +82,20 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatasetError(f"cannot be made: {error.strerror}", where=str(path), remedy="--journal PATH") from error
-        self._lock = _lock(path)
-        try:
-            self._reader = _connect(path)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self._read_lock = threading.Lock()
-        self._changes: queue.SimpleQueue[tuple[Change[Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._closed = False
-        self.commits = 0
-        self._writer = threading.Thread(target=self._write, name="latentext-journal", daemon=True)
-        self._writer.start()
+        with ExitStack() as opened:
+            opened.callback(os.close, _lock(path))
+            self._connection = opened.enter_context(closing(_connect(path)))
+            self._reader = opened.enter_context(closing(_connect(path)))
+            self._log = _open_log(path)
+            opened.callback(os.close, self._log)
+            self._opened = opened.pop_all()
+        self._read_lock, self._write_lock = threading.Lock(), threading.Lock()
+        self._committed: queue.SimpleQueue[tuple[Future[Any], Any] | None] = queue.SimpleQueue()
+        self._refused: DatasetError | None = None
+        self._is_open = True
+        self.syncs = 0
+        self._syncing = threading.Thread(target=self._sync, name="latentext-journal", daemon=True)
+        self._syncing.start()
 
     def __enter__(self) -> Journal:
         return self
@@ -99,7 +104,7 @@ class Journal:
         self.close()
 
     def put(self, model: str, answer: Answer) -> Future[None]:
-        """Keep an answer and count what it cost, in one commit; the future is done when both are on the disk."""
+        """Keep an answer and count what it cost, in one commit; see `change`."""
 
         def change(connection: sqlite3.Connection) -> None:
             row = (answer.key, answer.sample, answer.body)
@@ -113,13 +118,32 @@ class Journal:
         return self.change(lambda connection: add_spend(connection, model, spend))
 
     def change(self, change: Change[T]) -> Future[T]:
-        """Do something in the next commit, in the writer's thread; the future is done when it is on the disk."""
+        """Do something in a commit of its own: when this returns, the end of the process cannot undo it.
+
+        The future is done when it is on the disk itself, or has the reason why it is not kept.
+        """
         done: Future[T] = Future()
-        if self._closed:
-            done.set_exception(DatasetError("the journal is closed", where=str(self.path)))
-        else:
-            self._changes.put((change, done))
+        try:
+            with self._write_lock:
+                if self._refused is not None:
+                    raise self._refused
+                with _in_our_words(self.path), self._connection:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    result = change(self._connection)
+                self._committed.put((done, result))
+        except Exception as error:  # Handed to whoever waits for it.
+            done.set_exception(error)
         return done
+
+    def wait(self) -> None:
+        """Return when every change so far is on the disk, or is not kept, and its future says so."""
+        done: Future[None] = Future()
+        with self._write_lock:
+            if self._is_open:
+                self._committed.put((done, None))
+            else:
+                done.set_result(None)
+        done.exception()
 
     def answers(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
         """The bodies that are kept for these (key, sample)."""
@@ -165,40 +189,40 @@ class Journal:
             return self._reader.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
-        """Commit what is waiting and close the file; safe to call twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._changes.put(None)
-        self._writer.join()
-        self._reader.close()
-        os.close(self._lock)
+        """Sync what is waiting and close the file; safe to call twice."""
+        with self._write_lock:
+            self._is_open = False
+            self._refused = self._refused or DatasetError("the journal is closed", where=str(self.path))
+            self._committed.put(None)
+        self._syncing.join()
+        self._opened.close()
 
-    def _write(self) -> None:
-        with closing(_connect(self.path)) as connection:
-            while (first := self._changes.get()) is not None:
-                group, last = [first], False
-                while not self._changes.empty():
-                    if (item := self._changes.get()) is None:
-                        last = True
-                        break
+    def _sync(self) -> None:
+        while (first := self._committed.get()) is not None:
+            group, last = [first], False
+            while not self._committed.empty() and not last:
+                if (item := self._committed.get()) is None:
+                    last = True
+                else:
                     group.append(item)
-                self._commit(connection, group)
-                if last:
-                    return
+            self._complete(group)
+            if last:
+                return
 
-    def _commit(self, connection: sqlite3.Connection, group: list[tuple[Change[Any], Future[Any]]]) -> None:
-        """Do a group of changes in one transaction; each future learns its own result, or why none is kept."""
+    def _complete(self, group: list[tuple[Future[Any], Any]]) -> None:
+        """Bring a group of commits to the disk, and say so to those who wait; or why nothing more is kept."""
         try:
-            with _in_our_words(self.path), connection:
-                connection.execute("BEGIN IMMEDIATE")
-                results = [change(connection) for change, _ in group]
-        except Exception as error:  # Handed to those who wait for it; nothing of the group is kept.
-            for _, done in group:
-                done.set_exception(error)
+            os.fsync(self._log)
+        except OSError as error:
+            what = f"the journal cannot be written: {error.strerror}"
+            refused = DatasetError(what, where=str(self.path), heading="The journal")
+            with self._write_lock:  # Nobody knows what is on the disk now, and a later sync would prove nothing.
+                self._refused = self._refused or refused
+            for done, _ in group:
+                done.set_exception(refused)
             return
-        self.commits += 1
-        for (_, done), result in zip(group, results, strict=True):
+        self.syncs += 1
+        for done, result in group:
             done.set_result(result)
 
 
@@ -229,7 +253,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA synchronous = NORMAL")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > FORMAT:
                 raise DatasetError("was made by a later version", where=str(path), heading="A newer format")
@@ -239,6 +263,16 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _open_log(path: Path) -> int:
+    """A descriptor by which SQLite's log can be synced; the log is one file for as long as a connection is open."""
+    try:
+        descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        filesystem.sync_folder(path.parent)  # The log's name too: without it a power cut leaves its bytes to nobody.
+    except OSError as error:
+        raise DatasetError(f"its log cannot be opened: {error.strerror}", where=str(path)) from error
+    return descriptor
 
 
 def _lock(path: Path) -> int:

@@ -1,9 +1,10 @@
 """Requests on their way: a thread with an event loop that sends what budget and pace allow and journals every answer.
 
-Only this thread touches the client, the queue and the pace. Others hand it jobs and read results from their own
-outboxes, into which the journal's writer puts an answer once it is on the disk. When something ends the run (a refused
-key, a used-up quota, a cap), nothing more is sent, answers that are still on their way are awaited and journaled, for
-they are paid, and then every outbox gets the error.
+Only this thread touches the client, the queue and the pace. An answer is committed to the journal before the next
+request follows it, so that the end of this process, however it comes, loses no answer but those on their way. Others
+hand it jobs and read results from their own outboxes, into which the journal's thread puts an answer once it is synced.
+When something ends the run (a refused key, a used-up quota, a cap), nothing more is sent, answers that are still on
+their way are awaited and journaled, for they are paid, and then every outbox gets the error.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class Sender:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+            self._journal.wait()
 
     def stop(self, error: BaseException, *, at_once: bool = False) -> None:
         """Send nothing more; every waiting call ends with this error, after what is on its way unless `at_once`."""
@@ -192,24 +194,20 @@ class Sender:
         self._loop.call_soon(self._loop.call_soon, self._gate.release)
 
     async def _take(self, job: Job, raw: bytes, text: Text) -> None:
-        """Count an answer, and hand it to the journal, which hands it on.
+        """Commit an answer to the journal, which hands it on once it is synced, and wait for the turn to go on.
 
-        Until it is on the disk it counts as under way, so that a kill costs no more than the requests in flight.
+        Until it is synced a power cut may still cost it, so its promise stands.
         """
         spend = metered(text, self._price)
         if spend is None:  # The server does not say: the worst case counts against caps.
             unpriced = int(self._price is None)
             spend = Spend(1, unpriced=unpriced) + self._uncertain(job)
         self._answered, self._failed_in_a_row = self._answered + 1, 0
+        kept = self._journal.put(self._model, Answer(job.key, job.sample, raw, spend))
         self._budget.settle(job.worst, spend, promise=False)
         if self._on_spend is not None:
             self._on_spend(self._budget.spent)
-        kept = self._journal.put(self._model, Answer(job.key, job.sample, raw, spend))
         kept.add_done_callback(lambda done: self._kept(done, Result(job, text)))
-        on_disk = asyncio.wrap_future(kept)
-        await asyncio.wait([on_disk])  # Which cancels nothing of what the journal writes if this task is cancelled.
-        if on_disk.exception() is None:
-            self._budget.kept(job.worst)
         await self._in_turn()
         self._pace.answered(job.worst.tokens - spend.tokens)
 
@@ -217,6 +215,8 @@ class Sender:
         """In the journal's thread: the answer is on the disk, or the disk refused it."""
         if (error := done.exception()) is not None:
             self.stop(error, at_once=True)
+        else:
+            self._budget.kept(result.job.worst)
         self._delivered(None if error is not None else result)
 
     def _delivered(self, result: Result | None) -> None:
