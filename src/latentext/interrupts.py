@@ -29,9 +29,41 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_later() -> Iterator[None]:
-    """Put off Ctrl-C to the end of the block. A process that is started inside gets it only when it asks for it
-    (`end_on_sigterm`), not in the middle of its first imports."""
+def interrupts_put_off() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block: what belongs together on the disk is written whole.
+
+    For moments, as between the states of a shard and the receipt that describes them. A signal that is ignored or ends
+    the process outright is left so, and in a thread other than the main one the block changes nothing: Python raises
+    KeyboardInterrupt in the main thread only.
+
+    Example:
+        >>> with interrupts_put_off():
+        ...     signal.raise_signal(signal.SIGINT)
+        ...     print("written")
+        Traceback (most recent call last):
+        KeyboardInterrupt
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextmanager
+def not_for_children() -> Iterator[None]:
+    """A process that is started inside gets Ctrl-C only when it asks for it (`end_on_sigterm`), not in the middle of
+    its first imports; this one gets it at the end of the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

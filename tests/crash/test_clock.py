@@ -53,6 +53,7 @@ def test_a_run_whose_clock_jumps_by_days_computes_every_shard_once(stories260k: 
 
 def test_a_file_that_a_living_process_writes_is_not_swept_whatever_its_time(tmp_path: Path) -> None:
     file = PendingFile(tmp_path / "data.bin")
+    file.open()
     (temporary,) = tmp_path.iterdir()
     for days in (-10, 10):
         os.utime(temporary, (time.time() + days * 24 * 3600,) * 2)
@@ -64,7 +65,7 @@ def test_a_file_that_a_living_process_writes_is_not_swept_whatever_its_time(tmp_
 
 def test_a_file_of_a_process_whose_number_was_given_out_again_is_swept(tmp_path: Path) -> None:
     def leave() -> None:
-        PendingFile(tmp_path / "data.bin")
+        PendingFile(tmp_path / "data.bin").open()
 
     assert in_a_fork(leave) == 0
     (temporary,) = tmp_path.iterdir()

@@ -1,7 +1,9 @@
-"""A walk through every crash window: the process ends before each of its changes to the disk in turn.
+"""A walk through every crash window: the process ends before each of its changes to the disk in turn, or is interrupted
+after it.
 
 All changes go through `latentext.dataset.filesystem`, so a shim there can count them and end the process (no clean-up,
-no ``finally``) before any one. Then the same commands run again, and the directory must be that of a quiet run.
+no ``finally``) before any one. Then the same commands run again, and the directory must be that of a quiet run. Ctrl-C
+must also leave nothing half done behind, until then.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,7 @@ from tests.run.made import commits, contents, leftovers, small_spec
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
+from latentext.dataset.verify import verify_files
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.run import runner
 from latentext.run.progress import StatusFile
@@ -53,6 +57,18 @@ def walked(walk: Callable[[str, str, int, str], None], model: Path, tmp_path: Pa
         assert finish(call(walk, str(model), str(folder), part, str(report)), 3000) == 0
         found: dict[str, Any] = json.loads(report.read_text())
         return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+def test_a_run_interrupted_after_any_change_to_the_disk_leaves_nothing_half_done_and_goes_on(
+    stories260k: Path, tmp_path: Path, part: int
+) -> None:
+    """With a real model and states; 24 windows, spread evenly, or every one."""
+    found = walked(_walk_interrupted, stories260k, tmp_path, part)
+    assert found["changes"] > 150
+    assert found["walked"] >= (found["changes"] // len(PARTS) if EVERYWHERE else 24)
+    assert found["faults"] == []
 
 
 @pytest.mark.slow
@@ -95,6 +111,16 @@ def test_a_run_stopped_before_any_change_to_the_disk_continues_to_the_same_bytes
 
 
 def _walk(model: str, folder: str, part: int, report: str) -> None:
+    _walk_model(model, folder, part, report, points=12)
+
+
+def _walk_interrupted(model: str, folder: str, part: int, report: str) -> None:
+    _walk_model(model, folder, part, report, points=24, stop=_interrupt)
+
+
+def _walk_model(
+    model: str, folder: str, part: int, report: str, points: int, stop: Callable[[], None] | None = None
+) -> None:
     """Load the model once, then fork: one child to crash, one to go on, for each point."""
     from latentext.engines.opening import open_transformers
 
@@ -102,18 +128,25 @@ def _walk(model: str, folder: str, part: int, report: str) -> None:
     engine = open_transformers(spec.model)
 
     def chosen(total: int) -> list[int]:
-        return list(range(part, total, len(PARTS) if EVERYWHERE else total // 12))
+        return list(range(part, total, len(PARTS) if EVERYWHERE else total // points))
 
-    _walk_points(lambda root: _make(root, engine), Path(folder), chosen, Path(report))
+    _walk_points(lambda root: _make(root, engine), Path(folder), chosen, Path(report), stop or _crash)
 
 
-def _walk_points(make: Callable[[Path], None], folder: Path, chosen: Callable[[int], list[int]], report: Path) -> None:
-    """Make the dataset in a fork that crashes, and in one that goes on, for each of the chosen changes."""
+def _walk_points(
+    make: Callable[[Path], None],
+    folder: Path,
+    chosen: Callable[[int], list[int]],
+    report: Path,
+    stop: Callable[[], None] | None = None,
+) -> None:
+    """Make the dataset in a fork that stops, and in one that goes on, for each of the chosen changes."""
     quiet, changes = folder / "quiet", folder / "changes"
     in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
     total = int(changes.read_text())
     expected, walked = contents(quiet), chosen(total)
-    faults = [f"{k}: {fault}" for k in walked if (fault := _fault(k, folder / f"at-{k}", make, expected))]
+    found = ((k, _fault(k, folder / f"at-{k}", make, expected, stop or _crash)) for k in walked)
+    faults = [f"{k}: {fault}" for k, fault in found if fault]
     report.write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
 
 
@@ -130,11 +163,24 @@ def _make(root: Path, engine: TransformersEngine) -> None:
     capture_states(root, StatesSpec(sites=("embed",), pool=("mean",)), engine=engine)
 
 
-def _fault(point: int, root: Path, make: Callable[[Path], None], expected: dict[str, str]) -> str | None:
-    """What is wrong after a crash before change `point` and a second run; None when all is well."""
-    code = in_a_fork(lambda: _counted(lambda: make(root), point))
+def _crash() -> None:
+    sys.stderr.flush()
+    os._exit(CRASHED)
+
+
+def _interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _fault(
+    point: int, root: Path, make: Callable[[Path], None], expected: dict[str, str], stop: Callable[[], None]
+) -> str | None:
+    """What is wrong after a stop at change `point` and a second run; None when all is well."""
+    code = in_a_fork(lambda: _stopped(lambda: make(root), point, stop))
     if code != CRASHED:
         return f"ended with {code} before the change came"
+    if stop is _interrupt and (left := _left_half_done(root)):
+        return f"left by an interrupt: {left}"
     if half := _half_committed(root):
         return f"committed, but not whole: {half}"
     done = _committed(root)
@@ -152,17 +198,33 @@ def _fault(point: int, root: Path, make: Callable[[Path], None], expected: dict[
     return None
 
 
-def _counted(work: Callable[[], object], crash_at: int | None) -> int:
-    """Count the changes to the disk while `work` runs, and end the process before the one with number `crash_at`."""
+def _stopped(work: Callable[[], object], point: int, stop: Callable[[], None]) -> None:
+    try:
+        _counted(work, point, stop)
+    except KeyboardInterrupt:
+        _crash()
+
+
+def _left_half_done(root: Path) -> list[str]:
+    """Temporary files, leases, and files that no receipt describes."""
+    undescribed = [finding.path for finding in verify_files(root) if finding.what == "no receipt describes it"]
+    return leftovers(root) + undescribed
+
+
+def _counted(work: Callable[[], object], point: int | None, stop: Callable[[], None] = _crash) -> int:
+    """Count the changes to the disk while `work` runs; crash before the one with number `point`, or interrupt after."""
     made = 0
 
     def counting(change: Callable[..., object], *arguments: object) -> object:
         nonlocal made
-        if made == crash_at:
-            sys.stderr.flush()
-            os._exit(CRASHED)
         made += 1
-        return change(*arguments)
+        if made - 1 != point:
+            return change(*arguments)
+        if stop is _crash:
+            stop()
+        changed = change(*arguments)
+        stop()
+        return changed
 
     # Else status.json would be written by the clock, and a slow machine would count changes that a quick one lacks.
     runner.StatusFile = functools.partial(StatusFile, every=math.inf)  # type: ignore[assignment,misc]

@@ -85,7 +85,7 @@ def test_the_systems_own_full_device_is_a_full_disk() -> None:
 
 def test_a_folder_that_is_missing_or_closed_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"absent.*: cannot write: No such file or directory"):
-        PendingFile(tmp_path / "absent" / "data.bin")
+        PendingFile(tmp_path / "absent" / "data.bin").open()
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +133,7 @@ def test_what_a_killed_process_left_is_passed_over_and_swept(tmp_path: Path) -> 
 def test_a_sweep_leaves_the_work_of_living_processes_and_files_of_other_names(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     file = PendingFile(tmp_path / "deep" / "data.bin")
+    file.open()
     other_machine = tmp_path / f".data.bin.00000000-{os.getpid()}-0123abcd.tmp"
     other_machine.write_bytes(b"")
     (tmp_path / ".hidden").write_bytes(b"")

@@ -27,6 +27,7 @@ from pathlib import Path
 from latentext.dataset import filesystem
 from latentext.dataset.liveness import process_start, this_machine
 from latentext.errors import DatasetError, LatentextError
+from latentext.interrupts import interrupts_put_off
 
 _BUFFER_BYTES = 4 << 20
 _BUFFERS_BEHIND = 4
@@ -50,6 +51,8 @@ class PendingFile:
     Large files are hashed by a second thread while the disk takes the same bytes: one after the other would halve the
     speed of a fast disk. The thread may fall a few buffers behind, and catches up while the file is synced.
 
+    Nothing is on the disk before `open`, or the first write: whoever holds this object can `discard` what there is.
+
     Attributes:
         path: where the file will stand.
         size: bytes written so far.
@@ -63,7 +66,8 @@ class PendingFile:
         self._buffer = bytearray()
         self._hasher: ThreadPoolExecutor | None = None
         self._unhashed: deque[Future[None]] = deque()
-        self._descriptor: int | None = filesystem.create(self._temporary)
+        self._descriptor: int | None = None
+        self._finished = False
 
     @property
     def sha256(self) -> str:
@@ -72,7 +76,7 @@ class PendingFile:
 
     @property
     def closed(self) -> bool:
-        return self._descriptor is None
+        return self._finished
 
     def writable(self) -> bool:
         return True
@@ -120,22 +124,30 @@ class PendingFile:
                 self._unhashed.popleft().result()
 
     def _hash_and_write(self, view: memoryview) -> None:
-        if self._descriptor is None:
-            raise ValueError(f"{self.path.name} is already finished")
+        descriptor = self.open()
         if len(view) < _WORTH_A_THREAD_BYTES and not self._unhashed:  # Most files are small.
             self._hash.update(view)
         else:
             self._hasher = self._hasher or ThreadPoolExecutor(1, thread_name_prefix="latentext-sha256")
             self._unhashed.append(self._hasher.submit(self._hash.update, view))
-        filesystem.write(self._descriptor, view, self.path)
+        filesystem.write(descriptor, view, self.path)
+
+    def open(self) -> int:
+        """Make the file under its temporary name, unless it is there; returns its descriptor."""
+        if self._finished:
+            raise ValueError(f"{self.path.name} is already finished")
+        if self._descriptor is None:
+            self._descriptor = filesystem.create(self._temporary)
+        return self._descriptor
 
     def finish(self) -> None:
         """Bring all bytes to the disk and close; the file keeps its temporary name until `commit`."""
-        if self._descriptor is None:
+        if self._finished:
             return
         self.flush()
-        filesystem.sync(self._descriptor, self.path)
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor = self.open()
+        filesystem.sync(descriptor, self.path)
+        self._finished, self._descriptor = True, None
         self._stop_hasher()
         filesystem.close(descriptor, self.path)
 
@@ -147,7 +159,7 @@ class PendingFile:
 
     def discard(self) -> None:
         """Remove the temporary file; a file that stood under the final name is left as it was."""
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor, self._descriptor, self._finished = self._descriptor, None, True
         self._stop_hasher()
         if descriptor is not None:
             os.close(descriptor)
@@ -181,6 +193,7 @@ def atomic_file(path: Path) -> Iterator[PendingFile]:
     """
     file = PendingFile(path)
     try:
+        file.open()
         yield file
         file.commit()
     except BaseException:
@@ -201,8 +214,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise DatasetError("already exists", where=str(path), remedy="choose another place, or say to overwrite it")
     filesystem.make_folder(path.parent)
     temporary = path.with_name(temporary_name(path.name))
-    filesystem.make_folder(temporary)
     try:
+        filesystem.make_folder(temporary)
         yield temporary
         filesystem.sync_folder(temporary)
         if path.is_dir() and not path.is_symlink():
@@ -241,9 +254,10 @@ def file_system_now(folder: Path) -> float:
     """The present by the clock that stamps files there: two machines' own clocks may differ by minutes."""
     probe = folder / temporary_name("now")
     try:
-        filesystem.create_with(probe, b"")
-        now = probe.stat().st_mtime
-        filesystem.remove(probe)
+        with interrupts_put_off():
+            filesystem.create_with(probe, b"")
+            now = probe.stat().st_mtime
+            filesystem.remove(probe)
     except LatentextError:  # Someone only reads here, or the disk is full: our own clock has to do.
         return time.time()
     return now

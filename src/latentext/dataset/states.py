@@ -94,12 +94,16 @@ class StatesWriter:
         self._texts.append(text)
         self._rows += rows
 
-    def close(self) -> list[FileEntry]:
-        """Write what is left, give all parts their names, and say what they are (in the order of their numbers)."""
+    def finish(self) -> None:
+        """Bring all rows to the disk; the parts keep their temporary names until `close`."""
         if self._rows:
             self._end_part()
         self._wait_for_parts(0)
         self._stop_thread()
+
+    def close(self) -> list[FileEntry]:
+        """Finish, give all parts their names, and say what they are (in the order of their numbers)."""
+        self.finish()
         entries = []
         for file, rows in self._parts:
             file.commit()
@@ -119,6 +123,7 @@ class StatesWriter:
         texts = sorted(self._texts, key=lambda text: (text.index, text.sample))
         file = PendingFile(self._folder / layout.part_name(self._shard, len(self._parts)))
         self._parts.append((file, self._rows))
+        file.open()
         if self._thread is None:
             self._write_part(file, texts, self._rows)
         else:

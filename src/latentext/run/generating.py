@@ -2,13 +2,14 @@
 
 Order of the commit: states and records are on disk under their final names, then the receipt of the states, then the
 receipt of the records. A run killed in between finds a shard without the records' receipt and computes all of it again,
-which gives the same bytes; states in flight are never left to a later replay, whose last bits would differ.
+which gives the same bytes; states in flight are never left to a later replay, whose last bits would differ. Ctrl-C and
+SIGTERM wait until the commit is whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import Capture, Engine, Generated, OutOfMemory
 from latentext.errors import DatasetError
+from latentext.interrupts import interrupts_put_off
 from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
@@ -88,10 +90,20 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
     failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.first_samples]
     kept, kept_states = _kept(stage, shard) if keep else ([], [])
     advance(len(failures) + len(kept), 0)
-    written = _write(stage, shard, engine, requests, kept, kept_states, advance)
-    written.failures += failures
+    with ExitStack() as commit:
+        written = _write(stage, shard, engine, requests, kept, kept_states, advance, commit)
+        written.failures += failures
+        receipt = _commit(stage, shard, engine.name, requests, written)
+    engine.committed(requests, stage.samples)
+    return receipt
+
+
+def _commit(
+    stage: Generation, shard: Shard, engine_name: str, requests: Sequence[Request], written: _Written
+) -> Receipt:
+    """Write the records, and the receipts of states and records."""
     records = write_records(stage.root / stage.stage / layout.table_name(shard.number), requests, written.completions)
-    how = {"engine": engine.name, "slots": written.slots, "halved": written.halvings}
+    how = {"engine": engine_name, "slots": written.slots, "halved": written.halvings}
     if stage.capture_stage is not None:
         write_receipt(
             stage.root / stage.capture_stage / layout.receipt_name(shard.number),
@@ -108,7 +120,7 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
     if stage.is_accepted is not None:
         drawn = counts["accepted"] + counts["failed"]
         counts |= {"planned": drawn, SPARED: counts["planned"] - drawn}
-    receipt = write_receipt(
+    return write_receipt(
         stage.root / stage.stage / layout.receipt_name(shard.number),
         stage=stage.stage,
         shard=shard.number,
@@ -119,8 +131,6 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
         counts=counts,
         failures=written.failures,
     )
-    engine.committed(requests, stage.samples)
-    return receipt
 
 
 def _write(
@@ -131,13 +141,15 @@ def _write(
     kept: Sequence[Completion],
     kept_states: Sequence[StateRows],
     advance: Advance,
+    commit: ExitStack,
 ) -> _Written:
-    """Generate with the engine's batch, halved as often as memory asks."""
+    """Generate with the engine's batch, halved as often as memory asks; from the first final name on until `commit`
+    is left, interrupts wait."""
     slots, halvings = engine.slots_for(requests, stage.spec.decoding), 0
     while True:
         written = _Written(list(kept), [], slots, halvings)
         try:
-            _write_once(stage, shard, engine, requests, kept_states, written, advance)
+            _write_once(stage, shard, engine, requests, kept_states, written, advance, commit)
         except OutOfMemory:
             advance(-written.texts, -written.tokens)
             slots, halvings = slots // 2, halvings + 1
@@ -153,6 +165,7 @@ def _write_once(
     kept_states: Sequence[StateRows],
     written: _Written,
     advance: Advance,
+    commit: ExitStack,
 ) -> None:
     writer = _states_writer(stage, shard, behind=engine.shards_in_flight > 1)
     prompts = {r.index: r for r in requests}
@@ -171,6 +184,8 @@ def _write_once(
                     texts = int(stage.is_accepted is None or samples.start == stage.samples.start)
                     written.texts, written.tokens = written.texts + texts, written.tokens + tokens
                     advance(texts, tokens)
+        writer.finish()
+        commit.enter_context(interrupts_put_off())
         if stage.capture is not None:
             written.states = writer.close()
     except BaseException:

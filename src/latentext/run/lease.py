@@ -28,6 +28,7 @@ from pathlib import Path
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import file_system_now
 from latentext.dataset.liveness import process_start, this_machine
+from latentext.interrupts import interrupts_put_off
 
 FOLDER = ".leases"
 EXPIRY_SECONDS = 120.0
@@ -116,15 +117,23 @@ class Leases:
             if self._abandoned(path) or (elsewhere and _untouched_seconds(path) > _DAY):
                 filesystem.remove(path)
 
+    def give_back(self) -> None:
+        """Give back what an interrupt kept `take` from giving back, once nothing works under any of these leases.
+
+        Ctrl-C may come between the making of a lease and the block that would remove it. Who then asked for the same
+        one again would wait for itself.
+        """
+        for path in list(self._asked):
+            if _is_of_this_process(_read(path)):
+                filesystem.remove(path)
+            self._asked.discard(path)
+
     def close(self) -> None:
-        """Stop the background thread, and give back what an interrupt kept `take` from giving back."""
+        """Stop the background thread, and `give_back`."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
-        # Ctrl-C may come between the making of a lease and the block that would remove it.
-        for path in self._asked:
-            if _is_of_this_process(_read(path)):
-                filesystem.remove(path)
+        self.give_back()
 
     def _keep_fresh(self) -> None:
         with self._lock:
@@ -135,12 +144,13 @@ class Leases:
     def _acquire(self, path: Path) -> bool:
         me = Holder(socket.gethostname(), os.getpid(), process_start(os.getpid()), time.time(), this_machine())
         content = json.dumps(asdict(me)).encode()
-        if filesystem.create_with(path, content):
-            return True
+        with interrupts_put_off():  # A lease without content would not say whose it is, and nobody could give it back.
+            if filesystem.create_with(path, content):
+                return True
         if not self._abandoned(path):
             return False
         # Of two who find the same dead holder, the later must not remove what the first one has just put there.
-        with _one_at_a_time(path.parent):
+        with _one_at_a_time(path.parent), interrupts_put_off():
             if self._abandoned(path):
                 filesystem.remove(path)
             return filesystem.create_with(path, content)

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from latentext.interrupts import end_on_sigterm, interrupts_later
+from latentext.interrupts import end_on_sigterm, not_for_children
 from latentext.run.driving import Died, Moved, Said
 from latentext.run.worker import Order, Worker
 
@@ -94,7 +94,7 @@ class ProcessWorkers:
         ours, theirs = _CONTEXT.Pipe()
         gpu = number % self._gpus if self._gpus > 1 else None
         process = _CONTEXT.Process(target=_serve, args=(theirs, self._order, gpu), name=f"latentext-worker-{number}")
-        with interrupts_later():
+        with not_for_children():
             process.start()
         theirs.close()  # Ours is then the only other end: its closing is the worker's death.
         return process, ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import OutOfMemory
 from latentext.engines.transformers.engine import memory_errors, nonfinite_states
+from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Failure, StateRows
 from latentext.run.captures import states_spec
@@ -70,20 +72,21 @@ def replay_shard(stage: Replay, shard: Shard, model_layout: ModelLayout, advance
     texts = written_texts(stage.root, stage.records_stage, shard.number)
     filesystem.make_folder(stage.root / stage.stage)
     tokens, halvings = REPLAY_TOKENS, 0
-    while (read := _read(stage, shard, texts, model_layout, tokens, advance)) is None:
-        tokens, halvings = tokens // 2, halvings + 1
-    return write_receipt(
-        stage.root / stage.stage / layout.receipt_name(shard.number),
-        stage=stage.stage,
-        shard=shard.number,
-        start=shard.start,
-        stop=shard.stop,
-        files=read.files,
-        upstream={f"{stage.records_stage}/{file.name}": file.sha256 for file in records.files},
-        how={"engine": "replay", **({"halved": halvings} if halvings else {})},
-        counts={"texts": len(texts) - len(read.failures)},
-        failures=read.failures,
-    )
+    with ExitStack() as commit:
+        while (read := _read(stage, shard, texts, model_layout, tokens, advance, commit)) is None:
+            tokens, halvings = tokens // 2, halvings + 1
+        return write_receipt(
+            stage.root / stage.stage / layout.receipt_name(shard.number),
+            stage=stage.stage,
+            shard=shard.number,
+            start=shard.start,
+            stop=shard.stop,
+            files=read.files,
+            upstream={f"{stage.records_stage}/{file.name}": file.sha256 for file in records.files},
+            how={"engine": "replay", **({"halved": halvings} if halvings else {})},
+            counts={"texts": len(texts) - len(read.failures)},
+            failures=read.failures,
+        )
 
 
 def _read(
@@ -93,8 +96,12 @@ def _read(
     model_layout: ModelLayout,
     tokens_per_pass: int,
     advance: Advance,
+    commit: ExitStack,
 ) -> _Read | None:
-    """Read a shard's states with passes of so many tokens; None if memory was short and fewer may do."""
+    """Read a shard's states with passes of so many tokens; None if memory was short and fewer may do.
+
+    From the first final name on until `commit` is left, interrupts wait.
+    """
     dtype = getattr(torch, stage.capture.dtype)
     behind = next(model_layout.base.parameters()).is_cuda
     writer = StatesWriter(stage.root / stage.stage, shard.number, stage.capture.widths, dtype, behind=behind)
@@ -121,6 +128,8 @@ def _read(
                 failures.append(Failure(group[0].index, group[0].sample, "out-of-memory", str(error)))
                 done += 1
                 advance(1, 0)
+        writer.finish()
+        commit.enter_context(interrupts_put_off())
         return _Read(writer.close(), failures)
     except BaseException:
         writer.abort()

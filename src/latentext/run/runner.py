@@ -181,6 +181,7 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
             finish_stage(workspace, work, progress, count)
         counts = write_run_views(workspace)["counts"]
     except BaseException:
+        workspace.leases.give_back()
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
         with suppress(LatentextError):
             write_run_views(workspace)

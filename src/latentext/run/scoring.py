@@ -20,6 +20,7 @@ from latentext.dataset.receipts import Receipt, read_receipt, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
+from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Completion, Failure
 from latentext.rewards import (
@@ -82,28 +83,30 @@ def score_shard(stage: Scoring, shard: Shard, advance: Advance) -> Receipt:
         for record, found in zip(records, measured, strict=True)
         if isinstance(found, str)
     ]
-    file = write_scores(
-        stage.root / stage.stage / layout.table_name(shard.number),
-        [record["index"] for record in records],
-        [record["sample"] for record in records],
-        {c: [None if isinstance(m, str) else m[c] for m in measured] for c in stage.declared.columns},
-    )
+    with interrupts_put_off():
+        file = write_scores(
+            stage.root / stage.stage / layout.table_name(shard.number),
+            [record["index"] for record in records],
+            [record["sample"] for record in records],
+            {c: [None if isinstance(m, str) else m[c] for m in measured] for c in stage.declared.columns},
+        )
+        receipt = write_receipt(
+            stage.root / stage.stage / layout.receipt_name(shard.number),
+            stage=stage.stage,
+            shard=shard.number,
+            start=shard.start,
+            stop=shard.stop,
+            files=[file],
+            upstream={f"{stage.records_stage}/{entry.name}": entry.sha256 for entry in upstream.files},
+            counts={
+                "texts": len(records) - len(failures),
+                "failed": len(failures),
+                **dict(sorted(stage.tally(records, measured).items())),
+            },
+            failures=failures,
+        )
     advance(len(records), 0)
-    return write_receipt(
-        stage.root / stage.stage / layout.receipt_name(shard.number),
-        stage=stage.stage,
-        shard=shard.number,
-        start=shard.start,
-        stop=shard.stop,
-        files=[file],
-        upstream={f"{stage.records_stage}/{entry.name}": entry.sha256 for entry in upstream.files},
-        counts={
-            "texts": len(records) - len(failures),
-            "failed": len(failures),
-            **dict(sorted(stage.tally(records, measured).items())),
-        },
-        failures=failures,
-    )
+    return receipt
 
 
 def check_work(workspace: Workspace, check: CheckSpec, samples: range, retry_failed: bool) -> Work:

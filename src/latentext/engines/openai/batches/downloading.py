@@ -80,6 +80,7 @@ def _fetch_once(file_id: str, path: Path, lines: int, remote: Remote, clock: Clo
             raise _Short(f"{file.size:,} bytes came in {seconds:,.0f} seconds, which is too slow")
 
     try:
+        file.open()
         received = remote.content(file_id, take)
         if expected is not None and received < expected:
             raise _Short(f"{received:,} of {expected:,} bytes came")
