@@ -109,13 +109,14 @@ def test_a_nan_stays_with_the_texts_that_meet_it(value: float) -> None:
     }
 
 
-def test_closing_the_engine_in_another_thread_ends_the_work() -> None:
+@pytest.mark.parametrize("slots", [1, 2])
+def test_closing_the_engine_in_another_thread_ends_the_work(slots: int) -> None:
     engine = TransformersEngine(loaded_family("llama"), fixed_shapes=True)
-    results = engine.generate(ragged_requests(28), range(1), DECODING, 0, slots=2)
+    results = engine.generate(ragged_requests(28), range(1), DECODING, 0, slots=slots)
     next(results)
     closer = threading.Thread(target=engine.close)
     closer.start()
-    while engine._closed == 0:
+    while engine._closings == 0:
         pass
     with pytest.raises(EngineError, match="closed"):
         list(results)

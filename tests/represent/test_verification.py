@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.spelled import SpelledTokens
 from pydantic import ValidationError
 
 from latentext.engines.engine import Capture, Generated
@@ -60,26 +61,9 @@ def ending_texts(engine: TransformersEngine, length: int) -> tuple[TransformersE
     return ending, [list(r.completion.token_ids) for r in write(ending, requests(engine), decoding)]
 
 
-class ExactTokens:
-    """A tokenizer whose encoding of a text is the list of numbers it spells, to plant misses at will."""
-
-    is_fast = False
-
-    def __init__(self, inner: Any):
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def __call__(self, texts: Any, **options: Any) -> Any:
-        if isinstance(texts, str):
-            return self._inner(texts, **options)
-        return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
-
-
 def spelling(engine: TransformersEngine) -> TransformersEngine:
     """The same engine, reading expected texts as numbers."""
-    return TransformersEngine(replace(engine.loaded, tokenizer=ExactTokens(engine.tokenizer)))
+    return TransformersEngine(replace(engine.loaded, tokenizer=SpelledTokens(engine.tokenizer)))
 
 
 def spelled(token_ids: list[int]) -> str:

@@ -121,7 +121,6 @@ def generate(
     The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
     run is continued by the same command; no answer is paid for twice.
     """
-    from latentext.engines.openai.credentials import api_key, server_address
     from latentext.pairs import load_task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Proposals
@@ -150,8 +149,6 @@ def generate(
                 tokens_per_minute=tokens_per_minute,
                 prices="openai" if rehearse and prices is None else prices,
             )
-            if spec.api is not None and not kept.requests.exists():  # What is answered already needs no key.
-                api_key(server_address(spec.api.base_url))
             decoding = Decoding(temperature=temperature, max_new_tokens=max_tokens)
             proposals = Proposals(loaded, tokenizers, num_scenarios, spec, decoding, seed, pairs_per_request, min_yield)
             limits = limits_from(max_cost, max_tokens_total)
@@ -164,8 +161,12 @@ def _propose(
 ) -> Outcome:
     """Ask round after round, under a live display."""
     from latentext.cli.pairs_progress import watching
+    from latentext.engines.openai.credentials import api_key, server_address
     from latentext.recipes.pairs.proposing import propose_pairs
 
+    options = proposals.model.api
+    if options is not None and not kept.requests.exists():  # What is answered already needs no key.
+        api_key(server_address(options.base_url))
     with (
         watching(sys.stderr, proposals.target, lambda: _spent(kept, journal)) as (progress, on_round),
         continued_by(sys.argv[1:]),

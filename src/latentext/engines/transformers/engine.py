@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from math import isfinite
@@ -73,7 +73,7 @@ class TransformersEngine:
         self.shards_in_flight = loaded.shards_in_flight
         fixed = can_be_fixed(loaded) if fixed_shapes is None else fixed_shapes
         self._fixed = FixedSteps(loaded) if fixed else None
-        self._closed = 0
+        self._closings = self._closings_before = 0
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
         """Texts in flight: as many of the longest kind as the token budget holds, up to a limit."""
@@ -100,9 +100,10 @@ class TransformersEngine:
             OutOfMemory: with more than one slot. With one slot the text that does not fit becomes a failure.
             EngineError: the engine was closed in the meantime.
         """
-        unless_closed = self._unless_closed()
+        closings = self._closings
         with self.loaded.layout.turn:
-            unless_closed()
+            self._closings_before = closings
+            self._unless_closed()
             yield from self._generate(requests, samples, decoding, seed, capture, slots)
 
     def _generate(
@@ -138,7 +139,7 @@ class TransformersEngine:
 
     def close(self) -> None:
         """End the calls that are under way; the model goes with the last reference to the engine."""
-        self._closed += 1
+        self._closings += 1
         with self.loaded.layout.turn:
             self._forget()
 
@@ -187,7 +188,7 @@ class TransformersEngine:
                 capture=reader,
                 fixed=fixed,
             )
-            for text in decoder.run(tasks, self._unless_closed()):
+            for text in decoder.run(tasks, self._unless_closed):
                 states = None
                 if reader and not text.problem:
                     states = reader.take(text.slot, text.task.request, text.task.sample, text.token_ids)
@@ -202,19 +203,14 @@ class TransformersEngine:
         verifier = Verifier(self.loaded, decoding, slots=slots, capture=capture, dtype=dtype)
         stop_strings = StopStrings(self.tokenizer, decoding)
         with self._memory_errors():
-            for text, states in verifier.run(tasks, self._unless_closed()):
+            for text, states in verifier.run(tasks, self._unless_closed):
                 yield self._finished(text, states, decoding, stop_strings)
         self.forward_calls += verifier.forward_calls
 
-    def _unless_closed(self) -> Callable[[], None]:
-        """What is called before each pass, and ends the work once the engine was closed."""
-        closed = self._closed
-
-        def check() -> None:
-            if self._closed != closed:
-                raise EngineError("the engine was closed while it wrote")
-
-        return check
+    def _unless_closed(self) -> None:
+        """Called before each pass: end the work if the engine was closed since it was asked for."""
+        if self._closings != self._closings_before:
+            raise EngineError("the engine was closed while it wrote")
 
     @cached_property
     def _can_verify(self) -> bool:
