@@ -58,18 +58,19 @@ def test_states_that_are_not_finite_fail_by_request_and_are_read_again_when_aske
         embeddings[rows, len(prompt), 0] = torch.nan
 
     with troubled(engine, spoil):
-        capture_states(root, EMBED, engine=engine)
+        summary = capture_states(root, EMBED, engine=engine)
     found = receipts(root)
     assert [receipt.failures for receipt in found.values() if receipt.shard != 1] == [(), (), ()]
     (failure,) = found[1].failures
     assert (failure.index, failure.sample, failure.reason) == (3, 0, "nonfinite-states")
+    assert (summary.failed, summary.missing, summary.exit_code) == (0, 1, 4)
     assert failure.message == "states are not finite at embed"
     assert places(root, found[1]) == {2}
     assert json.loads((root / "failures.jsonl").read_text())["index"] == 3
     assert verify(root) == []
     make_dataset(spec, root, engine=engine)
     assert len(receipts(root)[1].failures) == 1
-    make_dataset(spec, root, engine=engine, retry_failed=True)
+    assert make_dataset(spec, root, engine=engine, retry_failed=True).exit_code == 0
     assert receipts(root)[1].failures == ()
     assert places(root, receipts(root)[1]) == {2, 3}
     assert verify(root) == []

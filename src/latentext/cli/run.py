@@ -229,7 +229,9 @@ def print_summary(summary: RunSummary) -> None:
     typer.echo(f"dataset: {summary.directory}")
     for (stage, shard), why in summary.passed_over.items():
         typer.echo(f"{stage}, shard {shard} was passed over: {why}")
-    if summary.failed:
+    if summary.missing:
+        typer.echo(f"missing states or scores: {summary.missing:,}")
+    if summary.failed or summary.missing:
         for line in _failures(summary.directory):
             typer.echo(line)
         typer.echo(f"reasons: {summary.directory / 'failures.jsonl'}; to ask again: --retry-failed")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class DiskRows:
     def __init__(self, columns: int):
         self._columns, self._rows = columns, 0
         self._file = tempfile.TemporaryFile(prefix="latentext-", buffering=0)  # noqa: SIM115 - it goes with the object.
+        weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return self._rows
@@ -47,7 +49,7 @@ class DiskRows:
             DiskFullError: there is no room for temporary files.
         """
         data = np.ascontiguousarray(rows, np.float64)
-        filesystem.write(self._file.fileno(), data.reshape(-1).view(np.uint8).data, Path(tempfile.gettempdir()))
+        filesystem.write(self._file.fileno(), [data.reshape(-1).view(np.uint8).data], Path(tempfile.gettempdir()))
         self._rows += len(data)
 
     def read(self, begin: int, stop: int) -> Doubles:

@@ -76,7 +76,7 @@ class Workers(Protocol):
 class Driven:
     """What a run over workers came to."""
 
-    counts: Mapping[str, int]
+    metadata: Mapping[str, Any]
     tokens: int
     passed_over: Mapping[ShardOfStage, str] = field(default_factory=dict)
 

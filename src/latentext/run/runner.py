@@ -49,13 +49,15 @@ class RunSummary:
     seconds: float
     passed_over: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Shards, by stage and number, that came to nothing each time a worker began them, and why."""
+    missing: int = 0
+    """States and scores that texts of the dataset should have, and that failed; `failures.jsonl` says why."""
 
     @property
     def exit_code(self) -> int:
-        """0 when every text was written, 4 when some requests failed, 1 when a shard was passed over."""
+        """0 when everything was made, 4 when requests, states or scores failed, 1 when a shard was passed over."""
         if self.passed_over:
             return EXIT_FAILED
-        return EXIT_WITH_FAILURES if self.failed else EXIT_DONE
+        return EXIT_WITH_FAILURES if self.failed or self.missing else EXIT_DONE
 
 
 def make_dataset(
@@ -179,7 +181,7 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
     try:
         for work in works:
             finish_stage(workspace, work, progress, count)
-        counts = write_run_views(workspace)["counts"]
+        metadata = write_run_views(workspace)
     except BaseException:
         workspace.leases.give_back()
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
@@ -191,7 +193,7 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
         if own_engine:
             workspace.close_engine()
         workspace.leases.close()
-    return summary_of(workspace.root, counts, tokens, time.monotonic() - started)
+    return summary_of(workspace.root, metadata, tokens, time.monotonic() - started)
 
 
 def directory_of(spec: Spec, output: str | Path | None) -> Path:
@@ -201,18 +203,24 @@ def directory_of(spec: Spec, output: str | Path | None) -> Path:
 
 def summary_of(
     root: Path,
-    counts: Mapping[str, int],
+    metadata: Mapping[str, Any],
     tokens: int,
     seconds: float,
     passed_over: Mapping[tuple[str, int], str] | None = None,
 ) -> RunSummary:
-    """The summary of a run from the counts of its metadata."""
+    """The summary of a run from the metadata that it wrote."""
+    counts = metadata["counts"]
     return RunSummary(
         directory=root,
         **{name: counts[name] for name in ("planned", "accepted", "rejected", "failed", "pending")},
         tokens=tokens,
         seconds=seconds,
         passed_over=passed_over or {},
+        missing=sum(
+            sum(stage.get("failure_reasons", {}).values())
+            for kind in ("states", "scores")
+            for stage in metadata[kind].values()
+        ),
     )
 
 

@@ -72,4 +72,4 @@ def make_dataset_with_workers(
             raise
         watched.finish()
         workers.close()
-    return summary_of(root, driven.counts, driven.tokens, time.monotonic() - started, driven.passed_over)
+    return summary_of(root, driven.metadata, driven.tokens, time.monotonic() - started, driven.passed_over)

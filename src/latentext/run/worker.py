@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -107,10 +108,9 @@ class Worker:
         done = compute_if_free(self._workspace, self._work(stage), shard, count)
         return ShardDone(not done, texts, tokens)
 
-    def finish(self) -> dict[str, int]:
-        """Write the views; returns the counts of the dataset."""
-        counts: dict[str, int] = write_run_views(self._workspace)["counts"]
-        return counts
+    def finish(self) -> dict[str, Any]:
+        """Write the views; returns the metadata of the dataset."""
+        return write_run_views(self._workspace)
 
     def close(self) -> None:
         """Give leases and memory back."""
