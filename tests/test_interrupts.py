@@ -13,9 +13,11 @@ from latentext.interrupts import interrupts_put_off, sigterm_as_interrupt
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
+    at_first = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs begin without it.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     assert {number: signal.getsignal(number) for number in before} == before
+    signal.signal(signal.SIGINT, at_first)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

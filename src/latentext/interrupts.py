@@ -38,8 +38,8 @@ def interrupts_put_off() -> Iterator[None]:
 
     Example:
         >>> try:
-        ...     with interrupts_put_off():
-        ...         signal.raise_signal(signal.SIGINT)
+        ...     with sigterm_as_interrupt(), interrupts_put_off():
+        ...         signal.raise_signal(signal.SIGTERM)
         ...         print("written")
         ... except KeyboardInterrupt:
         ...     print("interrupted")

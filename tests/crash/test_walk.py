@@ -199,6 +199,7 @@ def _fault(
 
 
 def _stopped(work: Callable[[], object], point: int, stop: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs begin without it.
     try:
         _counted(work, point, stop)
     except KeyboardInterrupt:

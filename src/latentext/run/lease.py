@@ -147,7 +147,7 @@ class Leases:
         with interrupts_put_off():  # A lease without content would not say whose it is, and nobody could give it back.
             if filesystem.create_with(path, content):
                 return True
-        if not self._abandoned(path):
+        if not self._abandoned(path, missing=True):
             return False
         # Of two who find the same dead holder, the later must not remove what the first one has just put there.
         with _one_at_a_time(path.parent), interrupts_put_off():
@@ -155,15 +155,20 @@ class Leases:
                 filesystem.remove(path)
             return filesystem.create_with(path, content)
 
-    def _abandoned(self, path: Path) -> bool:
-        """Whether nobody holds a lease any more; one of another machine has to be looked at more than once."""
+    def _abandoned(self, path: Path, *, missing: bool = False) -> bool:
+        """Whether nobody holds a lease any more; one of another machine has to be looked at more than once.
+
+        Args:
+            missing: what is said of a lease that is not there. Who is about to remove it must not take this for an
+                abandoned one: another may have made it by then.
+        """
         holder = _read(path)
         if holder is not None and holder.is_here:
             return not _lives_here(holder)
         try:
             touched = path.stat().st_mtime_ns
         except FileNotFoundError:
-            return True
+            return missing
         seen, since = self._watched.get(path, (touched, self._clock()))
         if seen != touched:
             since = self._clock()
