@@ -61,18 +61,6 @@ def walked(walk: Callable[[str, str, int, str], None], model: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_a_run_interrupted_after_any_change_to_the_disk_leaves_nothing_half_done_and_goes_on(
-    stories260k: Path, tmp_path: Path, part: int
-) -> None:
-    """With a real model and states; 24 windows, spread evenly, or every one."""
-    found = walked(_walk_interrupted, stories260k, tmp_path, part)
-    assert found["changes"] > 150
-    assert found["walked"] >= (found["changes"] // len(PARTS) if EVERYWHERE else 24)
-    assert found["faults"] == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", PARTS)
 def test_a_run_without_a_model_stopped_before_every_change_to_the_disk_continues_to_the_same_bytes(
     stories260k: Path, tmp_path: Path, part: int
 ) -> None:
@@ -100,27 +88,38 @@ def _walk_scripted(model: str, folder: str, part: int, report: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_a_run_stopped_before_any_change_to_the_disk_continues_to_the_same_bytes(
-    stories260k: Path, tmp_path: Path, part: int
+@pytest.mark.parametrize("how", ["stopped", "interrupted"])
+def test_a_run_that_ends_at_any_change_to_the_disk_continues_to_the_same_bytes(
+    stories260k: Path, tmp_path: Path, how: str, part: int
 ) -> None:
-    """With a real model and states. Twelve windows, spread evenly, or every one; see above."""
-    found = walked(_walk, stories260k, tmp_path, part)
+    """With a real model and states: stopped before, or interrupted after. Some windows, spread evenly, or every one.
+
+    An interrupted one also leaves nothing half done."""
+    walk, points = {"stopped": (_walk, 12), "interrupted": (_walk_interrupted, 24)}[how]
+    found = walked(walk, stories260k, tmp_path, part)
     assert found["changes"] > 150
-    assert found["walked"] >= (found["changes"] // len(PARTS) if EVERYWHERE else 12)
+    assert found["walked"] >= (found["changes"] // len(PARTS) if EVERYWHERE else points)
     assert found["faults"] == []
 
 
+def _crash() -> None:
+    sys.stderr.flush()
+    os._exit(CRASHED)
+
+
+def _interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
 def _walk(model: str, folder: str, part: int, report: str) -> None:
-    _walk_model(model, folder, part, report, points=12)
+    _walk_model(model, folder, part, report, 12, _crash)
 
 
 def _walk_interrupted(model: str, folder: str, part: int, report: str) -> None:
-    _walk_model(model, folder, part, report, points=24, stop=_interrupt)
+    _walk_model(model, folder, part, report, 24, _interrupt)
 
 
-def _walk_model(
-    model: str, folder: str, part: int, report: str, points: int, stop: Callable[[], None] | None = None
-) -> None:
+def _walk_model(model: str, folder: str, part: int, report: str, points: int, stop: Callable[[], None]) -> None:
     """Load the model once, then fork: one child to crash, one to go on, for each point."""
     from latentext.engines.opening import open_transformers
 
@@ -130,7 +129,7 @@ def _walk_model(
     def chosen(total: int) -> list[int]:
         return list(range(part, total, len(PARTS) if EVERYWHERE else total // points))
 
-    _walk_points(lambda root: _make(root, engine), Path(folder), chosen, Path(report), stop or _crash)
+    _walk_points(lambda root: _make(root, engine), Path(folder), chosen, Path(report), stop)
 
 
 def _walk_points(
@@ -138,14 +137,14 @@ def _walk_points(
     folder: Path,
     chosen: Callable[[int], list[int]],
     report: Path,
-    stop: Callable[[], None] | None = None,
+    stop: Callable[[], None] = _crash,
 ) -> None:
     """Make the dataset in a fork that stops, and in one that goes on, for each of the chosen changes."""
     quiet, changes = folder / "quiet", folder / "changes"
     in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
     total = int(changes.read_text())
     expected, walked = contents(quiet), chosen(total)
-    found = ((k, _fault(k, folder / f"at-{k}", make, expected, stop or _crash)) for k in walked)
+    found = ((k, _fault(k, folder / f"at-{k}", make, expected, stop)) for k in walked)
     faults = [f"{k}: {fault}" for k, fault in found if fault]
     report.write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
 
@@ -161,15 +160,6 @@ def _make(root: Path, engine: TransformersEngine) -> None:
         spec = small_spec(name, counts=1, decoding=decoding, states={"sites": ["final_norm"]})
         make_dataset(spec, root, engine=engine)
     capture_states(root, StatesSpec(sites=("embed",), pool=("mean",)), engine=engine)
-
-
-def _crash() -> None:
-    sys.stderr.flush()
-    os._exit(CRASHED)
-
-
-def _interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
 
 
 def _fault(

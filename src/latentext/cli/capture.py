@@ -26,6 +26,9 @@ def capture(
         list[str] | None, typer.Option(metavar="POOL,...", help="One row a text instead: last, mean, max, first.")
     ] = None,
     dtype: Annotated[Kept, typer.Option(help="The type in which the numbers are kept.")] = "model",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Read again where a text's states failed.")
+    ] = False,
 ) -> int:
     """Add hidden states to the texts of a dataset.
 
@@ -47,7 +50,7 @@ def capture(
     wanted = load_spec(open_dataset(directory).spec.model_dump(mode="json") | {"states": states}).states
     assert wanted is not None
     with continued_by(sys.argv[1:]):
-        summary = capture_states(directory, wanted, progress=progress_for(sys.stderr))
+        summary = capture_states(directory, wanted, retry_failed=retry_failed, progress=progress_for(sys.stderr))
     print_summary(summary)
     return summary.exit_code
 

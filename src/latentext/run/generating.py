@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.receipts import FileEntry, Receipt, write_receipt
+from latentext.dataset.receipts import FileEntry, Receipt
 from latentext.dataset.records import SPARED, count_records, read_records, write_records
 from latentext.dataset.restoring import completions_of, states_of
 from latentext.dataset.stages import StatesStage
@@ -28,7 +28,7 @@ from latentext.interrupts import interrupts_put_off
 from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
-from latentext.run.finished import finished
+from latentext.run.finished import commit, finished
 from latentext.run.twins import aligned_twins
 from latentext.spec import Spec
 from latentext.states.rows import row_positions
@@ -90,8 +90,8 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
     failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.first_samples]
     kept, kept_states = _kept(stage, shard) if keep else ([], [])
     advance(len(failures) + len(kept), 0)
-    with ExitStack() as commit:
-        written = _write(stage, shard, engine, requests, kept, kept_states, advance, commit)
+    with ExitStack() as until_committed:
+        written = _write(stage, shard, engine, requests, kept, kept_states, advance, until_committed)
         written.failures += failures
         receipt = _commit(stage, shard, engine.name, requests, written)
     engine.committed(requests, stage.samples)
@@ -105,12 +105,10 @@ def _commit(
     records = write_records(stage.root / stage.stage / layout.table_name(shard.number), requests, written.completions)
     how = {"engine": engine_name, "slots": written.slots, "halved": written.halvings}
     if stage.capture_stage is not None:
-        write_receipt(
-            stage.root / stage.capture_stage / layout.receipt_name(shard.number),
-            stage=stage.capture_stage,
-            shard=shard.number,
-            start=shard.start,
-            stop=shard.stop,
+        commit(
+            stage.root,
+            stage.capture_stage,
+            shard,
             files=written.states,
             upstream={f"{stage.stage}/{records.name}": records.sha256},
             how=how,
@@ -120,17 +118,8 @@ def _commit(
     if stage.is_accepted is not None:
         drawn = counts["accepted"] + counts["failed"]
         counts |= {"planned": drawn, SPARED: counts["planned"] - drawn}
-    return write_receipt(
-        stage.root / stage.stage / layout.receipt_name(shard.number),
-        stage=stage.stage,
-        shard=shard.number,
-        start=shard.start,
-        stop=shard.stop,
-        files=[records],
-        how=how,
-        counts=counts,
-        failures=written.failures,
-    )
+    failures = written.failures
+    return commit(stage.root, stage.stage, shard, files=[records], how=how, counts=counts, failures=failures)
 
 
 def _write(
@@ -141,15 +130,15 @@ def _write(
     kept: Sequence[Completion],
     kept_states: Sequence[StateRows],
     advance: Advance,
-    commit: ExitStack,
+    until_committed: ExitStack,
 ) -> _Written:
-    """Generate with the engine's batch, halved as often as memory asks; from the first final name on until `commit`
-    is left, interrupts wait."""
+    """Generate with the engine's batch, halved as often as memory asks; from the first final name on until
+    `until_committed` is left, interrupts wait."""
     slots, halvings = engine.slots_for(requests, stage.spec.decoding), 0
     while True:
         written = _Written(list(kept), [], slots, halvings)
         try:
-            _write_once(stage, shard, engine, requests, kept_states, written, advance, commit)
+            _write_once(stage, shard, engine, requests, kept_states, written, advance, until_committed)
         except OutOfMemory:
             advance(-written.texts, -written.tokens)
             slots, halvings = slots // 2, halvings + 1
@@ -165,7 +154,7 @@ def _write_once(
     kept_states: Sequence[StateRows],
     written: _Written,
     advance: Advance,
-    commit: ExitStack,
+    until_committed: ExitStack,
 ) -> None:
     writer = _states_writer(stage, shard, behind=engine.shards_in_flight > 1)
     prompts = {r.index: r for r in requests}
@@ -185,7 +174,7 @@ def _write_once(
                     written.texts, written.tokens = written.texts + texts, written.tokens + tokens
                     advance(texts, tokens)
         writer.finish()
-        commit.enter_context(interrupts_put_off())
+        until_committed.enter_context(interrupts_put_off())
         if stage.capture is not None:
             written.states = writer.close()
     except BaseException:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.receipts import FileEntry, Receipt, read_receipt, write_receipt
+from latentext.dataset.receipts import FileEntry, Receipt, read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import completions_of, requests_of
 from latentext.dataset.stages import StatesStage
@@ -21,7 +21,7 @@ from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Failure, StateRows
 from latentext.run.captures import states_spec
-from latentext.run.finished import finished
+from latentext.run.finished import commit, finished
 from latentext.run.generating import Advance
 from latentext.states.layout import ModelLayout
 from latentext.states.replay import REPLAY_TOKENS, WrittenText, replay
@@ -72,15 +72,13 @@ def replay_shard(stage: Replay, shard: Shard, model_layout: ModelLayout, advance
     texts = written_texts(stage.root, stage.records_stage, shard.number)
     filesystem.make_folder(stage.root / stage.stage)
     tokens, halvings = REPLAY_TOKENS, 0
-    with ExitStack() as commit:
-        while (read := _read(stage, shard, texts, model_layout, tokens, advance, commit)) is None:
+    with ExitStack() as until_committed:
+        while (read := _read(stage, shard, texts, model_layout, tokens, advance, until_committed)) is None:
             tokens, halvings = tokens // 2, halvings + 1
-        return write_receipt(
-            stage.root / stage.stage / layout.receipt_name(shard.number),
-            stage=stage.stage,
-            shard=shard.number,
-            start=shard.start,
-            stop=shard.stop,
+        return commit(
+            stage.root,
+            stage.stage,
+            shard,
             files=read.files,
             upstream={f"{stage.records_stage}/{file.name}": file.sha256 for file in records.files},
             how={"engine": "replay", **({"halved": halvings} if halvings else {})},
@@ -96,11 +94,11 @@ def _read(
     model_layout: ModelLayout,
     tokens_per_pass: int,
     advance: Advance,
-    commit: ExitStack,
+    until_committed: ExitStack,
 ) -> _Read | None:
     """Read a shard's states with passes of so many tokens; None if memory was short and fewer may do.
 
-    From the first final name on until `commit` is left, interrupts wait.
+    From the first final name on until `until_committed` is left, interrupts wait.
     """
     dtype = getattr(torch, stage.capture.dtype)
     behind = next(model_layout.base.parameters()).is_cuda
@@ -129,7 +127,7 @@ def _read(
                 done += 1
                 advance(1, 0)
         writer.finish()
-        commit.enter_context(interrupts_put_off())
+        until_committed.enter_context(interrupts_put_off())
         return _Read(writer.close(), failures)
     except BaseException:
         writer.abort()

@@ -115,6 +115,7 @@ def capture_states(
     directory: str | Path,
     states: StatesSpec,
     *,
+    retry_failed: bool = False,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> RunSummary:
@@ -127,7 +128,9 @@ def capture_states(
     with as_a_guest():
         workspace = workspace_of(Path(directory), progress, engine)
         _refuse_without_texts(workspace)
-        return _run(workspace, text_works(workspace, states, generate=False), progress, own_engine=engine is None)
+        return _run(
+            workspace, text_works(workspace, states, retry_failed, generate=False), progress, own_engine=engine is None
+        )
 
 
 def score_texts(

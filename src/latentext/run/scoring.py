@@ -16,7 +16,7 @@ from typing import Any
 
 from latentext.dataset import layout
 from latentext.dataset.checks import LENGTH, REPETITION, check_settings, length_settings
-from latentext.dataset.receipts import Receipt, read_receipt, write_receipt
+from latentext.dataset.receipts import Receipt, read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
@@ -36,7 +36,7 @@ from latentext.rewards.encoding import RewardModel, reward_model_from
 from latentext.rewards.entries import PerplexityReward
 from latentext.rewards.repetition import COLUMNS, measure_repetitions, tally_repetitions
 from latentext.rewards.scoring import Scorer
-from latentext.run.finished import finished
+from latentext.run.finished import commit, finished
 from latentext.run.generating import Advance
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
@@ -90,12 +90,10 @@ def score_shard(stage: Scoring, shard: Shard, advance: Advance) -> Receipt:
             [record["sample"] for record in records],
             {c: [None if isinstance(m, str) else m[c] for m in measured] for c in stage.declared.columns},
         )
-        receipt = write_receipt(
-            stage.root / stage.stage / layout.receipt_name(shard.number),
-            stage=stage.stage,
-            shard=shard.number,
-            start=shard.start,
-            stop=shard.stop,
+        receipt = commit(
+            stage.root,
+            stage.stage,
+            shard,
             files=[file],
             upstream={f"{stage.records_stage}/{entry.name}": entry.sha256 for entry in upstream.files},
             counts={

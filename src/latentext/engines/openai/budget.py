@@ -101,14 +101,18 @@ class Budget:
         return True
 
     def settle(self, worst: Worst, spend: Spend, *, promise: bool = True) -> None:
-        """Give a reservation back, and count what the request really cost (nothing: ``Spend()``)."""
+        """Give a reservation back, and count what the request really cost (nothing: ``Spend()``).
+
+        Args:
+            promise: take it off the promise too; False where that stands until `kept`, or where there was none.
+        """
         with self._lock:
             self._reserved, self._spent = self._reserved - worst, self._spent + spend
             if promise:
                 self._under_way = self._under_way - worst
 
     def kept(self, worst: Worst) -> None:
-        """An answer that was settled without its promise is on the disk: a kill cannot lose it any more."""
+        """An answer that was settled without its promise is on the disk: not even a power cut can lose it now."""
         with self._lock:
             self._under_way = self._under_way - worst
 
