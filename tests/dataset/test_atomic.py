@@ -57,7 +57,7 @@ def test_an_error_leaves_the_file_that_was_there(tmp_path: Path) -> None:
 def test_a_full_disk_stops_with_one_line_and_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    system_call = {"write": "writev", "sync": "fsync", "replace": "replace"}[call]
+    system_call = {"write": "write", "sync": "fsync", "replace": "replace"}[call]
 
     def full(*_: object) -> int:
         raise OSError(number, os.strerror(number))
@@ -78,7 +78,7 @@ def test_the_systems_own_full_device_is_a_full_disk() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     try:
         with pytest.raises(DiskFullError):
-            filesystem.write(descriptor, [b"x" * 10_000], Path("/dev/full"))
+            filesystem.write(descriptor, b"x" * 10_000, Path("/dev/full"))
     finally:
         os.close(descriptor)
 
@@ -89,15 +89,11 @@ def test_a_folder_that_is_missing_or_closed_is_named(tmp_path: Path) -> None:
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "writev", lambda descriptor, pieces: os.write(descriptor, b"".join(pieces)[:30_007]))
-    large = memoryview(b"0123456789" * 10_000)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
     with atomic_file(tmp_path / "data.bin") as file:
-        file.write(b"abc")
-        file.write_unchanging(large)
-        file.write(b"def")
-        file.write_unchanging(large)
-    assert (tmp_path / "data.bin").read_bytes() == b"abc" + large.tobytes() + b"def" + large.tobytes()
-    assert file.sha256 == hashlib.sha256((tmp_path / "data.bin").read_bytes()).hexdigest()
+        file.write(b"0123456789" * 5)
+    assert (tmp_path / "data.bin").read_bytes() == b"0123456789" * 5
 
 
 def test_several_files_appear_together(tmp_path: Path) -> None:

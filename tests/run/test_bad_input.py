@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,17 +67,17 @@ def unknown_field(place: Place) -> None:
 
 def full_disk(place: Place) -> None:
     """The disk is full when the second shard is to be written."""
-    real, left = os.writev, 60_000
+    real, left = os.write, 60_000
 
-    def write(descriptor: int, pieces: Sequence[memoryview]) -> int:
+    def write(descriptor: int, data: memoryview) -> int:
         nonlocal left
-        left -= sum(map(len, pieces))
+        left -= len(data)
         if left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(descriptor, pieces)
+        return real(descriptor, data)
 
     place.words[-1] = "new"
-    place.monkeypatch.setattr(filesystem.os, "writev", write)
+    place.monkeypatch.setattr(filesystem.os, "write", write)
 
 
 def newer_format(place: Place) -> None:

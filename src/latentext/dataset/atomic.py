@@ -19,7 +19,7 @@ import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +29,9 @@ from latentext.dataset.liveness import process_start, this_machine
 from latentext.errors import DatasetError, LatentextError
 from latentext.interrupts import interrupts_put_off
 
-_BUFFER_BYTES = 8 << 20
-"""What goes to the system in one call. Linux keeps what came in one call in pages of up to so many bytes (ext4, XFS):
-random rows of a file written by half mebibytes took 1.16 times as long to read."""
-
-_BUFFERS_BEHIND = 2
+_BUFFER_BYTES = 4 << 20
+_BUFFERS_BEHIND = 4
 """Buffers that may wait for their hash: the memory that a pending file may hold."""
-
-_MOST_PIECES = 512
-"""In one call; POSIX systems take 1,024."""
 
 _WORTH_A_THREAD_BYTES = 1 << 18
 _COPIED_BELOW_BYTES = 1 << 16
@@ -69,8 +63,7 @@ class PendingFile:
         self.size = 0
         self._temporary = path.with_name(temporary_name(path.name))
         self._hash = hashlib.sha256()
-        self._pieces: list[memoryview | bytearray] = []
-        self._waiting = 0
+        self._buffer = bytearray()
         self._hasher: ThreadPoolExecutor | None = None
         self._unhashed: deque[Future[None]] = deque()
         self._descriptor: int | None = None
@@ -101,20 +94,15 @@ class PendingFile:
         """Take all of `data`; small pieces are gathered before they go to the disk."""
         view = memoryview(data).cast("B")
         self.size += len(view)
-        if self._waiting + len(view) > _BUFFER_BYTES:
+        if len(self._buffer) + len(view) > _BUFFER_BYTES:
             self.flush()
         if len(view) > _BUFFER_BYTES:
             try:
-                self._hash_and_write([view], len(view))
+                self._hash_and_write(view)
             finally:
                 self._catch_up()  # The caller may change the bytes as soon as we return.
-            return len(view)
-        last = self._pieces[-1] if self._pieces else None
-        if isinstance(last, bytearray):
-            last += view
         else:
-            self._pieces.append(bytearray(view))
-        self._waiting += len(view)
+            self._buffer += view
         return len(view)
 
     def write_unchanging(self, data: memoryview) -> None:
@@ -124,32 +112,25 @@ class PendingFile:
             self.write(view)
             return
         self.size += len(view)
-        self._pieces.append(view)
-        self._waiting += len(view)
-        if self._waiting >= _BUFFER_BYTES or len(self._pieces) >= _MOST_PIECES:
-            self.flush()
+        self.flush()
+        self._hash_and_write(view)
 
     def flush(self) -> None:
         """Hand what is gathered to the operating system."""
-        if self._pieces:
-            pieces, self._pieces = self._pieces, []  # Nobody else changes them, so their hash may come later.
-            size, self._waiting = self._waiting, 0
-            self._hash_and_write(pieces, size)
+        if self._buffer:
+            buffer, self._buffer = self._buffer, bytearray()  # Nobody else changes it, so its hash may come later.
+            self._hash_and_write(memoryview(buffer))
             while len(self._unhashed) > _BUFFERS_BEHIND:
                 self._unhashed.popleft().result()
 
-    def _hash_and_write(self, pieces: list[memoryview | bytearray], size: int) -> None:
+    def _hash_and_write(self, view: memoryview) -> None:
         descriptor = self.open()
-        if size < _WORTH_A_THREAD_BYTES and not self._unhashed:  # Most files are small.
-            self._update_hash(pieces)
+        if len(view) < _WORTH_A_THREAD_BYTES and not self._unhashed:  # Most files are small.
+            self._hash.update(view)
         else:
             self._hasher = self._hasher or ThreadPoolExecutor(1, thread_name_prefix="latentext-sha256")
-            self._unhashed.append(self._hasher.submit(self._update_hash, pieces))
-        filesystem.write(descriptor, pieces, self.path)
-
-    def _update_hash(self, pieces: Iterable[memoryview | bytearray]) -> None:
-        for piece in pieces:
-            self._hash.update(piece)
+            self._unhashed.append(self._hasher.submit(self._hash.update, view))
+        filesystem.write(descriptor, view, self.path)
 
     def open(self) -> int:
         """Make the file under its temporary name, unless it is there; returns its descriptor."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def create_with(path: Path, data: bytes) -> bool:
         except FileExistsError:
             return False
     try:
-        write(descriptor, [data], path)
+        write(descriptor, data, path)
     except BaseException:
         remove(path)
         raise
@@ -43,17 +43,13 @@ def create_with(path: Path, data: bytes) -> bool:
     return True
 
 
-def write(descriptor: int, pieces: Iterable[memoryview | bytes | bytearray], path: Path) -> None:
-    """Write all of these pieces, 1,024 at most, one after the other; `path` is only for the error message."""
-    remaining = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+def write(descriptor: int, data: memoryview | bytes | bytearray, path: Path) -> None:
+    """Write all of `data`; `path` is only for the error message."""
+    remaining = memoryview(data).cast("B")
     with _in_our_words(path):
         while remaining:
-            written = os.writev(descriptor, remaining)
-            # It may take only a part: at most 2 GiB at once, less when the disk is nearly full.
-            while remaining and written >= len(remaining[0]):
-                written -= len(remaining.pop(0))
-            if written:
-                remaining[0] = remaining[0][written:]
+            # write(2) may take only a part: at most 2 GiB at once, less when the disk is nearly full.
+            remaining = remaining[os.write(descriptor, remaining) :]
 
 
 def sync(descriptor: int, path: Path) -> None:

@@ -38,7 +38,7 @@ class NpyWriter:
         description = np.lib.format.dtype_to_descr(self.dtype)
         np.lib.format.write_array_header_1_0(header, {"descr": description, "fortran_order": False, "shape": shape})
         self._descriptor: int | None = filesystem.create(path)
-        filesystem.write(self._descriptor, [header.getvalue()], path)
+        filesystem.write(self._descriptor, header.getvalue(), path)
 
     def write(self, rows: npt.NDArray[Any]) -> None:
         """Append rows, converted to the file's type."""
@@ -47,7 +47,7 @@ class NpyWriter:
         self._rows += len(rows)
         if len(rows):
             data = np.ascontiguousarray(rows, self.dtype).view(np.uint8)
-            filesystem.write(self._descriptor, [data.reshape(-1).data], self.path)
+            filesystem.write(self._descriptor, data.reshape(-1).data, self.path)
 
     def close(self) -> None:
         """Bring the file to the disk.

@@ -82,7 +82,7 @@ def _count_bucket(digests: np.ndarray, number: int, buckets: int, chunk: int, sc
             noted = _read_counts(scratch, start, len(block))
             noted[places] = occurrences
             os.lseek(scratch, start * _COUNT.itemsize, os.SEEK_SET)
-            filesystem.write(scratch, [noted.tobytes()], target)
+            filesystem.write(scratch, noted.tobytes(), target)
         if start + chunk < len(digests):
             kept = ~np.isin(seen, values, assume_unique=True)
             merged, merged_totals = np.append(seen[kept], values), np.append(totals[kept], before + counts)

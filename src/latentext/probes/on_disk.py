@@ -49,7 +49,7 @@ class DiskRows:
             DiskFullError: there is no room for temporary files.
         """
         data = np.ascontiguousarray(rows, np.float64)
-        filesystem.write(self._file.fileno(), [data.reshape(-1).view(np.uint8).data], Path(tempfile.gettempdir()))
+        filesystem.write(self._file.fileno(), data.reshape(-1).view(np.uint8).data, Path(tempfile.gettempdir()))
         self._rows += len(data)
 
     def read(self, begin: int, stop: int) -> Doubles:
