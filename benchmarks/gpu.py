@@ -9,9 +9,9 @@ round that would begin after --limit seconds is left out. *Ceilings* are measure
 a large tensor, a product of large matrices, one file written and synced. The share of bandwidth counts the weights once
 a step and the keys and values that a step reads; that of arithmetic two operations a weight and token.
 
-A turn of ours is --shards shards of that many prompts (one with all sites), each in a thread of its own as in a run:
-the states of one go to the disk, synced, while the texts of the next are written. What the last one still has to write
-counts.
+A turn that writes texts is --shards shards of that many prompts (one with all sites), a turn that reads them two, each
+in a thread of its own as in a run: the states of one go to the disk, synced, while the texts of the next are written.
+What the last one still has to write counts, and nothing is generated beside it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=270.0, help="seconds a shape, after which no turn begins")
     parser.add_argument("--folder", type=Path, help="where states are written; a temporary folder by default")
@@ -206,9 +206,9 @@ def ways(engine: TransformersEngine, options: argparse.Namespace, folder: Path) 
         "in flight, 1 site": Way(flight(one), slots),
         f"in flight, {len(four)} sites": Way(flight(four), slots),
         f"in flight, all {len(every)} sites": Way(flight(every), slots, shards=1),
-        "replay, full depth, 1 site": Way(reading("final_norm"), 0),
-        "replay, half depth, 1 site": Way(reading(half), 0, 0.5),
-        "repeat by verification, 1 site": Way(verifying, 0),
+        "replay, full depth, 1 site": Way(reading("final_norm"), 0, shards=2),
+        "replay, half depth, 1 site": Way(reading(half), 0, 0.5, shards=2),
+        "repeat by verification, 1 site": Way(verifying, 0, shards=2),
     }
 
 

@@ -70,7 +70,8 @@ def test_texts_and_states_are_those_of_ordinary_steps(family: str, pool: str, de
             other = expected[index].states
             assert text.states is not None and other is not None
             for name, tensor in text.states.tensors.items():
-                torch.testing.assert_close(tensor, other.tensors[name], rtol=1e-4, atol=1e-4)
+                # Of the whole text: a single number near zero loses digits to its neighbours, on some processors more.
+                assert (tensor - other.tensors[name]).norm() <= 5e-5 * tensor.norm()
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -123,6 +124,22 @@ def test_closing_the_engine_in_another_thread_ends_the_work(slots: int) -> None:
     closer.join(timeout=10)
     assert not closer.is_alive()
     assert len(_texts(engine, ragged_requests(3), DECODING)) == 3, "a later call takes the work up again"
+
+
+@pytest.mark.parametrize("states", [None, StatesSpec()], ids=["texts", "states"])
+def test_the_next_call_writes_while_the_last_texts_of_one_are_handed_out(states: StatesSpec | None) -> None:
+    loaded, requests = loaded_family("llama"), ragged_requests(20)
+    engine, capture = TransformersEngine(loaded), Capture(states, SITES) if states else None
+    expected = list(engine.generate(requests, range(1), DECODING, 0, capture=capture, slots=5))
+    results = engine.generate(requests, range(1), DECODING, 0, capture=capture, slots=5)
+    found = [next(results) for _ in requests]
+    other: list[dict[int, Generated]] = []
+    thread = threading.Thread(target=lambda: other.append(_texts(engine, requests, DECODING, states)))
+    thread.start()
+    thread.join(60)
+    assert other and len(other[0]) == 20, "it waited for somebody to ask whether there are more texts"
+    assert [r.completion.token_ids for r in found] == [r.completion.token_ids for r in expected]
+    assert list(results) == []
 
 
 def test_a_call_from_another_thread_waits_its_turn() -> None:

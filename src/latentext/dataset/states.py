@@ -1,8 +1,8 @@
 """Writing hidden states: texts are added as their batches finish, parts go to the disk as they fill.
 
 Memory holds the rows of one part and no second copy of them: a part is streamed column by column, site by site, into
-its file while its sha256 is computed. Where a GPU would stand still meanwhile, a thread does that, and two more parts
-may wait for it. All parts of a shard get their names together in `close`, so that states which
+its file while its sha256 is computed. Where a GPU would stand still meanwhile, threads do that, two parts at a time:
+one sha256 is slower than a fast disk. All parts of a shard get their names together in `close`, so that states which
 an earlier run left in place stay whole until new ones are complete.
 """
 
@@ -33,6 +33,7 @@ DTYPE_NAME: Mapping[torch.dtype, DType] = {
 
 
 _PARTS_BEHIND = 2
+"""Parts on their way to the disk while another is filled."""
 
 
 class StatesWriter:
@@ -47,7 +48,7 @@ class StatesWriter:
         widths: length of a state by tensor name (a site, or ``site:pool``), in the order in which they are stored.
         dtype: float32, float16 or bfloat16; every tensor added must have it.
         part_bytes: a part is closed before it would grow beyond this, unless one text alone is larger.
-        behind: write parts in a thread, while more texts are added.
+        behind: write parts in threads, while more texts are added.
 
     Example:
         >>> import tempfile
@@ -77,7 +78,7 @@ class StatesWriter:
         self._texts: list[StateRows] = []
         self._rows = 0
         self._parts: list[tuple[PendingFile, int]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="latentext-states") if behind else None
+        self._threads = ThreadPoolExecutor(_PARTS_BEHIND, thread_name_prefix="latentext-states") if behind else None
         self._unwritten: deque[Future[None]] = deque()
 
     def add(self, text: StateRows) -> None:
@@ -99,7 +100,7 @@ class StatesWriter:
         if self._rows:
             self._end_part()
         self._wait_for_parts(0)
-        self._stop_thread()
+        self._stop_threads()
 
     def close(self) -> list[FileEntry]:
         """Finish, give all parts their names, and say what they are (in the order of their numbers)."""
@@ -114,7 +115,7 @@ class StatesWriter:
 
     def abort(self) -> None:
         """Give up: remove the temporary files; nothing that stood under a final name is touched."""
-        self._stop_thread()
+        self._stop_threads()
         for file, _ in self._parts:
             file.discard()
         self._parts, self._texts, self._rows = [], [], 0
@@ -124,21 +125,21 @@ class StatesWriter:
         file = PendingFile(self._folder / layout.part_name(self._shard, len(self._parts)))
         self._parts.append((file, self._rows))
         file.open()
-        if self._thread is None:
+        if self._threads is None:
             self._write_part(file, texts, self._rows)
         else:
             self._wait_for_parts(_PARTS_BEHIND - 1)
-            self._unwritten.append(self._thread.submit(self._write_part, file, texts, self._rows))
+            self._unwritten.append(self._threads.submit(self._write_part, file, texts, self._rows))
         self._texts, self._rows = [], 0
 
     def _wait_for_parts(self, most: int) -> None:
-        """Until no more than so many parts are waiting for the disk; what went wrong with one is raised here."""
+        """Until no more than so many parts are on their way; what went wrong with one is raised here."""
         while len(self._unwritten) > most:
             self._unwritten.popleft().result()
 
-    def _stop_thread(self) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
+    def _stop_threads(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
             self._unwritten.clear()
 
     def _write_part(self, file: PendingFile, texts: list[StateRows], rows: int) -> None:

@@ -28,4 +28,9 @@ def memory_here() -> Memory:
 
     if torch.cuda.is_available():
         return Memory(torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory, of_gpu=True)
-    return Memory("this machine", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return Memory("this machine", host_memory())
+
+
+def host_memory() -> int:
+    """Bytes of memory that the processor of this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -16,7 +16,8 @@ from latentext.dataset.restoring import completions_of, requests_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import OutOfMemory
-from latentext.engines.transformers.engine import memory_errors, nonfinite_states
+from latentext.engines.transformers.engine import nonfinite_states
+from latentext.engines.transformers.memory import memory_errors
 from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Failure, StateRows

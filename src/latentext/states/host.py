@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from latentext.models.memory import host_memory
+
+_SHARE_OF_MEMORY = 32
+"""Texts copied together take this part of the host's memory at most, and two shards may be on their way."""
+
 
 class HostCopies:
     """Copies that are asked for one by one and waited for together, so that the device never stands still in between.
@@ -35,3 +40,18 @@ class HostCopies:
         for device in self._devices:
             torch.cuda.current_stream(device).synchronize()
         self._devices.clear()
+
+
+def texts_copied_together(device: torch.device, bytes_a_text: int) -> int:
+    """How many finished texts to copy before the first of them goes on its way.
+
+    From a GPU as many as the host can well hold: the GPU works on while they are looked at and written. On a CPU one,
+    since a copy gains nothing there and takes memory.
+
+    Example:
+        >>> texts_copied_together(torch.device("cpu"), 4096)
+        1
+    """
+    if device.type != "cuda":
+        return 1
+    return max(1, host_memory() // _SHARE_OF_MEMORY // max(1, bytes_a_text))

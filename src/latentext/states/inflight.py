@@ -104,9 +104,16 @@ class InflightCapture:
         self._latest.clear()
         self._targets = None
 
-    def take(self, slot: int, request: Request, sample: int, token_ids: Sequence[int]) -> StateRows:
-        """Copy the rows of a finished text to the host; its slot may be used again."""
-        lengths, copies = (len(request.prompt_token_ids), len(token_ids)), HostCopies()
+    @property
+    def bytes_a_text(self) -> int:
+        """What `take` copies of a text at most."""
+        rows = len(self.states.pool) if self.pooled else self._rows
+        return rows * sum(self.layout.width(site) for site in self.sites) * self.dtype.itemsize
+
+    def take(self, slot: int, request: Request, sample: int, token_ids: Sequence[int], copies: HostCopies) -> StateRows:
+        """Copy the rows of a finished text to the host. Once `copies` were waited for they may be read, and the slot
+        may be used again."""
+        lengths = len(request.prompt_token_ids), len(token_ids)
         if self.pooled:
             tensors = {
                 f"{site}:{pool}": copies.take(self._pools[site].read(slot, pool, lengths[1]), self.dtype)
@@ -117,7 +124,6 @@ class InflightCapture:
         else:
             kept = row_positions(self.states.positions, *lengths)
             tensors = {site: copies.take(self._buffers[site][slot, : len(kept)], self.dtype) for site in self.sites}
-        copies.wait()
         return label_rows(request.index, sample, kept, request.prompt_token_ids, token_ids, tensors)
 
     def _buffer(self, site: str, hidden: torch.Tensor) -> torch.Tensor:

@@ -64,7 +64,7 @@ class Text:
 
 
 class Decoder:
-    """Writes the texts of many tasks with one model; `run` yields each when it is finished.
+    """Writes the texts of many tasks with one model; `run` yields those that ended with the same pass.
 
     Args:
         slots: rows of the batch at most.
@@ -99,31 +99,39 @@ class Decoder:
         self.slot_of_row = torch.zeros(slots, dtype=torch.long, device=device)
         self.history = TokenHistory(slots, loaded.vocab_size, decoding, device)
         self.texts: list[Text] = []
+        self.waiting: deque[Task] = deque()
         self.end = 0
         self.forward_calls = 0
         self.stop_strings = StopStrings(loaded.tokenizer, decoding)
         self._eos = torch.tensor(sorted(loaded.eos_token_ids), dtype=torch.long, device=device)
         self._needs_entropy = decoding.entropy or (capture is not None and "entropy_mean" in capture.states.pool)
 
-    def run(self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None) -> Iterator[Text]:
+    @property
+    def is_done(self) -> bool:
+        """Whether no text is being written and none waits: the model is not needed any more."""
+        return not self.waiting and not self.texts
+
+    def run(self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None) -> Iterator[list[Text]]:
         """Write all texts; longest prompts first, so that the window never has to widen.
+
+        The slots of the texts that are handed out are theirs until the next are asked for.
 
         Args:
             before_pass: called before each pass; what it raises ends the work.
         """
-        waiting = deque(sorted(tasks, key=lambda t: -len(t.request.prompt_token_ids)))
+        self.waiting.extend(sorted(tasks, key=lambda t: -len(t.request.prompt_token_ids)))
         free = list(range(self.slots))[::-1]
         refill_at = max(1, self.slots // 8)
-        while waiting or self.texts:
+        while not self.is_done:
             before_pass()
-            if waiting and (not self.texts or len(free) >= min(len(waiting), refill_at)):
-                group = [waiting.popleft() for _ in range(min(len(free), len(waiting)))]
+            if self.waiting and (not self.texts or len(free) >= min(len(self.waiting), refill_at)):
+                group = [self.waiting.popleft() for _ in range(min(len(free), len(self.waiting)))]
                 finished = self._admit(group, free)
             else:
                 finished = self._step()
-            for text in finished:
-                yield text
-                free.append(text.slot)
+            if finished:
+                yield finished
+                free += [text.slot for text in finished]
 
     # --- one pass -----------------------------------------------------------------------------------------------
 

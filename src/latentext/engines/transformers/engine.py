@@ -7,9 +7,8 @@ fixed when a run starts and recorded, so that a shard computed again is batched 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property
 from math import isfinite
 
@@ -20,19 +19,18 @@ from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
 from latentext.engines.transformers.fixed_steps import FEWEST_STEPS, FixedSteps, can_be_fixed
-from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
+from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.memory import default_batch_tokens, memory_errors
+from latentext.engines.transformers.packed_weights import FEWEST_PASSES, packed_weights
 from latentext.engines.transformers.verify_decode import Verifier, can_verify
 from latentext.errors import EngineError
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.spec import Decoding
+from latentext.states.host import HostCopies, texts_copied_together
 from latentext.states.inflight import InflightCapture
 from latentext.states.layout import reading
 
 logger = logging.getLogger(__name__)
-
-MOST_BATCH_TOKENS = 262_144
-"""Beyond this many tokens in flight no machine measured here became faster."""
-
 
 MOST_TEXTS_ON_CPU = 256
 MOST_TEXTS_ON_GPU = 512
@@ -94,17 +92,19 @@ class TransformersEngine:
     ) -> Generator[Generated | Failure, None, None]:
         """Write all samples of all requests; prompts that leave no room in the context become failures.
 
-        One call runs at a time: a call from another thread waits until this one has handed out its last text.
+        One call writes at a time: a call from another thread waits until this one needs the model no more. Texts that
+        ended with the last pass may still be handed out then.
 
         Raises:
             OutOfMemory: with more than one slot. With one slot the text that does not fit becomes a failure.
             EngineError: the engine was closed in the meantime.
         """
         closings = self._closings
-        with self.loaded.layout.turn:
+        with ExitStack() as turn:
+            turn.enter_context(self.loaded.layout.turn)
             self._closings_before = closings
             self._unless_closed()
-            yield from self._generate(requests, samples, decoding, seed, capture, slots)
+            yield from self._generate(requests, samples, decoding, seed, capture, slots, turn)
 
     def _generate(
         self,
@@ -114,6 +114,7 @@ class TransformersEngine:
         seed: int,
         capture: Capture | None,
         slots: int | None,
+        turn: ExitStack,
     ) -> Iterator[Generated | Failure]:
         fitting: list[Request] = []
         for request in requests:
@@ -125,12 +126,14 @@ class TransformersEngine:
         if not tasks:
             return
         slots = min(slots or self.slots_for(fitting, decoding), len(tasks))
+        if decoding.max_new_tokens * (len(tasks) // slots) >= FEWEST_PASSES:
+            turn.enter_context(packed_weights(self.loaded.model))
         if slots > 1:
-            yield from self._write(tasks, decoding, seed, capture, slots)
+            yield from self._write(tasks, decoding, seed, capture, slots, turn)
             return
         for task in tasks:
             try:
-                yield from self._write([task], decoding, seed, capture, 1)
+                yield from self._write([task], decoding, seed, capture, 1, ExitStack())  # More texts need the model.
             except OutOfMemory as error:
                 yield Failure(task.request.index, task.sample, "out-of-memory", str(error))
 
@@ -157,11 +160,29 @@ class TransformersEngine:
             self._fixed.forget()
 
     def _write(
-        self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
+        self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int, turn: ExitStack
     ) -> Iterator[Generated | Failure]:
+        """Write these texts; `turn` is left as soon as the model is not needed any more."""
         if decoding.expect is not None and self._can_verify:
             yield from self._verify(tasks, decoding, capture, slots)
             return
+        stop_strings, last = StopStrings(self.tokenizer, decoding), []
+        with closing(self._groups(tasks, decoding, seed, capture, slots)) as groups:
+            for group, is_last in groups:
+                if is_last:
+                    last = group
+                    break
+                for text, states in group:
+                    yield self._finished(text, states, decoding, stop_strings)
+        turn.close()
+        last.reverse()
+        while last:  # States that were handed out are not kept here too.
+            yield self._finished(*last.pop(), decoding, stop_strings)
+
+    def _groups(
+        self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
+    ) -> Generator[tuple[list[tuple[Text, StateRows | None]], bool], None, None]:
+        """Texts with their states on the host, those that were copied together, and whether they are the last."""
         longest = max(len(t.request.prompt_token_ids) for t in tasks)
         most_new = max(t.max_new_tokens for t in tasks)
         reader = None
@@ -179,21 +200,16 @@ class TransformersEngine:
         sink = fixed.sink if fixed else reader and reader.sink
         hooks = reading(self.loaded.layout, capture.sites, sink) if capture and sink else nullcontext()
         with self._memory_errors(), hooks:
-            decoder = Decoder(
-                self.loaded,
-                decoding,
-                seed,
-                slots=slots,
-                columns=longest + most_new,
-                capture=reader,
-                fixed=fixed,
-            )
-            for text in decoder.run(tasks, self._unless_closed):
-                states = None
-                if reader and not text.problem:
-                    states = reader.take(text.slot, text.task.request, text.task.sample, text.token_ids)
-                yield self._finished(text, states, decoding, decoder.stop_strings)
-            self.forward_calls += decoder.forward_calls
+            columns = longest + most_new
+            decoder = Decoder(self.loaded, decoding, seed, slots=slots, columns=columns, capture=reader, fixed=fixed)
+            for ended in decoder.run(tasks, self._unless_closed):
+                together = texts_copied_together(self.loaded.device, reader.bytes_a_text) if reader else len(ended)
+                for begin in range(0, len(ended), together):
+                    group = ended[begin : begin + together]
+                    is_last = decoder.is_done and begin + together >= len(ended)
+                    if is_last:
+                        self.forward_calls += decoder.forward_calls
+                    yield _with_states(group, reader), is_last
 
     def _verify(
         self, tasks: list[Task], decoding: Decoding, capture: Capture | None, slots: int
@@ -244,42 +260,27 @@ class TransformersEngine:
         return min(decoding.max_new_tokens, self.loaded.context_length - len(request.prompt_token_ids))
 
 
-def default_batch_tokens(loaded: LoadedModel) -> int:
-    """Tokens in flight that a quarter of the machine's memory (half of a GPU's, less the weights) can hold."""
-    if loaded.device.type == "cuda":
-        total = torch.cuda.get_device_properties(loaded.device).total_memory
-        weights = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
-        budget = (total - weights) // 2
-    else:
-        budget = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    per_token = kv_bytes_per_token(loaded.model.config.get_text_config(), loaded.dtype)
-    # One captured state of every block at most doubles what a token holds for its keys and values in common models.
-    return int(max(1, min(MOST_BATCH_TOKENS, budget // (2 * per_token))))
+def _with_states(texts: list[Text], reader: InflightCapture | None) -> list[tuple[Text, StateRows | None]]:
+    """The states of finished texts, copied to the host together; None for a text that failed."""
+    if reader is None:
+        return [(text, None) for text in texts]
+    copies = HostCopies()
+    taken = [
+        (
+            text,
+            None
+            if text.problem
+            else reader.take(text.slot, text.task.request, text.task.sample, text.token_ids, copies),
+        )
+        for text in texts
+    ]
+    copies.wait()
+    return taken
 
 
 def state_dtype(wanted: str, model_dtype: torch.dtype) -> torch.dtype:
     """The dtype in which states are kept."""
     return model_dtype if wanted == "model" else getattr(torch, wanted)
-
-
-_SHORT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch's allocator on a CPU, the CUDA driver and cuBLAS say, each by an error of no kind of its own."""
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn the ways in which torch and Python say that memory is short into `OutOfMemory`."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise OutOfMemory("the device has too little memory for this text") from error
-    except MemoryError as error:
-        raise OutOfMemory("this machine has too little memory for this text") from error
-    except RuntimeError as error:
-        if not any(words in str(error) for words in _SHORT_OF_MEMORY):
-            raise
-        raise OutOfMemory("this machine has too little memory for this text") from error
 
 
 def nonfinite_states(states: StateRows) -> Failure | None:

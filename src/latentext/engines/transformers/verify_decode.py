@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import isfinite
 
 import torch
@@ -228,7 +229,7 @@ class Verifier:
             columns=max(len(d.task.request.prompt_token_ids) + d.task.max_new_tokens for d in drafts),
         )
         before = {place: len(draft.token_ids) for place, draft in draft_of.items()}
-        for text in decoder.run([_rest(draft) for draft in drafts], before_pass):
+        for text in chain.from_iterable(decoder.run([_rest(draft) for draft in drafts], before_pass)):
             draft = draft_of[text.task.request.index, text.task.sample]
             draft.token_ids += text.token_ids
             draft.logprobs += text.logprobs

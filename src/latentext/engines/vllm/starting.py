@@ -23,6 +23,7 @@ from latentext.engines.vllm import connector
 from latentext.engines.vllm.support import INSTALL, layer_id
 from latentext.engines.vllm.wider_heads import widening, write_widened
 from latentext.errors import EngineError, SpecError
+from latentext.models.memory import host_memory
 from latentext.models.resolve import ModelSource, hub_token, resolve_model
 from latentext.spec import ModelSpec, VllmOptions
 
@@ -170,11 +171,10 @@ def _on_a_cpu(model: ModelSpec, source: ModelSource, config: Any, storage: Path 
         settings |= {"model": str(storage / "model"), "revision": None}
     if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
         # Its own default is nine tenths of all memory, which is meant for GPUs.
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         asked = model.vllm.max_model_len if model.vllm is not None else None
         length = int(asked or getattr(config, "max_position_embeddings", None) or 4096)
         wanted = _PLACES_ON_CPU * length * factor * kv_bytes_per_token(config, torch.float32)
-        settings["kv_cache_memory_bytes"] = max(1 << 28, min(memory // 4, wanted))
+        settings["kv_cache_memory_bytes"] = max(1 << 28, min(host_memory() // 4, wanted))
     return settings
 
 
