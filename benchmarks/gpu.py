@@ -112,7 +112,7 @@ def compare(shape: str, options: argparse.Namespace) -> dict[str, Any]:
             f"memory {ceilings.bandwidth / 1e9:,.0f} GB/s, {ceilings.arithmetic / 1e12:,.1f} Tflop/s, "
             f"disk {ceilings.disk / 1e9:.2f} GB/s"
         )
-        rows = run_rows(ways(engine, options, Path(folder)), options, engine, started)
+        rows = run_rows(ways(engine, options, Path(folder)), options, engine, Path(folder), started)
     report = {"device": name, "ceilings": vars(ceilings), "rows": table(rows, engine, ceilings, options)}
     print(render(report["rows"]), flush=True)
     return report
@@ -183,8 +183,6 @@ def ways(engine: TransformersEngine, options: argparse.Namespace, folder: Path) 
     def shards(count: int, work: Callable[[int], tuple[int, int]]) -> tuple[int, int]:
         with ThreadPoolExecutor(engine.shards_in_flight) as threads:
             done = list(threads.map(work, range(count)))
-        for path in folder.glob("*.safetensors"):
-            path.unlink()
         return sum(tokens for tokens, _ in done), sum(size for _, size in done)
 
     def flight(sites: tuple[str, ...]) -> Run:
@@ -258,7 +256,7 @@ def states_writer(engine: TransformersEngine, sites: tuple[str, ...], folder: Pa
 
 
 def run_rows(
-    rows: dict[str, Way], options: argparse.Namespace, engine: TransformersEngine, started: float
+    rows: dict[str, Way], options: argparse.Namespace, engine: TransformersEngine, folder: Path, started: float
 ) -> list[tuple[str, Way, list[float], list[float]]]:
     """Name, way, tokens a second and bytes a second of each round; the first, of one shard a row, does not count."""
     requests = random_requests(options.prompts, engine.loaded.vocab_size)
@@ -273,6 +271,8 @@ def run_rows(
             if engine.loaded.device.type == "cuda":
                 torch.cuda.synchronize(engine.loaded.device)
             took = time.perf_counter() - began
+            for path in folder.glob("*.safetensors"):  # Gigabytes: removing them takes as long as writing a shard.
+                path.unlink()
             if number:
                 rates.append(tokens / took)
                 disk.append(size / took)
