@@ -1,7 +1,7 @@
 """The how-manyth of its kind each request is, found without holding all requests in memory.
 
 The digests of all prompts lie in one file. They are dealt into buckets by value, so that equal ones meet in the same
-bucket; a bucket is counted in one pass over the file, and holds at most some four million different digests. Plans up
+bucket; a bucket is counted in one pass over the file, and holds at most some half a million different digests. Plans up
 to that size need a single pass. Only requests that repeat an earlier prompt are written down: as a rule, none.
 """
 
@@ -18,7 +18,7 @@ from latentext.dataset import filesystem
 from latentext.dataset.atomic import atomic_file
 from latentext.plan.keys import NO_PROMPT
 
-_BUCKET = 1 << 22
+_BUCKET = 1 << 19
 _CHUNK = 1 << 20
 _COUNT = np.dtype("<u4")
 _PAIR = np.dtype("<u8")
