@@ -13,7 +13,7 @@ from the call to the first text, the rate from then on, and `latentext status`.
 
 `--fill` makes the plan of a million texts and its first shard as any run does; the files of that shard then stand, with
 receipts of their own, in the places of all others. What a run sees of finished shards is the same: a continued run
-reads receipts and sizes. (`--build` with a million takes the better part of an hour.)
+reads receipts and sizes. (`--build` with a million takes eight to ten minutes.)
 """
 
 from __future__ import annotations

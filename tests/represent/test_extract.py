@@ -18,10 +18,14 @@ import pytest
 import torch
 
 import latentext
+from latentext.engines.engine import Generated
+from latentext.engines.transformers.decode import Text
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError, DatasetError, SpecError
 from latentext.recipes.represent import extract_and_save_hidden_states
+from latentext.recipes.represent.extract import Representation
 from latentext.recipes.represent.tasks import SYSTEM_TEXTS
+from latentext.request import Failure
 
 TEXTS = ["The cat sat.", "A dog ran to the park and was very happy.", "Tom and Sue like the big red ball."]
 POOLS = ("last", "mean", "max")
@@ -253,6 +257,27 @@ def test_a_text_too_long_fails_alone_and_covariates_find_their_texts(stories260k
     ):
         with pytest.raises(DatasetError, match=message):
             dataset.to_frame(wrong)
+
+
+def test_texts_that_failed_are_written_when_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = TransformersEngine._finished
+
+    def failing(self: TransformersEngine, text: Text, *rest: Any) -> Generated | Failure:
+        if text.task.request.index == 1:
+            return Failure(1, 0, "out-of-memory", "the device has too little memory for this text")
+        return finished(self, text, *rest)
+
+    def made(**options: bool) -> Representation:
+        return extract_and_save_hidden_states(TEXTS, tmp_path / "h", tmp_path / "t", "tiny", "tiny", **PLAIN, **options)
+
+    with monkeypatch.context() as patched, pytest.warns(UserWarning, match="1 of 3 prompts gave no text"):
+        patched.setattr(TransformersEngine, "_finished", failing)
+        assert made().failed == 1
+    with pytest.warns(UserWarning, match="1 of 3 prompts gave no text"):
+        assert made().failed == 1, "not unless it is asked for"
+    assert not (tmp_path / "h" / "hidden_1.pt").exists()
+    assert made(retry_failed=True).failed == 0
+    assert (tmp_path / "h" / "hidden_1.pt").exists() and pd.read_pickle(tmp_path / "t.pkl")["X"].notna().all()
 
 
 def test_the_end_token_at_once_gives_the_state_at_the_prompts_end(

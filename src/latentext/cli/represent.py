@@ -50,6 +50,7 @@ def represent(
     ] = None,
     tokenizer_config: Options = None,
     model_config: Options = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Write again where a text failed.")] = False,
 ) -> int:
     """Write a text for each prompt, or repeat it, and keep one vector a text from inside the model.
 
@@ -74,6 +75,7 @@ def represent(
             sites=[as_site(site) for site in separated(sites or ["final_norm"])],
             verify=verify,
             segments=segments,
+            retry_failed=retry_failed,
         )
     _print(made, [str(warning.message) for warning in found if warning.category is UserWarning])
     return made.run.exit_code

@@ -269,9 +269,13 @@ def _open_log(path: Path) -> int:
     """A descriptor by which SQLite's log can be synced; the log is one file for as long as a connection is open."""
     try:
         descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        filesystem.sync_folder(path.parent)  # The log's name too: without it a power cut leaves its bytes to nobody.
     except OSError as error:
         raise DatasetError(f"its log cannot be opened: {error.strerror}", where=str(path)) from error
+    try:
+        filesystem.sync_folder(path.parent)  # The log's name too: without it a power cut leaves its bytes to nobody.
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

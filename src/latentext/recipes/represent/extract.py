@@ -93,6 +93,7 @@ def extract_and_save_hidden_states(
     sites: str | int | Sequence[str | int] = "final_norm",
     verify: bool = True,
     segments: Literal["sentences"] | Ends | Mapping[Any, Sequence[int]] | None = None,
+    retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> Representation:
     """Write a text for every prompt, or repeat it, and save one vector a text from inside the model.
@@ -114,6 +115,7 @@ def extract_and_save_hidden_states(
         verify: check repeats in one pass instead of writing them token by token; the texts are the same.
         segments: with ``pooling="none"``, also keep the states at the ends of segments: of ``"sentences"``, of what a
             function from a text to ascending numbers of characters says, or of such numbers by id; see `Segments`.
+        retry_failed: write the texts that failed once more.
         progress: who is told; nobody by default.
 
     Raises:
@@ -144,7 +146,7 @@ def extract_and_save_hidden_states(
     )
     _refuse_what_is_there(paths, prefix_hidden, names, spec)
     write_prompts(paths.prompts, texts, names)
-    run = make_dataset(spec, paths.dataset, engine=engine, progress=progress)
+    run = make_dataset(spec, paths.dataset, engine=engine, retry_failed=retry_failed, progress=progress)
     return _export(paths, prefix_hidden, spec, run, texts, names, engine, ends, repeated=task_type == "repeat")
 
 
