@@ -70,8 +70,9 @@ def test_texts_and_states_are_those_of_ordinary_steps(family: str, pool: str, de
             other = expected[index].states
             assert text.states is not None and other is not None
             for name, tensor in text.states.tensors.items():
-                # Of the whole text: a single number near zero loses digits to its neighbours, on some processors more.
-                assert (tensor - other.tensors[name]).norm() <= 5e-5 * tensor.norm()
+                # Of a row: a single number near zero loses digits to its neighbours, on some processors more.
+                difference = (tensor - other.tensors[name]).norm(dim=-1)
+                assert (difference <= 5e-5 * tensor.norm(dim=-1)).all()
 
 
 @pytest.mark.usefixtures("small_steps")

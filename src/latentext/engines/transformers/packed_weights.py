@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from latentext.models.memory import host_memory
 
 FEWEST_PASSES = 32
-"""Packing takes the time of two or three decode steps and spares a tenth of each, or more."""
+"""Packing takes the time of about two decode steps and spares a tenth of each, or more."""
 
 _FEWEST_WEIGHTS = 1 << 17
 """Smaller matrices stay in the processor's cache, and the call of oneDNN costs more than it spares."""
@@ -31,8 +31,9 @@ _SHARE_OF_MEMORY = 8
 def packed_weights(model: nn.Module) -> Iterator[None]:
     """Let the large linear layers of a float32 model on a CPU use packed copies inside the ``with`` block.
 
-    Copies are made anew each time (a decode step's time or two), so that weights which were changed in between are the
-    ones that count. Whoever enters holds the model's `turn`. Outputs differ from the layers' own in the last bits.
+    Copies are made anew each time (the time of about two decode steps), so that weights which were changed in between
+    are the ones that count. Whoever enters holds the model's `turn`. Outputs differ from the layers' own in the last
+    bits.
 
     Example:
         >>> layer = nn.Linear(1024, 512)
