@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from latentext.report.streaming import GroupedMoments, StreamedHistogram
@@ -13,6 +13,8 @@ PIECES = st.lists(st.lists(st.floats(-1e6, 1e6), min_size=0, max_size=20), min_s
 
 
 @given(PIECES)
+@example([[15.0, -5e-324]])
+@example([[0.0, 5e-324]])
 def test_every_value_is_counted_in_the_bin_that_it_lies_in(pieces: list[list[float]]) -> None:
     histogram = StreamedHistogram(bins=16)
     for piece in pieces:

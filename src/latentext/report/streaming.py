@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +43,8 @@ class StreamedHistogram:
             self._exponent = _finest(low, high, self.bins)
         while self._bins_needed(low, high) > self.bins:
             self._merge()
-        places, counts = np.unique(np.floor(values / 2.0**self._exponent).astype(np.int64), return_counts=True)
+        # Not the floor of a quotient: half of the smallest negative number is rounded to zero, a bin too far up.
+        places, counts = np.unique((values // 2.0**self._exponent).astype(np.int64), return_counts=True)
         self._counts.update(dict(zip(places.tolist(), counts.tolist(), strict=True)))
 
     def bars(self) -> tuple[Doubles, npt.NDArray[np.int64]]:
@@ -55,7 +57,7 @@ class StreamedHistogram:
 
     def _bins_needed(self, low: float, high: float) -> int:
         width = 2.0 ** (self._exponent or 0)
-        places = [*self._counts, math.floor(low / width), math.floor(high / width)]
+        places = [*self._counts, int(low // width), int(high // width)]
         return max(places) - min(places) + 1
 
     def _merge(self) -> None:
@@ -69,7 +71,7 @@ class StreamedHistogram:
 def _finest(low: float, high: float, bins: int) -> int:
     """Exponent of a width that is too fine rather than too coarse for these values; equal ones get 1/1000 of theirs."""
     spread = (high - low) or max(abs(low), abs(high)) * bins / 1000 or 1.0
-    return math.floor(math.log2(spread / bins))
+    return math.floor(math.log2(max(spread / bins, sys.float_info.min)))
 
 
 @dataclass
