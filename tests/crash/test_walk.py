@@ -102,7 +102,7 @@ def test_a_run_that_ends_at_any_change_to_the_disk_continues_to_the_same_bytes(
     assert found["faults"] == []
 
 
-def _crash() -> None:
+def stop_process() -> None:
     sys.stderr.flush()
     os._exit(CRASHED)
 
@@ -112,7 +112,7 @@ def _interrupt() -> None:
 
 
 def _walk(model: str, folder: str, part: int, report: str) -> None:
-    _walk_model(model, folder, part, report, 12, _crash)
+    _walk_model(model, folder, part, report, 12, stop_process)
 
 
 def _walk_interrupted(model: str, folder: str, part: int, report: str) -> None:
@@ -137,14 +137,14 @@ def _walk_points(
     folder: Path,
     chosen: Callable[[int], list[int]],
     report: Path,
-    stop: Callable[[], None] = _crash,
+    stop: Callable[[], None] = stop_process,
 ) -> None:
     """Make the dataset in a fork that stops, and in one that goes on, for each of the chosen changes."""
     quiet, changes = folder / "quiet", folder / "changes"
-    in_a_fork(lambda: changes.write_text(str(_counted(lambda: make(quiet), None))))
+    in_a_fork(lambda: changes.write_text(str(counted(lambda: make(quiet), None))))
     total = int(changes.read_text())
     expected, walked = contents(quiet), chosen(total)
-    found = ((k, _fault(k, folder / f"at-{k}", make, expected, stop)) for k in walked)
+    found = ((k, fault_after(k, folder / f"at-{k}", make, expected, stop)) for k in walked)
     faults = [f"{k}: {fault}" for k, fault in found if fault]
     report.write_text(json.dumps({"changes": total, "walked": len(walked), "faults": faults}))
 
@@ -162,7 +162,7 @@ def _make(root: Path, engine: TransformersEngine) -> None:
     capture_states(root, StatesSpec(sites=("embed",), pool=("mean",)), engine=engine)
 
 
-def _fault(
+def fault_after(
     point: int, root: Path, make: Callable[[Path], None], expected: dict[str, str], stop: Callable[[], None]
 ) -> str | None:
     """What is wrong after a stop at change `point` and a second run; None when all is well."""
@@ -191,9 +191,9 @@ def _fault(
 def _stopped(work: Callable[[], object], point: int, stop: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs begin without it.
     try:
-        _counted(work, point, stop)
+        counted(work, point, stop)
     except KeyboardInterrupt:
-        _crash()
+        stop_process()
 
 
 def _left_half_done(root: Path) -> list[str]:
@@ -202,7 +202,7 @@ def _left_half_done(root: Path) -> list[str]:
     return leftovers(root) + undescribed
 
 
-def _counted(work: Callable[[], object], point: int | None, stop: Callable[[], None] = _crash) -> int:
+def counted(work: Callable[[], object], point: int | None, stop: Callable[[], None] = stop_process) -> int:
     """Count the changes to the disk while `work` runs; crash before the one with number `point`, or interrupt after."""
     made = 0
 
@@ -211,7 +211,7 @@ def _counted(work: Callable[[], object], point: int | None, stop: Callable[[], N
         made += 1
         if made - 1 != point:
             return change(*arguments)
-        if stop is _crash:
+        if stop is stop_process:
             stop()
         changed = change(*arguments)
         stop()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from latentext.dataset import layout
-from latentext.dataset.stages import declared_stages
+from latentext.dataset.stages import StatesStage, declared_stages, read_stage, tensor_names, write_stage
 from latentext.errors import DatasetError
 
 
@@ -84,3 +85,28 @@ def test_listings_pass_over_what_is_not_ours(tmp_path: Path) -> None:
     assert layout.list_shards(tmp_path, "states/a") == [2, 10, 100_000]
     assert layout.list_shards(tmp_path, "states/link") == []
     assert layout.list_shards(tmp_path, "states/absent") == []
+
+
+def test_a_stage_read_back_keeps_the_order_in_which_its_parts_store_the_sites(tmp_path: Path) -> None:
+    sites = ("final_norm", "embed", "resid_post.10", "resid_post.2")
+    names = tensor_names(sites, ("mean", "first"))
+    declared = StatesStage(
+        samples=(0, 1),
+        sites=sites,
+        positions="generated",
+        pool=("mean", "first"),
+        dtype="float32",
+        how="inflight",
+        widths=dict.fromkeys(sorted(names), 4),
+        num_layers=12,
+        huggingface_indices=(11, 0, 11, 3),
+    )
+    write_stage(tmp_path, "states/a", declared)
+    assert tuple(read_stage(tmp_path, "states/a", StatesStage).widths) == tuple(declared.widths) == names
+    assert names[:3] == ("final_norm:mean", "final_norm:first", "embed:mean")
+
+
+def test_a_stage_whose_widths_are_not_of_its_sites_is_refused() -> None:
+    fields = {"samples": (0, 1), "positions": "last", "dtype": "float32", "how": "replay", "num_layers": 5}
+    with pytest.raises(ValidationError, match=r"widths of \['embed'\], where sites and pool name \['final_norm'\]"):
+        StatesStage(**fields, sites=("final_norm",), pool=("none",), widths={"embed": 4}, huggingface_indices=(5,))

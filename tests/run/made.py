@@ -10,7 +10,7 @@ from latentext.dataset.atomic import is_temporary
 from latentext.spec import Spec
 from latentext.spec_file import load_spec
 
-SITES = ["final_norm", "resid_post.1"]
+SITES = ["resid_post.1", "final_norm"]  # Not in alphabetical order: what is read back from disk is.
 _NOT_DATA = {"status.json"}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.run.echo_engine import EchoEngine
-from tests.run.made import contents, leftovers
+from tests.run.made import contents, leftovers, small_spec
 
 from latentext.engines.engine import Capture, Generated
 from latentext.errors import EXIT_FAILED, DatasetError, DiskFullError, SpecError
@@ -23,7 +25,7 @@ from latentext.run.processes import ProcessWorkers
 from latentext.run.runner import make_dataset
 from latentext.run.spreading import make_dataset_with_workers
 from latentext.spec import Decoding, Spec
-from latentext.spec_file import load_spec
+from latentext.spec_file import dump_spec, load_spec
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,25 @@ def test_two_workers_make_the_bytes_of_one(spec: Spec, quiet: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_two_workers_and_growth_store_several_sites_in_the_order_of_one_run(stories260k: Path, tmp_path: Path) -> None:
+    """A worker reads from disk what the first process decided; so does a run that grows."""
+    sites = ["final_norm", "resid_post.3", "embed", "resid_post.0"]
+    (tmp_path / "spec.yaml").write_text(dump_spec(small_spec(stories260k, counts=1, states={"sites": sites})))
+
+    def run(name: str, *options: str) -> dict[str, str]:
+        words = ["run", str(tmp_path / "spec.yaml"), "--output", str(tmp_path / name), *options]
+        subprocess.run([sys.executable, "-m", "latentext", *words], check=True, capture_output=True)
+        return contents(tmp_path / name)
+
+    quiet = run("quiet")
+    assert run("spread", "--workers", "2") == quiet
+    run("grown", "--limit", "2")
+    parts = {name: digest for name, digest in run("grown").items() if name.endswith((".safetensors", ".parquet"))}
+    assert parts == {name: quiet[name] for name in parts}
+    assert len(parts) == 4
+
+
 @pytest.mark.parametrize("fate", ["kill", "raise", "hang"])
 def test_a_worker_that_is_killed_fails_or_hangs_costs_nothing_but_its_shard(
     spec: Spec, quiet: Path, tmp_path: Path, fate: str

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from latentext.dataset.stages import StatesStage
+from latentext.dataset.stages import StatesStage, tensor_name
 from latentext.errors import DatasetError
 from latentext.spec import Pool, Positions
 
@@ -58,8 +58,7 @@ def choose(
     pool = _one_of("pool", [pool for stage in candidates.values() for pool in stage.pool], pool, "none")
     candidates = {name: stage for name, stage in candidates.items() if pool in stage.pool}
     chosen = _disjoint(candidates)
-    first = next(iter(chosen.values()))
-    tensor = first.tensor_name(site, pool)
+    tensor = tensor_name(site, pool)
     if len({(stage.dtype, stage.widths[tensor]) for stage in chosen.values()}) > 1:
         raise DatasetError(f"{site} was captured in different types", remedy=f"name a capture: {_listed(chosen)}")
     return Choice(chosen, site, tensor, positions, pool)

@@ -7,10 +7,11 @@ and the spec say everything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.sealed import read_sealed, write_sealed
@@ -27,7 +28,9 @@ class StatesStage(Frozen):
         pool: ``("none",)`` for a row per position, else the poolings, one row a text.
         dtype: type in which the states are stored.
         how: captured while the texts were written (inflight), or in a second pass over their ids (replay).
-        widths: length of a state by tensor name: the site, or ``site:pool`` where pooled.
+        widths: length of a state by tensor name, in the order in which parts store them (`tensor_names`). JSON objects
+            have no order, and a sealed file sorts its keys: so the order follows from `sites` and `pool`, not from
+            the file.
         num_layers: hidden states per position in the seeds' sense: blocks + 1.
         huggingface_indices: the ``hidden_states`` index of each site, in the order of `sites`; None for the last block
             before the norm, which has none.
@@ -46,13 +49,32 @@ class StatesStage(Frozen):
     huggingface_indices: tuple[int | None, ...]
     settings: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("widths")
+    @classmethod
+    def _in_storage_order(cls, widths: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        names = tensor_names(info.data.get("sites", ()), info.data.get("pool", ()))
+        if set(names) != set(widths):
+            raise ValueError(f"widths of {sorted(widths)}, where sites and pool name {sorted(names)}")
+        return {name: widths[name] for name in names}
+
     @property
     def pooled(self) -> bool:
         return self.pool != ("none",)
 
-    def tensor_name(self, site: str, pool: Pool = "none") -> str:
-        """Name of the tensor that holds a site, as it is or pooled."""
-        return site if pool == "none" else f"{site}:{pool}"
+
+def tensor_name(site: str, pool: Pool = "none") -> str:
+    """Name of the tensor that holds a site, as it is or pooled."""
+    return site if pool == "none" else f"{site}:{pool}"
+
+
+def tensor_names(sites: Sequence[str], pool: Sequence[Pool]) -> tuple[str, ...]:
+    """The tensors of a capture in the order in which its parts store them: site by site, each in all poolings.
+
+    Example:
+        >>> tensor_names(["final_norm", "embed"], ["mean", "first"])
+        ('final_norm:mean', 'final_norm:first', 'embed:mean', 'embed:first')
+    """
+    return tuple(tensor_name(site, kind) for site in sites for kind in pool)
 
 
 class ScoresStage(Frozen):

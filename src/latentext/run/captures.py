@@ -17,7 +17,7 @@ import torch
 
 from latentext.dataset import layout
 from latentext.dataset.sealed import canonical_json
-from latentext.dataset.stages import StatesStage, declared_stages, read_stage, write_stage
+from latentext.dataset.stages import StatesStage, declared_stages, read_stage, tensor_name, write_stage
 from latentext.dataset.states import DTYPE_NAME
 from latentext.errors import SpecError
 from latentext.spec import StatesSpec
@@ -86,7 +86,6 @@ def missing_capture(
     if wanted.how == "inflight" and replay_only:
         what = "the texts exist or their engine gives no states, so none can be read in flight"
         raise SpecError(what, where="states.how", remedy="use replay")
-    tensors = [s if wanted.pool == ("none",) else f"{s}:{p}" for s in missing for p in wanted.pool]
     return StatesStage(
         samples=(samples.start, samples.stop),
         sites=missing,
@@ -94,7 +93,7 @@ def missing_capture(
         pool=wanted.pool,
         dtype=DTYPE_NAME[dtype],
         how="replay" if replay_only or wanted.how == "replay" else "inflight",
-        widths={t: shape.width(t.partition(":")[0]) for t in tensors},
+        widths={tensor_name(s, p): shape.width(s) for s in missing for p in wanted.pool},
         num_layers=shape.num_blocks + 1,
         huggingface_indices=tuple(index_of(s, shape.num_blocks) for s in missing),
         settings=dict(settings),
