@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from packaging.version import Version
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -23,6 +24,8 @@ BYTES = 256
 EOS = BYTES
 VOCABULARY = 260
 CONTEXT = 96
+CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
+"""How transformers calls the cache that models take and give."""
 
 _LLAMA_LIKE = {
     "vocab_size": VOCABULARY,

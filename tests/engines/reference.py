@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from tests.engines.families import CACHE
 
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.request import Request
@@ -39,7 +40,7 @@ def stepwise_hidden_states(loaded: LoadedModel, prompt: list[int], generated: li
     for token in generated[:-1]:
         output = loaded.model(
             input_ids=torch.tensor([[token]]),
-            past_key_values=output.past_key_values,
+            **{CACHE: output[CACHE]},
             output_hidden_states=True,
             use_cache=True,
         )

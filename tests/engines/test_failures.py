@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engines.families import CONTEXT, EOS, VOCABULARY, loaded_model, ragged_requests, random_model, request
+from tests.engines.families import (
+    CACHE,
+    CONTEXT,
+    EOS,
+    VOCABULARY,
+    loaded_model,
+    ragged_requests,
+    random_model,
+    request,
+)
 from tests.engines.scripted import scripted_model
 
 from latentext.engines.engine import Capture, Generated, OutOfMemory
@@ -104,7 +113,7 @@ def _limit_memory(monkeypatch: pytest.MonkeyPatch, model: Any, *, rows: int = 99
     @functools.wraps(forward)
     def limited(*args: Any, **kwargs: Any) -> Any:
         batch, length = kwargs["input_ids"].shape
-        if "past_key_values" in kwargs and (batch > rows or length > tokens):
+        if CACHE in kwargs and (batch > rows or length > tokens):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return forward(*args, **kwargs)
 

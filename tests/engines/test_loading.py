@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.engines.families import (
+    CACHE,
     CONTEXT,
     EOS,
     VOCABULARY,
@@ -44,7 +45,7 @@ def test_the_cache_is_as_large_as_foretold(family: str) -> None:
     loaded = loaded_family(family)
     prompt = torch.tensor([[1, 2, 3, 4, 5]])
     with torch.inference_mode():
-        cache = loaded.model(prompt, use_cache=True).past_key_values
+        cache = loaded.model(prompt, use_cache=True)[CACHE]
     size = sum(t.nbytes for layer in cache.layers for t in (layer.keys, layer.values))
     assert size == 5 * kv_bytes_per_token(loaded.model.config.get_text_config(), torch.float32)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from latentext.errors import PromptError, SpecError
+from latentext.libraries.transformers.chat import render_chat
 from latentext.models.registry import registered_models
 from latentext.prompts.dates import (
     SENTINEL,
@@ -177,15 +177,9 @@ class _Template:
             variables["date_string"] = SENTINEL
             text = SHADOW_DATE_FUNCTION + text
         try:
-            rendered, _ = render_jinja_template(
-                [[dict(message) for message in messages]],
-                chat_template=text,
-                add_generation_prompt=self.add_generation_prompt,
-                **variables,
-            )
+            return render_chat(text, messages, add_generation_prompt=self.add_generation_prompt, variables=variables)
         except TemplateError as error:
             raise PromptError(f"the chat template refuses the conversation: {error}", where="prompts") from error
-        return str(rendered[0])
 
 
 @dataclass(frozen=True, slots=True)

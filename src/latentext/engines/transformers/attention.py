@@ -16,10 +16,9 @@ from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from latentext.engines.transformers.loading import LoadedModel
+from latentext.libraries.transformers.models import replaced_attention, sdpa_attention_forward
 
 Attention = Callable[..., tuple[torch.Tensor, None]]
 
@@ -38,11 +37,8 @@ def decoding_attention(loaded: LoadedModel) -> Iterator[None]:
     if own is None:
         yield
         return
-    ALL_ATTENTION_FUNCTIONS["sdpa"] = own
-    try:
+    with replaced_attention(own):
         yield
-    finally:
-        ALL_ATTENTION_FUNCTIONS["sdpa"] = sdpa_attention_forward
 
 
 def _own_attention(device: torch.device, dtype: torch.dtype) -> Attention | None:

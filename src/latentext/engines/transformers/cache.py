@@ -15,21 +15,23 @@ column. Both return views, never copies.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import (
-    Cache,
-    CacheLayerMixin,
-    DynamicCache,
-    DynamicLayer,
-    DynamicSlidingWindowLayer,
-    LinearAttentionCacheLayerMixin,
-)
 
 from latentext.errors import EngineError
+from latentext.libraries.transformers.models import (
+    Cache,
+    CacheLayerMixin,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    cache_argument,
+    cache_layers,
+    check_layer_class,
+    is_stateful,
+    remembers,
+)
 
 
 @dataclass
@@ -128,17 +130,20 @@ def check_cacheable(model: Any) -> None:
     """Refuse a model that remembers by more than keys and values: this cache would drop the rest without a word.
 
     Raises:
-        EngineError: the model keeps a recurrent or convolutional state, or a cache of its own kind.
+        EngineError: the model keeps a recurrent or convolutional state, or a cache of its own kind; or transformers
+            is newer than this code.
     """
-    own_layers = DynamicCache(config=model.config).layers
-    fits = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in own_layers if _remembers(layer))
-    if model._is_stateful or not fits or "past_key_values" not in inspect.signature(model.forward).parameters:
+    check_layer_class(SlabLayer)
+    own_layers = filter(remembers, cache_layers(model.config))
+    fits = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in own_layers)
+    if is_stateful(model) or not fits:
         raise EngineError(
             f"{type(model).__name__} keeps more than keys and values of its tokens, which this engine cannot batch",
             remedy="use a model of attention blocks only",
         )
-
-
-def _remembers(layer: Any) -> bool:
-    """Whether a layer of transformers' own cache holds anything; blocks that share another's keys hold nothing."""
-    return isinstance(layer, (CacheLayerMixin, LinearAttentionCacheLayerMixin))
+    if cache_argument(model.forward) is None:
+        raise EngineError(
+            f"{type(model).__name__}.forward takes no cache of keys and values (no argument cache or past_key_values)",
+            remedy="use a model of attention blocks only, or an older transformers",
+            heading="Newer libraries",
+        )

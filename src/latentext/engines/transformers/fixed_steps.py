@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from latentext.engines.transformers.attention import decoding_attention
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.forward import last_logits
 from latentext.engines.transformers.loading import LoadedModel
+from latentext.libraries.transformers.models import DynamicLayer, cache_layers, has_fixed_shapes
 from latentext.states.layout import Sink
 
 logger = logging.getLogger(__name__)
@@ -197,10 +197,10 @@ def can_be_fixed(loaded: LoadedModel) -> bool:
         loaded.device.type == "cuda"
         and loaded.attention == "sdpa"
         and loaded.layout.blocks is not None
-        and bool(getattr(model, "_can_compile_fullgraph", False))
+        and has_fixed_shapes(model)
         and not getattr(model, "is_quantized", False)
         and all(parameter.device == loaded.device for parameter in model.parameters())
-        and all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+        and all(type(layer) is DynamicLayer for layer in cache_layers(config))
         and kind in _FIXED_ROTATIONS
     )
 

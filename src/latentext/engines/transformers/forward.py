@@ -11,6 +11,7 @@ import torch
 
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.loading import LoadedModel
+from latentext.libraries.transformers.models import cache_argument
 from latentext.states.kernels import changing_shapes
 
 
@@ -27,14 +28,14 @@ def last_logits(
         token_ids, position_ids: [batch, tokens].
         attention_mask: [batch, columns of the cache's window].
     """
-    takes = _parameters_of(type(loaded.model).forward)
+    cache_name, takes = _arguments_of(type(loaded.model).forward)
     options = {"position_ids": position_ids, "logits_to_keep": 1}
     with changing_shapes(loaded.device):
         output = loaded.model(
             input_ids=token_ids,
             attention_mask=attention_mask,
-            past_key_values=cache,
             use_cache=True,
+            **{cache_name: cache},
             **{name: value for name, value in options.items() if name in takes},
         )
     logits: torch.Tensor = output.logits[:, -1].float()
@@ -42,5 +43,6 @@ def last_logits(
 
 
 @lru_cache
-def _parameters_of(forward: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(forward).parameters)
+def _arguments_of(forward: Callable[..., Any]) -> tuple[str, frozenset[str]]:
+    """The name of the argument that takes the cache, and all names; `check_cacheable` saw that there is one."""
+    return cache_argument(forward) or "cache", frozenset(inspect.signature(forward).parameters)

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 
 from latentext.engines.transformers.cache import check_cacheable
 from latentext.errors import EngineError, SpecError
+from latentext.libraries.transformers.models import attention_name
 from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec
@@ -160,7 +161,7 @@ def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
         source=source,
         device=device,
         dtype=next(model.parameters()).dtype,
-        attention=str(config._attn_implementation),
+        attention=attention_name(config),
         eos_token_ids=eos,
         pad_token_id=int(pad),
         context_length=_context_length(config),

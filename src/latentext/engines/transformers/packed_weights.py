@@ -14,8 +14,8 @@ from functools import partial
 
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
+from latentext.libraries.transformers.models import Conv1D
 from latentext.models.memory import host_memory
 
 FEWEST_PASSES = 32

@@ -1,0 +1,143 @@
+"""What latentext uses of transformers' models beyond the documented interface.
+
+* *Caches.* `SlabCache` (engines/transformers/cache.py) extends the classes of ``transformers.cache_utils``.
+* *The cache argument.* A forward pass takes the cache as ``cache``; up to 5.23 it was ``past_key_values``, and custom
+  code of a model may keep the old name. `cache_argument` asks the model.
+* *Attention.* `replaced_attention` changes an entry of the registry that models look their attention up in.
+* *Flags of models.* ``_is_stateful``, ``_can_compile_fullgraph``, ``_attn_implementation``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from latentext.libraries.changed import changed, installed
+
+try:
+    from transformers.cache_utils import (
+        Cache,
+        CacheLayerMixin,
+        DynamicCache,
+        DynamicLayer,
+        DynamicSlidingWindowLayer,
+        LinearAttentionCacheLayerMixin,
+    )
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.pytorch_utils import Conv1D
+except ImportError as error:
+    raise changed("transformers", error) from error
+
+__all__ = ["Cache", "CacheLayerMixin", "Conv1D", "DynamicLayer", "DynamicSlidingWindowLayer", "sdpa_attention_forward"]
+
+logger = logging.getLogger(__name__)
+
+_CACHE_ARGUMENTS = ("cache", "past_key_values")
+"""Names under which models take their cache, the newest first."""
+
+
+def cache_argument(forward: Callable[..., Any]) -> str | None:
+    """The name of the argument by which a model's ``forward`` takes a cache; None if it takes none.
+
+    Example:
+        >>> cache_argument(lambda input_ids, past_key_values=None: None)
+        'past_key_values'
+    """
+    taken = inspect.signature(forward).parameters
+    return next((name for name in _CACHE_ARGUMENTS if name in taken), None)
+
+
+def cache_layers(config: Any) -> list[Any]:
+    """The layers of transformers' own cache for a model: their classes say what each block remembers."""
+    return list(DynamicCache(config=config).layers)
+
+
+def remembers(layer: Any) -> bool:
+    """Whether a layer of transformers' own cache holds anything; blocks that share another's keys hold nothing."""
+    return isinstance(layer, (CacheLayerMixin, LinearAttentionCacheLayerMixin))
+
+
+def check_layer_class(layer: type[Any]) -> None:
+    """Raise if transformers asks more of a cache layer than `layer` has.
+
+    Raises:
+        EngineError: a method of the interface is missing in `layer`.
+    """
+    if unfilled := sorted(getattr(layer, "__abstractmethods__", ())):
+        raise changed("transformers", f"its cache layers need a method {unfilled[0]}")
+
+
+def is_stateful(model: Any) -> bool:
+    """Whether a model keeps a recurrent state.
+
+    Raises:
+        EngineError: transformers no longer marks such models.
+    """
+    return bool(_flag(model, "_is_stateful"))
+
+
+def has_fixed_shapes(model: Any) -> bool:
+    """Whether transformers says that a pass has the same shapes inside whatever the values are.
+
+    A model without the mark takes its steps one kernel at a time, which is slower.
+    """
+    return bool(getattr(model, "_can_compile_fullgraph", False))
+
+
+def attention_name(config: Any) -> str:
+    """The attention that a model was loaded with: ``sdpa``, ``eager``, ``flash_attention_2`` and others.
+
+    Raises:
+        EngineError: transformers no longer tells.
+    """
+    return str(_flag(config, "_attn_implementation"))
+
+
+def _flag(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        raise changed("transformers", f"{type(owner).__name__} has no {name}") from error
+
+
+@contextmanager
+def replaced_attention(own: Callable[..., Any]) -> Iterator[None]:
+    """Let models that ask for ``sdpa`` attend by `own` inside the ``with`` block, if transformers still allows it.
+
+    Else they attend by transformers' own function, which is slower.
+    """
+    if not _registry_can_be_changed():
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = own
+    try:
+        yield
+    finally:
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = sdpa_attention_forward
+
+
+@cache
+def _registry_can_be_changed() -> bool:
+    """Whether a model would find a function that is put into the registry, and the original after it."""
+
+    def probe() -> None: ...
+
+    found = []
+    try:
+        for function in (probe, sdpa_attention_forward):
+            ALL_ATTENTION_FUNCTIONS["sdpa"] = function
+            found.append(ALL_ATTENTION_FUNCTIONS.get_interface("sdpa", None))
+    except (TypeError, AttributeError, KeyError):
+        pass
+    if found == [probe, sdpa_attention_forward]:
+        return True
+    logger.warning(
+        "the attention registry of transformers %s has changed: texts are written with its own attention, more slowly",
+        installed("transformers"),
+    )
+    return False
