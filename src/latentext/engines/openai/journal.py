@@ -28,6 +28,7 @@ from latentext.dataset import filesystem
 from latentext.engines.openai.local_disk import refuse_network_file_system
 from latentext.engines.openai.spend import Spend
 from latentext.errors import DatasetError, DiskFullError
+from latentext.libraries.sqlite import open_log
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
@@ -86,8 +87,9 @@ class Journal:
             opened.callback(os.close, _lock(path))
             self._connection = opened.enter_context(closing(_connect(path)))
             self._reader = opened.enter_context(closing(_connect(path)))
-            self._log = _open_log(path)
-            opened.callback(os.close, self._log)
+            self._log = _open_log(self._connection, path)
+            if self._log is not None:
+                opened.callback(os.close, self._log)
             self._opened = opened.pop_all()
         self._read_lock, self._write_lock = threading.Lock(), threading.Lock()
         self._committed: queue.SimpleQueue[tuple[Future[Any], Any] | None] = queue.SimpleQueue()
@@ -212,7 +214,8 @@ class Journal:
     def _complete(self, group: list[tuple[Future[Any], Any]]) -> None:
         """Bring a group of commits to the disk, and say so to those who wait; or why nothing more is kept."""
         try:
-            os.fsync(self._log)
+            if self._log is not None:
+                os.fsync(self._log)
         except OSError as error:
             what = f"the journal cannot be written: {error.strerror}"
             refused = DatasetError(what, where=str(self.path), heading="The journal")
@@ -265,16 +268,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _open_log(path: Path) -> int:
-    """A descriptor by which SQLite's log can be synced; the log is one file for as long as a connection is open."""
+def _open_log(connection: sqlite3.Connection, path: Path) -> int | None:
+    """A descriptor by which SQLite's log can be synced; None where each commit is synced by itself."""
     try:
-        descriptor = os.open(path.with_name(path.name + "-wal"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_log(connection, path)
     except OSError as error:
         raise DatasetError(f"its log cannot be opened: {error.strerror}", where=str(path)) from error
     try:
         filesystem.sync_folder(path.parent)  # The log's name too: without it a power cut leaves its bytes to nobody.
     except BaseException:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
         raise
     return descriptor
 
