@@ -57,8 +57,9 @@ class Completion:
     """One text that a model wrote for a request.
 
     `token_ids` holds every generated token, the end token included. `text` is decoded without special tokens and cut
-    at a stop string. `logprobs` and `entropies` (nats), where asked for, have one value a generated token. A remote
-    engine's text has `usage`, and no `token_ids` but those that a local tokenizer gives it.
+    at a stop string. `logprobs` and `entropies` (nats), where asked for, have one value a generated token. A text that
+    a server wrote (`served`) has `usage` if the server counted its tokens, and no `token_ids` but those that a local
+    tokenizer gives it. `finish_reason` is a word of `latentext.finish_reasons`.
     """
 
     index: int
@@ -70,6 +71,7 @@ class Completion:
     entropies: Sequence[float] | None = None
     verification: Verification | None = None
     usage: Usage | None = None
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from latentext.finish_reasons import is_whole
 from latentext.spec import LengthSpec
 
 SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)")
@@ -30,6 +31,6 @@ def completion_of(text: str, finish_reason: str, length: LengthSpec | None) -> s
         >>> completion_of("He ran. Then he", "length", LengthSpec(policy="tokens"))
         'He ran. Then he'
     """
-    if length is not None and length.policy == "sentence" and finish_reason == "length":
+    if length is not None and length.policy == "sentence" and not is_whole(finish_reason):
         return cut_to_sentence(text)
     return text

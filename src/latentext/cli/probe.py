@@ -166,5 +166,5 @@ def live_lines(text: LiveText) -> list[str]:
         actual = "?" if step.actual is None else f"{step.actual:.4g}"
         error = "?" if step.error is None else f"{step.error:+.2f}"
         rows.append((str(step.step), visible(step.token), actual, f"{step.predicted:.2f}", error, relative))
-    mae = "not known: the text was cut at the limit" if text.mae is None else f"{text.mae:.3f}"
+    mae = "not known: the text did not end by itself" if text.mae is None else f"{text.mae:.3f}"
     return [*columns(rows), "", f"MAE {mae}", f"text ({text.finish_reason}): {visible(text.text)}"]

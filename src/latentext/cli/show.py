@@ -14,6 +14,7 @@ import typer
 
 from latentext.cli.tokens import token_decoder
 from latentext.cli.wording import counted
+from latentext.finish_reasons import is_whole
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -62,7 +63,7 @@ def _rows(dataset: Dataset, first: int) -> Iterator[dict[str, Any]]:
 def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
     from latentext.cli.visible import interlinear, visible
 
-    whole = row["finish_reason"] != "length"
+    whole = is_whole(row["finish_reason"])
     remaining = [str(count) if whole else "?" for count in reversed(range(len(tokens)))]
     variables = ", ".join(f"{name}={value}" for name, value in json.loads(row["variables"]).items())
     sample = f" sample {row['sample']}" if row["sample"] else ""

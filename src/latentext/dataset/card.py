@@ -38,12 +38,16 @@ def _facts(metadata: Mapping[str, Any], spec: Spec) -> str:
         "samples a prompt": str(decoding.n),
         "texts": f"{counts['accepted']:,} of {counts['planned']:,} planned",
         "rejected, failed, pending": f"{counts['rejected']:,}, {counts['failed']:,}, {counts['pending']:,}",
-        "tokens of prompts, of texts": f"{tokens['prompt']:,}, {tokens['completion']:,}",
+        "tokens of prompts, of texts": f"{tokens['prompt']:,}, {tokens['completion']:,}{_uncounted(tokens)}",
         "texts ended by": endings,
         "failures": failures,
         "seed": str(spec.seed),
     }
     return _table(("", ""), [(name, value) for name, value in rows.items() if value])
+
+
+def _uncounted(tokens: Mapping[str, int]) -> str:
+    return f" (the server did not count {tokens['uncounted']:,} texts)" if "uncounted" in tokens else ""
 
 
 def _temperatures(temperatures: Sequence[float]) -> str:

@@ -21,7 +21,7 @@ from latentext.sentences import completion_of
 
 HUMAN = "human_completions"
 _DEPTH = 4
-_RECORD_COLUMNS = ("index", "sample", "variables", "prompt", "text", "token_ids", "finish_reason")
+_RECORD_COLUMNS = ("index", "sample", "variables", "prompt", "text", "token_ids", "finish_reason", "usage")
 
 
 def completion_datasets(directory: Path) -> list[Dataset]:
@@ -77,7 +77,8 @@ def completion_rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
                 "completion": completion_of(record["text"], record["finish_reason"], spec.length),
                 "text": record["text"],
                 "finish_reason": record["finish_reason"],
-                "tokens": len(record["token_ids"]),
+                # A server gives no ids, and null where it counted nothing.
+                "tokens": len(record["token_ids"]) or record["usage"]["completion_tokens"],
                 "index": record["index"],
                 "prompt_text": record["prompt"],
                 **lengths.get((record["index"], record["sample"]), {"words": None, "accepted": None, "cut": None}),

@@ -23,6 +23,9 @@ from latentext.request import Completion, Failure, Request
 SPARED = "spared"
 """In the counts of a receipt: samples that were not drawn, because an earlier one of the request was accepted."""
 
+UNCOUNTED = "uncounted"
+"""In the counts of a receipt, where there are any: texts whose tokens the server did not count."""
+
 VERIFICATION_COUNTS = ("passes", "misses", "ties", "decoded")
 
 SCHEMA = pa.schema(
@@ -46,7 +49,7 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of a records file. `variables` and `messages` are JSON text; `logprobs` and `entropies` are in nats;
-`verification` is null where no text was expected."""
+`verification` is null where no text was expected. The counts of `usage` are null where a server gave none."""
 
 
 def write_records(path: Path, requests: Sequence[Request], completions: Iterable[Completion]) -> FileEntry:
@@ -90,7 +93,9 @@ def count_records(
     for completion in completions:
         counts["accepted"] += 1
         for name, tokens in _usage(by_index[completion.index], completion).items():
-            counts[name] += tokens
+            counts[name] += tokens or 0
+            if name == "completion_tokens" and tokens is None:
+                counts[UNCOUNTED] += 1
         counts[f"finish_reason.{completion.finish_reason}"] += 1
     return dict(sorted(counts.items()))
 
@@ -114,13 +119,15 @@ def _row(request: Request, completion: Completion) -> dict[str, object]:
     }
 
 
-def _usage(request: Request, completion: Completion) -> dict[str, int]:
-    """Tokens as the provider counted them, or else as they are here."""
+def _usage(request: Request, completion: Completion) -> dict[str, int | None]:
+    """Tokens as the server counted them, or null if it did not; those of a text written here as they are."""
     if completion.usage is not None:
         return {
             "prompt_tokens": completion.usage.prompt_tokens,
             "completion_tokens": completion.usage.completion_tokens,
         }
+    if completion.served:
+        return {"prompt_tokens": None, "completion_tokens": None}
     return {"prompt_tokens": len(request.prompt_token_ids), "completion_tokens": len(completion.token_ids)}
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +32,7 @@ def completions_of(records: pa.Table) -> list[Completion]:
         "usage",
     ]
     rows = records.select(columns).to_pylist()
-    return [
-        Completion(**{**row, "verification": _verification(row["verification"]), "usage": Usage(**row["usage"])})
-        for row in rows
-    ]
+    return [Completion(**{**row, "verification": _verification(row["verification"]), **_usage(row)}) for row in rows]
 
 
 def requests_of(records: pa.Table) -> list[Request]:
@@ -73,6 +71,13 @@ def states_of(root: Path, stage: str, shard_number: int, tensors: Sequence[str])
                 text["remaining"],
                 {name: _tensor(maps[name][start:stop], kinds[name]) for name in tensors},
             )
+
+
+def _usage(row: dict[str, Any]) -> dict[str, Any]:
+    """A completion's usage; null counts are those of a server that gave none."""
+    if None in row["usage"].values():
+        return {"usage": None, "served": True}
+    return {"usage": Usage(**row["usage"])}
 
 
 def _verification(counts: dict[str, int] | None) -> Verification | None:

@@ -19,6 +19,7 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.splits import SEQUENTIAL, sequential
 from latentext.dataset.states_view import StatesView
 from latentext.errors import DatasetError
+from latentext.finish_reasons import are_whole
 from latentext.spec import Keep, SplitSpec
 
 LEFT_OUT = -1
@@ -102,7 +103,7 @@ def split_rows(
     """
     split = split or dataset.spec.split
     reasons = dataset.records(["finish_reason"])["finish_reason"].to_numpy()
-    censored = np.asarray(reasons == "length", bool)
+    censored = ~are_whole(reasons)
     # A split by rows is cut while rows are read; until then all records are in its first part.
     by_rows = split.by == SEQUENTIAL
     records_of = {"train": np.arange(len(censored))} if by_rows else dataset.split(split)

@@ -17,13 +17,18 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from latentext.dataset.reader import Dataset
 from latentext.dataset.states_view import StatesView
 from latentext.errors import ArgumentError
+from latentext.finish_reasons import are_whole
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+_IDS = ("prompt_token_ids", "token_ids")
 
 BIN_EDGES = (1, 2, 5, 10, 20, 50, 100)
 """Remaining tokens from which each bin but the first begins."""
@@ -36,8 +41,8 @@ class TextLengths:
     Attributes:
         prompt_tokens: P.
         total_tokens: T, the end token included.
-        whole: whether the text ended by itself; False where it was cut at the limit, and T is a lower bound, and where
-            nothing was written.
+        whole: whether the text ended by itself and its length is known; False where it was cut at the limit or ended
+            for an unknown reason, where T is a lower bound, and where nothing was written.
     """
 
     prompt_tokens: Integers
@@ -74,14 +79,27 @@ Target = Callable[[TokenRows], Floats]
 def text_lengths(dataset: Dataset) -> TextLengths:
     """Read the lengths of all texts; 17 bytes a text, whatever their length."""
     columns: tuple[list[Integers], list[Integers], list[npt.NDArray[np.bool_]]] = ([], [], [])
-    for table in dataset.iter_records(["usage", "finish_reason"]):
-        usage = table["usage"].combine_chunks()
-        columns[0].append(usage.field("prompt_tokens").to_numpy())
-        columns[1].append(usage.field("completion_tokens").to_numpy())
-        ended = np.asarray(table["finish_reason"].to_numpy() != "length", bool)
-        columns[2].append(ended & (columns[1][-1] > 0))  # A given text has no length that a model decided on.
+    # A server counts tokens in its own way; states stand at the ids that the local tokenizer gave.
+    names = _IDS if dataset.spec.model.local else ("usage",)
+    for table in dataset.iter_records([*names, "finish_reason"]):
+        prompt, total = _lengths(table)
+        columns[0].append(prompt)
+        columns[1].append(total)
+        # A given text has no length that a model decided on; one that nobody counted has no known length.
+        columns[2].append(are_whole(table["finish_reason"].to_pylist()) & (total > 0))
     prompt, total = (np.concatenate(column) if column else np.empty(0, np.int64) for column in columns[:2])
     return TextLengths(prompt, total, np.concatenate(columns[2]) if columns[2] else np.empty(0, bool))
+
+
+def _lengths(table: pa.Table) -> tuple[Integers, Integers]:
+    """Tokens of prompts and of texts; 0 where a server did not count them."""
+    if "usage" in table.column_names:
+        usage = table["usage"].combine_chunks()
+        counts = [usage.field(name) for name in ("prompt_tokens", "completion_tokens")]
+    else:
+        counts = [pc.list_value_length(table[name]).cast(pa.int64()) for name in _IDS]
+    prompt, total = (pc.fill_null(count, 0).to_numpy(zero_copy_only=False) for count in counts)
+    return prompt, total
 
 
 def token_rows(dataset: Dataset, view: StatesView, lengths: TextLengths | None = None) -> TokenRows:

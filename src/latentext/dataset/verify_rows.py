@@ -22,7 +22,7 @@ from latentext.dataset import layout
 from latentext.dataset.findings import Finding
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, open_part
 from latentext.dataset.receipts import Receipt
-from latentext.dataset.records import SPARED, read_records
+from latentext.dataset.records import SPARED, UNCOUNTED, read_records
 from latentext.dataset.stages import StatesStage, read_stage
 from latentext.dataset.tables import read_table
 from latentext.errors import DatasetError
@@ -221,7 +221,9 @@ def _tokens(receipt: Receipt, table: pa.Table) -> dict[str, int]:
         lengths = {"prompt_tokens": "prompt_token_ids", "completion_tokens": "token_ids"}
         return {name: pc.sum(pc.list_value_length(table[ids])).as_py() or 0 for name, ids in lengths.items()}
     usage = table["usage"].combine_chunks()
-    return {name: pc.sum(usage.field(name)).as_py() or 0 for name in ("prompt_tokens", "completion_tokens")}
+    tokens = {name: pc.sum(usage.field(name)).as_py() or 0 for name in ("prompt_tokens", "completion_tokens")}
+    uncounted = usage.field("completion_tokens").null_count
+    return tokens | ({UNCOUNTED: uncounted} if uncounted else {})
 
 
 def _places_that_do_not_fit(receipt: Receipt, index: Rows, sample: Rows) -> Iterator[str]:

@@ -21,6 +21,7 @@ from latentext.dataset.checks import check_stages
 from latentext.dataset.correctness import correctness_facts
 from latentext.dataset.documents import read_json
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
+from latentext.dataset.records import UNCOUNTED
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
 from latentext.spec import Spec
 
@@ -88,7 +89,7 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "licence": licence,
         "counts": {"requests": requests, **counts},
         **(correctness_facts(spec, counts, checked.counts) if spec.check is not None and checked is not None else {}),
-        "tokens": {name: records.counts[f"{name}_tokens"] for name in ("prompt", "completion")},
+        "tokens": _tokens(records.counts),
         "finish_reasons": {
             name.removeprefix(prefix): records.counts[name]
             for name in sorted(records.counts)
@@ -100,6 +101,12 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "pairs": {stage.split("/")[1]: _sum(root, [stage]).facts for stage in layout.list_stages(root, "pairs")},
         "sha256": {name: sha256_of(root / name) for name in layout.files_beside_data(root)},
     }
+
+
+def _tokens(counts: Counter[str]) -> dict[str, int]:
+    """Tokens of prompts and of texts; with the number of texts that a server did not count, where there are any."""
+    tokens = {name: counts[f"{name}_tokens"] for name in ("prompt", "completion")}
+    return tokens | ({UNCOUNTED: counts[UNCOUNTED]} if counts[UNCOUNTED] else {})
 
 
 def model_label(name: str) -> str:

@@ -10,11 +10,9 @@ from collections.abc import Generator, Sequence
 
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.loading import LoadedModel
+from latentext.finish_reasons import GIVEN
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding
-
-GIVEN = "given"
-"""The finish reason of a text that nobody wrote here."""
 
 
 class GivenTexts:

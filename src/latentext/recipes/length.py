@@ -21,6 +21,7 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import load_model as load
 from latentext.engines.transformers.loading import loaded_from
 from latentext.errors import ArgumentError, PromptError
+from latentext.finish_reasons import is_whole
 from latentext.models.resolve import TINY, ModelSource
 from latentext.plan.keys import request_key
 from latentext.prompts.chat import ChatFormat
@@ -180,7 +181,7 @@ def _extracted(
     rows, completion = result.states, result.completion
     assert rows is not None  # The engine was asked for them.
     states = [_as_numpy(rows.tensors[site]) for site in sites]
-    if completion.finish_reason == "length":
+    if not is_whole(completion.finish_reason):
         what = f"the text was cut after {len(completion.token_ids)} tokens: remaining_tokens count to the cut"
         warnings.warn(f"{what}; raise max_new_tokens, or leave this text out", stacklevel=3)
     texts = {token_id: token_text(tokenizer, token_id) for token_id in set(completion.token_ids)}

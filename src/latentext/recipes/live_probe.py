@@ -18,6 +18,7 @@ from latentext.engines.engine import Capture, Generated
 from latentext.engines.opening import open_transformers
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, EngineError, PromptError, SpecError
+from latentext.finish_reasons import is_whole
 from latentext.models.resolve import model_identity
 from latentext.plan.encoding import Prompt, PromptEncoder
 from latentext.probes.collecting import TARGETS
@@ -98,7 +99,7 @@ class LiveProbe:
         completion = made.completion
         output = self.probe.predict(made.states.tensors[self.facts.site].float().numpy())
         actual = None
-        if completion.finish_reason != "length":
+        if is_whole(completion.finish_reason):
             actual = TARGETS[self.facts.target](_rows_of_one(len(request.prompt_token_ids), len(completion.token_ids)))
         predicted = read(self.facts.question, output).values
         steps = tuple(

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 
 from latentext.dataset.completions import completion_rows, is_completion
 from latentext.dataset.reader import Dataset
+from latentext.finish_reasons import is_whole
 from latentext.report.completion_statistics import TextStatistics, describe_texts
 from latentext.report.page import Table
 from latentext.report.picture import BLUE, GREY, ORANGE, Picture, Subject, canvas, label
@@ -91,7 +92,7 @@ def _group(dataset: Dataset, corpus: str, temperature: float, rows: list[dict[st
     words = [row["words"] for row in rows] if all(row["words"] is not None for row in rows) else count_words(texts)
     length = dataset.spec.length
     limits = None if length is None or length.min is None or length.max is None else (length.min, length.max)
-    statistics = describe_texts(texts, words, [row["finish_reason"] == "length" for row in rows])
+    statistics = describe_texts(texts, words, [not is_whole(row["finish_reason"]) for row in rows])
     return Group(corpus, rows[0]["model"], rows[0]["prompt"], temperature, statistics, limits)
 
 
@@ -186,7 +187,7 @@ def _show(found: _Collected, corpus: str, row: dict[str, Any]) -> None:
             return
         found.sources[place] = str(row["source"])
     who = Group(corpus, row["model"], row["prompt"], row["temperature"]).name
-    ending = " [cut at the limit]" if row["finish_reason"] == "length" else ""
+    ending = "" if is_whole(row["finish_reason"]) else " [cut]"
     found.shown.setdefault(place, []).append((who, row["completion"] + ending))
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
 from latentext.dataset.completions import completion_datasets, human_variable
@@ -117,19 +119,21 @@ def make_completions_report(directory: Path, output: Path | None = None) -> Repo
 
 def facts(dataset: Dataset) -> dict[str, str]:
     """What the top of the page says, counted from the records."""
-    texts = prompt = generated = 0
+    texts = prompt = generated = uncounted = 0
     reasons: Counter[str] = Counter()
     for table in dataset.iter_records(["usage", "finish_reason"]):
         usage = table["usage"].combine_chunks()
         texts += table.num_rows
-        prompt += int(usage.field("prompt_tokens").to_numpy().sum())
-        generated += int(usage.field("completion_tokens").to_numpy().sum())
+        prompt += pc.sum(usage.field("prompt_tokens")).as_py() or 0
+        generated += pc.sum(usage.field("completion_tokens")).as_py() or 0
+        uncounted += usage.field("completion_tokens").null_count
         reasons.update(table["finish_reason"].to_pylist())
     captured = (f"{', '.join(stage.sites)} ({stage.positions}, {stage.dtype})" for stage in dataset.captures.values())
     return {
         "model": model_label(dataset.spec.model.name),
         "texts": f"{texts:,} of {_planned(dataset)} planned",
-        "tokens": f"{prompt:,} of prompts, {generated:,} generated",
+        "tokens": f"{prompt:,} of prompts, {generated:,} generated"
+        + (f"; {uncounted:,} texts were not counted by the server" if uncounted else ""),
         "how texts ended": ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
         or "no text yet",
         "states": "; ".join(captured) or "none",

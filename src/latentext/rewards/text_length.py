@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from latentext.finish_reasons import is_whole
 from latentext.sentences import completion_of
 from latentext.spec import LengthSpec
 from latentext.word_count import count_words
@@ -33,8 +34,8 @@ def measure_lengths(length: LengthSpec, texts: Iterable[tuple[str, str]]) -> lis
     found = []
     for (text, reason), completion, words in zip(texts, completions, count_words(completions), strict=True):
         fewest, most = length.min or 0, length.max if length.max is not None else words
-        is_whole = reason != "length" or length.policy == "sentence"
-        accepted = is_whole and fewest <= words <= most
+        known = is_whole(reason) or length.policy == "sentence"
+        accepted = known and fewest <= words <= most
         found.append({"accepted": float(accepted), "words": float(words), "cut": float(completion != text)})
     return found
 

@@ -25,7 +25,7 @@ def body(message: Any = None, finish: str | None = "stop", **fields: Any) -> dic
 def test_a_text_comes_with_its_usage_as_the_provider_counts_it() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
     completion = completion_of(REQUEST, 1, read_text(body(usage=usage)))
-    assert completion == Completion(3, 1, "Hello.", (), "stop", usage=Usage(9, 2, 4))
+    assert completion == Completion(3, 1, "Hello.", (), "stop", usage=Usage(9, 2, 4), served=True)
 
 
 @pytest.mark.parametrize(

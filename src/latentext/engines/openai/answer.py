@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latentext.engines.openai.credentials import without_keys
+from latentext.engines.openai.errors import words_of
 from latentext.engines.openai.prices import Price
+from latentext.engines.openai.server_text import one_line, well_formed
 from latentext.engines.openai.spend import Spend, picodollars
+from latentext.finish_reasons import FAILED, FILTERED, REFUSED, STOP, finish_reason
 from latentext.request import Completion, Failure, Request, Usage
 
-_MOST_CHARACTERS = 200
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields in which servers give a model's thoughts."""
 
 
 class MalformedAnswerError(ValueError):
@@ -25,7 +28,10 @@ class MalformedAnswerError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What an answer holds: the text, or a failure's `reason` and `message`; `usage` where the server says it."""
+    """What an answer holds: the text, or a failure's `reason` and `message`; `usage` where the server says it.
+
+    `finish_reason` is a word of `latentext.finish_reasons`.
+    """
 
     text: str | None
     finish_reason: str
@@ -42,7 +48,7 @@ def read_body(raw: bytes) -> dict[str, Any]:
         MalformedAnswerError: it is none.
     """
     try:
-        body = json.loads(raw)
+        body = _loads(raw)
     except (ValueError, RecursionError) as error:
         raise MalformedAnswerError(f"an answer of {len(raw)} bytes is no JSON") from error
     if not isinstance(body, dict):
@@ -50,8 +56,18 @@ def read_body(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def _loads(raw: bytes) -> Any:
+    """The JSON of an answer that was paid for, also where some of its bytes are no UTF-8: they become U+FFFD."""
+    try:
+        return json.loads(raw)
+    except UnicodeDecodeError:
+        return json.loads(raw.decode("utf-8", "replace"))
+
+
 def read_text(body: Mapping[str, Any]) -> Text:
     """The text of an answer's first choice, or why there is none.
+
+    A text keeps what the server sent, but for halves of surrogate pairs: each becomes U+FFFD (`well_formed`).
 
     Example:
         >>> read_text({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}).text
@@ -66,16 +82,50 @@ def read_text(body: Mapping[str, Any]) -> Text:
         return Text(None, "", usage, "no-choice", "the server answered without a text", written)
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
-    finish, content = str(choice.get("finish_reason") or "stop"), message.get("content")
+    finish, content = finish_reason(choice.get("finish_reason")), _content(message.get("content"))
+    reason, problem = _problem(choice, message, finish, content)
+    return Text(None if reason else content, finish, usage, reason, problem, written)
+
+
+def _problem(
+    choice: Mapping[str, Any], message: Mapping[str, Any], finish: str, content: str | None
+) -> tuple[str, str]:
+    """Why a choice holds no text that can be used: a reason and a message, or two empty ones."""
+    if finish == FILTERED:
+        return "content-filter", "the server's content filter stopped the text"
     refusal = message.get("refusal")
-    if finish == "content_filter":
-        return Text(None, finish, usage, "content-filter", "the server's content filter stopped the text", written)
-    if isinstance(refusal, str) and refusal:
-        words = " ".join(without_keys(refusal).split())[:_MOST_CHARACTERS]
-        return Text(None, finish, usage, "refused", f"the model refused: {words}", written)
-    if not isinstance(content, str):
-        return Text(None, finish, usage, "no-text", "the answer's content is null", written)
-    return Text(content, finish, usage, cache_write_tokens=written)
+    if finish == REFUSED or (isinstance(refusal, str) and refusal):
+        return "refused", f"the model refused: {one_line(str(refusal or content or 'it does not say why'))}"
+    if finish == FAILED:
+        words = words_of(choice.get("error"))
+        word = one_line(str(choice["finish_reason"]))
+        return "aborted", f"the server broke the text off ({word}){': ' if words else ''}{words}"
+    if content:
+        return "", ""
+    thoughts = next((t for name in _REASONING if isinstance(t := message.get(name), str) and t), "")
+    if thoughts:
+        why = "the limit of tokens was spent on reasoning" if finish != STOP else "the model gave only its reasoning"
+        return "only-reasoning", f"{why}: {one_line(thoughts, most=None)}"
+    return ("no-text", "the answer's content is null") if content is None else ("", "")
+
+
+def _content(content: object) -> str | None:
+    """The text of a message, whole or in parts; None if it has none."""
+    if isinstance(content, str):
+        return well_formed(content)
+    if not isinstance(content, list):
+        return None
+    texts = [part if isinstance(part, str) else _text_of(part) for part in content]
+    found = [text for text in texts if text is not None]
+    return well_formed("".join(found)) if found else None
+
+
+def _text_of(part: object) -> str | None:
+    """The text of a part; other parts, such as thoughts and images, have none."""
+    if not isinstance(part, Mapping) or part.get("type", "text") not in ("text", "output_text"):
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
 
 
 def metered(text: Text, price: Price | None, *, batch: bool = False) -> Spend | None:
@@ -98,16 +148,19 @@ def completion_of(
     Args:
         tokenizer: of the local model; its ids of the text, to which the end token is added where the model ended the
             text by itself, since the end token counts (docs/architecture.md, *Rows*).
-        ends_with_eos: a text with finish_reason ``stop`` ended by its end token, not by a stop string.
+        ends_with_eos: a text with finish_reason ``stop`` ended by its end token, not by a stop string. A text that
+            ended for another reason, or an unknown one, gets none.
     """
     if text.text is None:
         return Failure(request.index, sample, text.reason, text.message)
     token_ids: list[int] = []
     if tokenizer is not None:
         token_ids = list(tokenizer.encode(text.text, add_special_tokens=False))
-        if ends_with_eos and text.finish_reason == "stop" and tokenizer.eos_token_id is not None:
+        if ends_with_eos and text.finish_reason == STOP and tokenizer.eos_token_id is not None:
             token_ids.append(tokenizer.eos_token_id)
-    return Completion(request.index, sample, text.text, tuple(token_ids), text.finish_reason, usage=text.usage)
+    return Completion(
+        request.index, sample, text.text, tuple(token_ids), text.finish_reason, usage=text.usage, served=True
+    )
 
 
 def _usage(value: object) -> tuple[Usage | None, int]:

@@ -8,10 +8,17 @@ send and to read, and holds sixteen requests to a server of 50 ms below nine ten
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from latentext.engines.openai.answer_size import MOST_ERROR_BYTES, most_bytes, too_large
 from latentext.engines.openai.credentials import api_key, on_loopback, server_address
+from latentext.engines.openai.redirects import look_for_redirect
+from latentext.engines.openai.server_text import one_line
 from latentext.errors import EngineError
 from latentext.spec import ApiOptions
 
@@ -33,6 +40,20 @@ def require_openai() -> None:
         raise EngineError("the client of OpenAI is not installed", remedy="pip install 'latentext[api]'") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of a server, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status says that the request was answered."""
+        return 200 <= self.status < 300
+
+
 class ChatClient:
     """Asks one server for chat completions; to be used and closed in one event loop.
 
@@ -49,7 +70,7 @@ class ChatClient:
         url = server_address(options.base_url)
         key, _ = api_key(url)
         connections = httpx2.Limits(max_connections=options.concurrency, max_keepalive_connections=options.concurrency)
-        http: dict[str, Any] = {"limits": connections}
+        http: dict[str, Any] = {"limits": connections, "event_hooks": {"response": [look_for_redirect]}}
         if on_loopback(url):
             http["trust_env"] = False  # A proxy of the environment does not know this machine's own addresses.
         timeout = httpx2.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_SECONDS))
@@ -65,24 +86,68 @@ class ChatClient:
         ]
         self._extensions = {"timeout": timeout.as_dict()}
 
-    async def post(self, body: dict[str, Any], *, idempotency_key: str) -> httpx2.Response:
-        """The server's answer, whatever its status; its bytes as they came are what the journal keeps.
+    async def post(self, body: dict[str, Any], *, idempotency_key: str) -> Reply:
+        """The server's answer, whatever its status; its bytes are what the journal keeps.
 
         A server that honours the ``Idempotency-Key`` bills a repeated request once.
 
         Raises:
             httpx2.HTTPError: there is none.
+            TooLargeError: it is beyond what the tokens asked for can take. RedirectError: it is a redirect.
         """
         import httpx2
 
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         headers = [*self._headers, ("Idempotency-Key", idempotency_key)]
         request = httpx2.Request("POST", self._url, headers=headers, content=content, extensions=self._extensions)
-        return await self._http.send(request)
+        with _known_errors():
+            response = await self._http.send(request, stream=True)
+            try:
+                return Reply(response.status_code, response.headers, await _content(response, body))
+            finally:
+                await response.aclose()
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._official.close()
+
+
+async def _content(response: httpx2.Response, body: Mapping[str, Any]) -> bytes:
+    """The bytes of an answer, unpacked; of an error no more than its beginning.
+
+    Raises:
+        TooLargeError: there are more than the body's tokens can take.
+    """
+    most = most_bytes(body) if response.is_success else MOST_ERROR_BYTES
+    pieces, size = [], 0
+    async for piece in response.aiter_bytes():
+        pieces.append(piece)
+        if (size := size + len(piece)) > most:
+            if response.is_success:
+                raise too_large(body)
+            break
+    return b"".join(pieces)[:most]
+
+
+@contextmanager
+def _known_errors() -> Iterator[None]:
+    """Turn errors of aiohttp that the client's transport lets through, such as too many headers, into the client's."""
+    import httpx2
+
+    try:
+        yield
+    except _errors_of_aiohttp() as error:
+        raise httpx2.RemoteProtocolError(f"the answer is no HTTP: {one_line(str(error))}") from error
+
+
+@cache
+def _errors_of_aiohttp() -> tuple[type[Exception], ...]:
+    if not find_spec("aiohttp"):
+        return ()
+    import aiohttp
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    return (aiohttp.ClientError, HttpProcessingError)
 
 
 def _transport() -> type[httpx2.AsyncClient]:

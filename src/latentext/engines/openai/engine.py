@@ -44,6 +44,7 @@ _REASONS = {
     ApiErrorKind.RATE: "rate-limited",
     ApiErrorKind.SERVER: "server-error",
     ApiErrorKind.NETWORK: "network",
+    ApiErrorKind.TOO_LARGE: "answer-too-large",
 }
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from latentext.engines.openai.credentials import without_keys
-from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError, printable
-
-_MOST_CHARACTERS = 300
+from latentext.engines.openai.answer_size import TooLargeError
+from latentext.engines.openai.redirects import RedirectError
+from latentext.engines.openai.server_text import one_line
+from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
 
 
 class ApiErrorKind(StrEnum):
@@ -30,6 +30,8 @@ class ApiErrorKind(StrEnum):
     RATE = "rate"
     CONTEXT = "context"
     CONTENT = "content"
+    TOO_LARGE = "too-large"
+    REDIRECT = "redirect"
     SERVER = "server"
     NETWORK = "network"
     BAD_REQUEST = "bad-request"
@@ -39,10 +41,14 @@ RETRIED = frozenset({ApiErrorKind.RATE, ApiErrorKind.SERVER, ApiErrorKind.NETWOR
 """Kinds that may pass by themselves."""
 
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+_RATE_CODES = {"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "overloaded_error"}
 _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
 _CONTENT_CODES = {"content_policy_violation", "content_filter", "invalid_prompt"}
 _AUTH_CODES = {"invalid_api_key", "account_deactivated", "invalid_organization", "incorrect_api_key"}
 _MODEL_CODES = {"model_not_found", "DeploymentNotFound"}
+_SAYING = ("message", "msg", "detail", "error", "errors", "title", "reason")
+"""Fields in which servers put the words of an error, the most telling first."""
+_DEEPEST = 5
 _PARAMETER_CODES = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "unrecognized_parameter"}
 
 
@@ -75,7 +81,7 @@ class ApiError:
         """Whether every other request would meet it too."""
         if self.kind is ApiErrorKind.BAD_REQUEST:
             return self.code in _PARAMETER_CODES
-        return self.kind in (ApiErrorKind.AUTH, ApiErrorKind.QUOTA, ApiErrorKind.NOT_FOUND)
+        return self.kind in (ApiErrorKind.AUTH, ApiErrorKind.QUOTA, ApiErrorKind.NOT_FOUND, ApiErrorKind.REDIRECT)
 
 
 def of_status(
@@ -112,11 +118,35 @@ def of_exception(error: Exception) -> ApiError:
     # Over aiohttp a connection that the server dropped is a `ConnectTimeout` too: what was sent may be billed.
     if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
         return ApiError(ApiErrorKind.NETWORK, "no answer in time", may_have_cost=True)
-    if isinstance(error, openai.APIConnectionError):
-        return _lost_connection(error.__cause__ or error)
+    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, Exception):
+        return of_exception(error.__cause__)
+    if isinstance(error, TooLargeError):
+        return ApiError(ApiErrorKind.TOO_LARGE, str(error), may_have_cost=True)
+    if isinstance(error, RedirectError):
+        return ApiError(ApiErrorKind.REDIRECT, str(error))
     if isinstance(error, httpx2.TransportError):
         return _lost_connection(error)
-    return ApiError(ApiErrorKind.NETWORK, _one_line(str(error) or type(error).__name__), may_have_cost=True)
+    return ApiError(ApiErrorKind.NETWORK, one_line(str(error) or type(error).__name__), may_have_cost=True)
+
+
+def error_inside(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ApiError | None:
+    """The error in an answer of status 200 that has no choice, as some proxies send it; None if there is none.
+
+    It is treated like an answer of the status that its code names, or else like the server's own fault.
+
+    Example:
+        >>> error_inside({"choices": None, "error": {"code": 429, "message": "busy"}}).kind.value
+        'rate'
+    """
+    error = body.get("error")
+    if body.get("choices") or not error or not isinstance(error, (Mapping, str)):
+        return None
+    code = str(error.get("code") or error.get("status") or "") if isinstance(error, Mapping) else ""
+    status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else 0
+    if not 400 <= status < 600:
+        _, *names = _words(body)
+        status = 429 if _RATE_CODES & set(names) else 500
+    return of_status(status, body, headers)
 
 
 def of_batch_line(line: Mapping[str, Any]) -> ApiError | None:
@@ -124,7 +154,7 @@ def of_batch_line(line: Mapping[str, Any]) -> ApiError | None:
     response, error = line.get("response"), line.get("error")
     if isinstance(error, Mapping) and error:
         code = str(error.get("code") or "")
-        message = _one_line(str(error.get("message") or code or "the batch gives no reason"))
+        message = one_line(str(error.get("message") or code or "the batch gives no reason"))
         kind = ApiErrorKind.QUOTA if code in _QUOTA_CODES else ApiErrorKind.SERVER
         return ApiError(kind, message, code=code or None)
     if not isinstance(response, Mapping):
@@ -132,7 +162,10 @@ def of_batch_line(line: Mapping[str, Any]) -> ApiError | None:
     status = response.get("status_code")
     if not isinstance(status, int) or isinstance(status, bool):
         return ApiError(ApiErrorKind.SERVER, "the line has no status code")
-    return None if 200 <= status < 300 else of_status(status, response.get("body"))
+    body = response.get("body")
+    if not 200 <= status < 300:
+        return of_status(status, body)
+    return error_inside(body) if isinstance(body, Mapping) else None
 
 
 def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextError:
@@ -157,6 +190,8 @@ def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextErr
             where=where or "model.api.request",
             remedy="a field set to null there is left out of every request",
         )
+    if error.kind is ApiErrorKind.REDIRECT:
+        return SpecError(error.message, where=where or "model.api.base_url", remedy="name the right address there")
     return EngineError(f"the server failed ({error.kind.value}): {error.message}", where=where)
 
 
@@ -187,20 +222,43 @@ def _words(body: object) -> tuple[str, str | None, str | None]:
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
-            return _one_line(text), None, None
+            return one_line(text), None, None
     if not isinstance(body, Mapping):
         return "", None, None
-    inner = body.get("error", body)
+    inner = body.get("error") or body
     if not isinstance(inner, Mapping):
-        return _one_line(str(inner or "")), None, None
+        return words_of(inner), None, None
+    if _is_about_a_field(inner.get("detail")):
+        return words_of(inner), "unsupported_value", None
     code, kind = inner.get("code"), inner.get("type")
-    message = _one_line(str(inner.get("message") or ""))
-    return message, str(code) if code is not None else None, str(kind) if kind is not None else None
+    return words_of(inner), str(code) if code is not None else None, str(kind) if kind is not None else None
 
 
-def _one_line(text: str) -> str:
-    line = printable(" ".join(without_keys(text).split()))
-    return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"
+def words_of(error: object, depth: int = 0) -> str:
+    """What an error says, in one line, in whichever field the server says it; empty if it says nothing.
+
+    Example:
+        >>> words_of({"detail": [{"loc": ["body", "top_p"], "msg": "must be at most 1"}]})
+        'top_p: must be at most 1'
+    """
+    if depth > _DEEPEST:
+        return ""
+    if isinstance(error, Mapping):
+        where = error.get("loc")
+        field = ".".join(str(step) for step in where if step != "body") if isinstance(where, list) else ""
+        said = next((words for name in _SAYING if (words := words_of(error.get(name), depth + 1))), "")
+        return one_line(f"{field}: {said}" if field and said else field or said)
+    if isinstance(error, list):
+        return one_line("; ".join(words for entry in error[:10] if (words := words_of(entry, depth + 1))))
+    return one_line(str(error)) if isinstance(error, (str, int, float)) else ""
+
+
+def _is_about_a_field(detail: object) -> bool:
+    """Whether a server of FastAPI refuses a field of the body that every request has."""
+    fields = [entry.get("loc") for entry in detail if isinstance(entry, Mapping)] if isinstance(detail, list) else []
+    return any(
+        isinstance(loc, list) and loc[:1] == ["body"] and len(loc) > 1 and loc[1] != "messages" for loc in fields
+    )
 
 
 def _wait(headers: Mapping[str, str], now: float) -> float | None:
@@ -225,5 +283,5 @@ def _lost_connection(cause: BaseException) -> ApiError:
     unsent = isinstance(
         cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
     )
-    reason = _one_line(str(cause)) or type(cause).__name__
+    reason = one_line(str(cause)) or type(cause).__name__
     return ApiError(ApiErrorKind.NETWORK, f"connection failed: {reason}", may_have_cost=not unsent)

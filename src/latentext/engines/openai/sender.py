@@ -16,13 +16,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from latentext.engines.openai.answer import MalformedAnswerError, Text, metered, read_body, read_text
+from latentext.engines.openai.answer_size import TooLargeError
 from latentext.engines.openai.budget import Budget
 from latentext.engines.openai.client import ChatClient
-from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, of_status, stopping_error
+from latentext.engines.openai.errors import (
+    ApiError,
+    ApiErrorKind,
+    error_inside,
+    of_exception,
+    of_status,
+    stopping_error,
+)
 from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Answer, Journal
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.prices import Price
+from latentext.engines.openai.redirects import RedirectError
 from latentext.engines.openai.spend import Spend
 from latentext.errors import BudgetError, EngineError, LatentextError
 from latentext.spec import ApiOptions
@@ -167,9 +176,13 @@ class Sender:
                 key = f"{job.key}-{job.sample}-{job.tries}"
                 response = await self._client.post(job.body, idempotency_key=key)
             if not response.is_success:
-                self._failed(job, of_status(response.status_code, response.content, response.headers), sent_at)
+                self._failed(job, of_status(response.status, response.content, response.headers), sent_at)
                 return
-            text = read_text(read_body(response.content))
+            body = read_body(response.content)
+            if (error := error_inside(body, response.headers)) is not None:
+                self._failed(job, error, sent_at)
+                return
+            text = read_text(body)
         except asyncio.CancelledError:
             self._settle_unknown(job)
             self._delivered(None)
@@ -298,4 +311,4 @@ def _of_the_network(error: Exception) -> bool:
     """Whether an exception is about the server or the way to it, and not a fault of ours."""
     import httpx2
 
-    return isinstance(error, (httpx2.HTTPError, OSError))
+    return isinstance(error, (httpx2.HTTPError, httpx2.InvalidURL, OSError, TooLargeError, RedirectError))

@@ -19,6 +19,7 @@ from typing import Any
 
 from latentext.engines.stopping import StopStrings
 from latentext.errors import EngineError, LatentextError
+from latentext.finish_reasons import LENGTH, STOP, UNKNOWN, finish_reason
 
 RESUME = "what is finished is kept; the same command continues"
 
@@ -194,11 +195,13 @@ class StepLoop:
             )
         if text.order.stop_strings is not None and (end := _end_at(text.order.stop_strings, written.token_ids, seen)):
             del written.token_ids[end:], written.logprobs[end:]
-            written.finish_reason = "stop"
+            written.finish_reason = STOP
             if not output.finished:
                 engine.abort_request([output.request_id])
         elif output.finished:
-            written.finish_reason = piece.finish_reason
+            written.finish_reason = finish_reason(piece.finish_reason)
+            if written.finish_reason not in (STOP, LENGTH, UNKNOWN):
+                written.problem = f"vLLM ended the text: {piece.finish_reason}"
         else:
             return
         if output.finished and output.kv_transfer_params:

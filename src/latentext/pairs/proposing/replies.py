@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from latentext.finish_reasons import FILTERED, REFUSED, is_whole
+from latentext.finish_reasons import finish_reason as meaning_of
+
 RawPair = tuple[Any, Any]
 """The two sides as the reply gave them: strings, or whatever stood in their place."""
 
@@ -44,8 +47,6 @@ class Reply:
     broken: int = 0
 
 
-_REFUSING = ("content_filter", "refusal")
-_CUT = "length"
 _LISTS = ("pairs", "scenarios")
 _OTHER_NAMES = ("prompt", "counterfactual")
 _FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
@@ -67,7 +68,7 @@ def parse_reply(text: str | None, sides: tuple[str, str], finish_reason: str = "
     Args:
         text: what the model wrote; None where it wrote nothing (a refusal).
         sides: the names of the two sides, as the task has them.
-        finish_reason: as the provider gives it: ``length`` means cut, ``content_filter`` refused.
+        finish_reason: the provider's word or the record's; what is not known to have ended by itself counts as cut.
 
     Example:
         >>> parse_reply('{"pairs": [{"safe": "a cake", "harmful": "a bomb"}]}', ("safe", "harmful")).pairs
@@ -78,13 +79,14 @@ def parse_reply(text: str | None, sides: tuple[str, str], finish_reason: str = "
         'refused'
     """
     text = (text or "").strip()
-    if finish_reason in _REFUSING:
+    if meaning_of(finish_reason) in (FILTERED, REFUSED):
         return Reply(ReplyKind.REFUSED)
+    was_cut = not is_whole(finish_reason)
     for document in _documents(text):
-        if (found := _read(document, sides)) is not None and finish_reason != _CUT:
+        if (found := _read(document, sides)) is not None and not was_cut:
             return Reply(ReplyKind.PAIRS, *found)
     whole = tuple(_whole_pairs(text, sides))
-    if finish_reason == _CUT:
+    if was_cut:
         return Reply(ReplyKind.CUT, whole)
     if whole:
         return Reply(ReplyKind.MALFORMED if _has_leftovers(text) else ReplyKind.PAIRS, whole)

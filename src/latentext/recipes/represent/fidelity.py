@@ -17,6 +17,7 @@ from rapidfuzz.distance import Levenshtein
 
 from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
+from latentext.finish_reasons import are_whole, is_whole
 from latentext.recipes.represent.texts import Name
 
 TOLERATED = 0.01
@@ -28,7 +29,7 @@ class Fidelity:
     """The summary of a fidelity table, in texts: exact + inexact + cut + failed = texts.
 
     Attributes:
-        cut: stopped by the limit of tokens or by the context before the text was repeated.
+        cut: stopped by the limit of tokens or by the context before the text was repeated, or for an unknown reason.
         failed: gave no text at all; `reasons` counts why.
         passes: of the model over all texts, as far as they were verified.
     """
@@ -123,7 +124,7 @@ def _compare(records: list[dict[str, Any]], tokenizer: Any, variable: str) -> li
             {
                 "index": record["index"],
                 "id": values.get("id", record["index"]),
-                "exact": distance == 0 and record["finish_reason"] == "stop",
+                "exact": distance == 0 and is_whole(record["finish_reason"]),
                 "characters_differing": distance,
                 "tokens_differing": Levenshtein.distance(token_ids, written_ids),
                 "edit_distance": Levenshtein.normalized_distance(text, written),
@@ -152,11 +153,12 @@ def _failed(dataset: Dataset, ids: Sequence[Name] | None) -> list[dict[str, Any]
 
 
 def _summary(frame: pd.DataFrame) -> Fidelity:
-    failed = ~frame["finish_reason"].isin(["stop", "length"])
+    failed = frame["characters_differing"].isna()
+    cut = ~failed & ~are_whole(frame["finish_reason"])
     return Fidelity(
         texts=len(frame),
         exact=int(frame["exact"].sum()),
-        cut=int((frame["finish_reason"] == "length").sum()),
+        cut=int(cut.sum()),
         failed=int(failed.sum()),
         passes=int(frame["passes"].sum()),
         ties=int(frame["ties"].sum()),

@@ -1,0 +1,36 @@
+"""Strings that a server wrote, before they go into a text, a message or a file.
+
+JSON can spell half of a surrogate pair, which is no character and has no form in UTF-8. The rule is the same for
+texts, finish reasons, messages, ids and names: each half becomes U+FFFD, the replacement character, so that the rest of
+an answer that was paid for is kept.
+"""
+
+from __future__ import annotations
+
+from latentext.engines.openai.credentials import without_keys
+from latentext.errors import printable
+
+MOST_CHARACTERS = 300
+"""Of a server's words in a message of ours."""
+
+
+def well_formed(text: str) -> str:
+    r"""The text as UTF-8 can hold it: halves that belong together become one character, all others U+FFFD.
+
+    Example:
+        >>> well_formed("sure \ud83d") == "sure \ufffd", well_formed("\ud83d" + "\ude00") == "\U0001f600"
+        (True, True)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def one_line(text: str, most: int | None = MOST_CHARACTERS) -> str:
+    """A server's words in one printable line, without keys, cut where they are longer than `most` characters."""
+    if most is not None:
+        text = text[: 20 * most]  # Of a page of HTML no more is looked at than can be shown.
+    line = printable(" ".join(without_keys(well_formed(text)).split()))
+    return line if most is None or len(line) <= most else line[: most - 1] + "…"
