@@ -13,9 +13,10 @@ from transformers.pytorch_utils import Conv1D
 from latentext.engines.transformers import packed_weights as module
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.packed_weights import packed_weights
+from latentext.libraries.torch import can_pack
 from latentext.spec import Decoding
 
-needs_onednn = pytest.mark.skipif(not module._is_served(), reason="oneDNN packs weights on x86 processors only")
+needs_onednn = pytest.mark.skipif(not can_pack(), reason="oneDNN packs weights on x86 processors only")
 
 
 def _is_packed(layer: nn.Module) -> bool:

@@ -18,6 +18,7 @@ from socket import gaierror
 from dotenv import dotenv_values, find_dotenv
 
 from latentext.errors import CredentialsError, LatentextError, SpecError
+from latentext.libraries.huggingface_hub import known_sha256
 from latentext.models.registry import registered_models
 from latentext.spec import ModelSpec
 
@@ -159,12 +160,11 @@ def _identifying_files(folder: Path) -> list[Path]:
 
 
 def _content_sha256(path: Path) -> str:
-    """Hash of a file. The hub's cache names large files by their sha256, which spares reading them."""
-    blob = path.resolve()
-    if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
-        return blob.name
+    """Hash of a file; of a large one in the hub's cache without reading it."""
+    if (known := known_sha256(path)) is not None:
+        return known
     total = hashlib.sha256()
-    with blob.open("rb") as file:
+    with path.open("rb") as file:
         while block := file.read(_HASH_BLOCK):
             total.update(block)
     return total.hexdigest()

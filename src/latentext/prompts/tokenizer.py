@@ -7,6 +7,7 @@ import json
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from latentext.libraries.tokenizers import rules_of
 from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
 
 
@@ -53,7 +54,4 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
-    # Version, truncation and padding stand first; the latter two are left there by calls and are no part of the
-    # tokenizer. Cutting the text spares parsing megabytes of it each time a plan is opened.
-    rules: str = backend.to_str()
-    return rules[rules.index('"added_tokens":') :]
+    return rules_of(backend)

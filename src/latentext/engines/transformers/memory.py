@@ -9,13 +9,11 @@ import torch
 
 from latentext.engines.engine import OutOfMemory
 from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
+from latentext.libraries.torch import SHORT_OF_MEMORY
 from latentext.models.memory import host_memory
 
 MOST_BATCH_TOKENS = 262_144
 """Beyond this many tokens in flight no machine measured here became faster."""
-
-_SHORT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch's allocator on a CPU, the CUDA driver and cuBLAS say, each by an error of no kind of its own."""
 
 
 def default_batch_tokens(loaded: LoadedModel) -> int:
@@ -42,6 +40,6 @@ def memory_errors() -> Iterator[None]:
     except MemoryError as error:
         raise OutOfMemory("this machine has too little memory for this text") from error
     except RuntimeError as error:
-        if not any(words in str(error) for words in _SHORT_OF_MEMORY):
+        if not any(words in str(error) for words in SHORT_OF_MEMORY):
             raise
         raise OutOfMemory("this machine has too little memory for this text") from error

@@ -7,7 +7,6 @@ weights in that order. Passes over whole texts have so many rows that it makes n
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from latentext.libraries.torch import can_pack, pack, packed_linear
 from latentext.libraries.transformers.models import Conv1D
 from latentext.models.memory import host_memory
 
@@ -42,24 +42,19 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
         >>> bool(torch.allclose(packed, layer(torch.ones(2, 1024)), atol=1e-4))
         True
     """
-    layers = _large_layers(model) if _is_served() else []
+    layers = _large_layers(model) if can_pack() else []
     if sum(layer.weight.nbytes for layer in layers) > host_memory() // _SHARE_OF_MEMORY:
         layers = []
     changed: list[nn.Linear | Conv1D] = []
     try:
         for layer in layers:
-            packed = torch.ops.mkldnn._reorder_linear_weight(_weights(layer))
-            vars(layer)["forward"] = partial(_linear, packed, layer.bias)
+            packed = pack(_weights(layer))
+            vars(layer)["forward"] = partial(packed_linear, packed, layer.bias)
             changed.append(layer)
         yield
     finally:
         for layer in changed:
             del layer.forward
-
-
-def _linear(packed: torch.Tensor, bias: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
-    outputs: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, packed, bias, "none", [], "")
-    return outputs
 
 
 def _large_layers(model: nn.Module) -> list[nn.Linear | Conv1D]:
@@ -79,7 +74,3 @@ def _weights(layer: nn.Linear | Conv1D) -> torch.Tensor:
     """[outputs, inputs], whichever way the layer keeps them."""
     weight = layer.weight.detach()
     return weight.t().contiguous() if isinstance(layer, Conv1D) else weight
-
-
-def _is_served() -> bool:
-    return platform.machine() in {"x86_64", "AMD64"} and bool(torch._C._has_mkldnn)
