@@ -519,3 +519,11 @@ def test_the_plan_of_a_spec_file_is_made(tmp_path: Path, stories) -> None:
     file.write_text("prompts: {template: 'Once {n}', grid: {n: {range: [0, 3]}}, use_chat_template: false}\n")
     plan = make_plan(load_spec(file), tokenizer=stories, model_id="m", directory=tmp_path / "plan", shard_size=2)
     assert [request.prompt for request in _requests(plan)] == ["Once 0", "Once 1", "Once 2"]
+
+
+def test_a_prompt_that_no_model_could_read_is_a_failure_and_is_not_encoded(tmp_path: Path, stories) -> None:
+    plan = _plan(tmp_path, stories, prompts={"list": ["a", "word " * 1_700_000]})
+    requests, failures = plan.requests(plan.shards[0])
+    assert [request.prompt for request in requests] == ["a"]
+    what = "the prompt has 8,500,000 characters; at most 8,388,608 are encoded"
+    assert failures == [Failure(1, 0, "prompt-too-long", what)]

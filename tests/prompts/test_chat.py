@@ -126,6 +126,13 @@ def test_what_a_message_says_about_dates_stays(load, materials: Path, name: str,
     assert ChatFormat().render(tokenizer, messages) == golden.replace(replaced, text)
 
 
+def test_fifty_thousand_cutoff_phrases_in_a_message_stay(load) -> None:
+    # Put back one after the other, each by a pass over the text, these would take minutes.
+    text = "".join(f"{number} Cutting Knowledge Date: Knowledge cutoff: " for number in range(25_000))
+    rendered = ChatFormat().render(load(LLAMA), [SYSTEM, {"role": "user", "content": text}])
+    assert rendered == _LLAMA_3.format("\n").replace("Hello!", text.strip())
+
+
 def test_date_lines_stay_when_asked(load) -> None:
     rendered = ChatFormat(remove_date_lines=False).render(load(LLAMA), [USER])
     assert re.search(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import datetime
 import gzip
+import hashlib
 import json
+import os
 import random
 import tracemalloc
 from pathlib import Path
@@ -18,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentext.errors import SpecError
+from latentext.prompts import files, input_file, record_index
 from latentext.prompts.files import open_file
 from latentext.prompts.input_file import decompress
-from latentext.prompts.rows import BadRow, Row, Rows
+from latentext.prompts.rows import BadRow, RenamedRows, Row, Rows, doubled_name, require_columns
 from latentext.spec import FileSource
 
 
@@ -155,6 +158,167 @@ def test_an_index_is_made_once_and_again_when_the_file_changed_or_the_index_is_l
     assert index.stat().st_mtime_ns != made
     index.unlink()
     assert _open(path).row(0) == {"prompt": "b"}
+
+
+def _large(path: Path, length: int) -> None:
+    """Some 5 MB in the format that the name tells, of one size whatever the `length` of the prompt in the middle."""
+    rows = [f"row {number:06d}" for number in range(60_000)]
+    rows[30_000:30_002] = ["a" * length, "b" * (30 - length)]
+    filler = [f"{number:070d}" for number in range(len(rows))]
+    if path.suffix == ".parquet":
+        table = pa.table({"prompt": rows, "more": filler})
+        pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+    elif path.suffix == ".txt":
+        path.write_text("".join(f"{row} {more}\n" for row, more in zip(rows, filler, strict=True)))
+    elif path.suffix in (".csv", ".tsv"):
+        mark = "," if path.suffix == ".csv" else "\t"
+        lines = [f"{row}{mark}{more}\n" for row, more in zip(rows, filler, strict=True)]
+        path.write_text(f"prompt{mark}more\n" + "".join(lines))
+    else:
+        pairs = zip(rows, filler, strict=True)
+        text = "".join(json.dumps({"prompt": row, "more": more}) + "\n" for row, more in pairs)
+        # Stored, not compressed: otherwise another word would give another size.
+        path.write_bytes(gzip.compress(text.encode(), 0, mtime=0) if path.suffix == ".gz" else text.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        *((name, "put back") for name in ("a.jsonl", "a.jsonl.gz", "a.csv", "a.tsv", "a.txt", "a.parquet")),
+        ("a.jsonl", "new"),
+        ("a.jsonl", "of another file"),
+    ],
+)
+def test_a_large_file_that_changed_without_changing_its_size_is_read_as_it_is_now(
+    tmp_path: Path, name: str, times: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_file, "_AT_REST_NS", 0)  # As if hours had passed: the note is written at once.
+    path = tmp_path / name
+    _large(path, 10)
+    before = path.stat()
+    first = _open(path)
+    first_identity, first_rows = first.identity, len(first)
+    assert (tmp_path / "plan" / ".input.seen").exists()
+    assert _open(path).identity == first_identity
+    changed = tmp_path / "changed" / name
+    changed.parent.mkdir()
+    _large(changed, 20)
+    assert changed.stat().st_size == before.st_size
+    if times == "of another file":
+        os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+        changed.replace(path)
+    else:
+        path.write_bytes(changed.read_bytes())
+        if times == "put back":
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    now, fresh = _open(path), _open(path, beside="another plan")
+    assert now.identity == fresh.identity != first_identity
+    assert len(now) == len(fresh) == first_rows
+    prompts = [str(now.row(index)["prompt"])[:30].strip("0 ") for index in (29_999, 30_000, 30_001, 30_002)]
+    assert prompts[1:3] == ["a" * 20, "b" * 10]
+    assert (prompts[0], prompts[3]) == ("row 029999", "row 030002")
+
+
+def test_a_large_file_that_nobody_touched_is_not_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, hashed = tmp_path / "a.jsonl", []
+    _large(path, 10)
+    monkeypatch.setattr(files, "file_sha256", lambda path: hashed.append(path) or input_file.file_sha256(path))
+    _open(path)
+    _open(path)
+    assert hashed == [path], (
+        "a file written a moment ago may change within a tick of the clock, so its times say nothing"
+    )
+    monkeypatch.setattr(input_file, "_AT_REST_NS", 0)
+    _open(path)
+    assert hashed == [path, path]
+    _open(path)
+    assert hashed == [path, path]
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+
+    def index_and_change(source: Path, form: str, target: Path) -> str:
+        found = record_index.build_index(source, form, target)
+        path.write_text('{"prompt": "aaaa"}\n{"prompt": "b"}\n')
+        return found
+
+    monkeypatch.setattr(files, "build_index", index_and_change)
+    with pytest.raises(SpecError, match=r"a\.jsonl: changed while it was read; run the same command again"):
+        _open(path)
+    monkeypatch.undo()
+    assert _all(_open(path)) == [{"prompt": "aaaa"}, {"prompt": "b"}]
+
+
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(SpecError, match=r"is no regular file; check prompts\.file"):
+        _open(tmp_path / "a.jsonl")
+
+
+def test_a_key_that_a_json_line_has_twice_costs_only_that_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"q": "a", "label": 1}\n{"q": "a", "q": "b"}\n{"q": "a", "meta": [{"x": 1, "x": 1}]}\n{"q": "c"}\n'
+    )
+    assert _all(_open(path)) == [
+        {"q": "a", "label": 1},
+        BadRow("bad-row", "line 2 has 'q' twice"),
+        BadRow("bad-row", "line 3 has 'x' twice"),
+        {"q": "c"},
+    ]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv", "parquet"])
+def test_forty_thousand_columns_are_looked_at_once(tmp_path: Path, form: str) -> None:
+    names = [f"column {number}" for number in range(40_000)]
+    path = tmp_path / f"a.{form}"
+    if form == "parquet":
+        pq.write_table(pa.table({name: [1] for name in names}), path)
+    elif form == "jsonl":
+        path.write_text(json.dumps(dict.fromkeys(names, 1)) + "\n")
+    else:
+        mark = "," if form == "csv" else "\t"
+        path.write_text(mark.join(names) + "\n" + mark.join(["1"] * len(names)) + "\n")
+    compared = 0
+
+    class Counted(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    assert doubled_name([Counted(name) for name in names]) is None
+    assert compared < 100_000, "comparing each name with each would take 1.6 thousand million"
+    rows = RenamedRows(_open(path), {"prompt": names[7]})
+    require_columns(rows, ["prompt", names[-1]], where="")
+    assert len(rows.row(0)) == len(names)
+
+
+def test_a_line_of_thirty_megabytes_is_refused_with_its_number_and_the_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with path.open("w") as file:
+        file.write('{"prompt": "a"}\n\n{"prompt": "')
+        for _ in range(30):
+            file.write("x" * 1_000_000)
+        file.write('"}\n{"prompt": "b"}\n')
+    tracemalloc.start()
+    rows = _all(_open(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == [
+        {"prompt": "a"},
+        BadRow("bad-row", "line 3 has 30,000,015 bytes; a row may have 8,388,608"),
+        {"prompt": "b"},
+    ]
+    assert peak < 40_000_000
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == _open(path).identity["sha256"]
+    for form in ("csv", "tsv"):
+        with pytest.raises(SpecError, match="line 3: longer than 8,388,608 bytes"):
+            _open(path, form, beside=form)
 
 
 def test_the_same_content_leaves_the_same_bytes_beside_the_plan_wherever_it_lies(tmp_path: Path) -> None:

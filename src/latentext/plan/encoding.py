@@ -16,6 +16,8 @@ from latentext.prompts.rows import BadRow
 from latentext.request import Message
 
 _AT_ONCE = 1024
+_MOST_CHARACTERS = 8 << 20
+"""Of a prompt: no model reads more, and encoding it would take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ class PromptEncoder:
             text = self._render(conversation.messages)
         except PromptError as error:
             return BadRow("chat-template", error.what)
+        if len(text) > _MOST_CHARACTERS:
+            what = f"the prompt has {len(text):,} characters; at most {_MOST_CHARACTERS:,} are encoded"
+            return BadRow("prompt-too-long", what)
         return Prompt(conversation.variables, conversation.messages, text, (), conversation.temperature)
 
 

@@ -23,10 +23,14 @@ _CUTOFF_LINE = re.compile(rf"\s*{_CUTOFF.pattern}\s*:", re.IGNORECASE)
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
+_FIRST = 0xE100
+"""The first of 256 private-use characters, one a byte."""
+_DIGIT, _DIGITS = f"[{chr(_FIRST)}-{chr(_FIRST + 255)}]", 4
+
 
 def unguessable(length: int = 16) -> str:
     """Private-use characters that no text holds by chance: 8 bits each."""
-    return "".join(chr(0xE100 + byte) for byte in secrets.token_bytes(length))
+    return "".join(chr(_FIRST + byte) for byte in secrets.token_bytes(length))
 
 
 SENTINEL = unguessable()
@@ -42,25 +46,34 @@ class Masked:
     """Messages whose cut-off phrases are hidden, and the way back."""
 
     messages: list[dict[str, str]]
-    originals: dict[str, str]
+    mark: str
+    originals: list[str]
 
     def unmask(self, text: str) -> str:
-        for mask, original in self.originals.items():
-            text = text.replace(mask, original)
-        return text
+        """The text with every mask, the mark and a number, as the phrase that it hides."""
+        if not self.originals:
+            return text
+        return re.sub(f"{self.mark}({_DIGIT}{{{_DIGITS}}})", lambda m: self.originals[_number(m[1])], text)
 
 
 def mask_cutoff_phrases(messages: Sequence[Message]) -> Masked:
     """Hide every phrase in message text that `drop_date_lines` would take for the template's own."""
-    originals: dict[str, str] = {}
+    mark, originals = unguessable(), list[str]()
 
     def hide(match: re.Match[str]) -> str:
-        mask = unguessable()
-        originals[mask] = match.group()
-        return mask
+        originals.append(match.group())
+        return mark + _digits(len(originals) - 1)
 
     masked = [{**message, "content": _CUTOFF.sub(hide, message["content"])} for message in messages]
-    return Masked(masked, originals)
+    return Masked(masked, mark, originals)
+
+
+def _digits(number: int) -> str:
+    return "".join(chr(_FIRST + byte) for byte in number.to_bytes(_DIGITS))
+
+
+def _number(digits: str) -> int:
+    return int.from_bytes(bytes(ord(digit) - _FIRST for digit in digits))
 
 
 def is_date_line(line: str) -> bool:

@@ -2,7 +2,8 @@
 
 Nothing is loaded whole: lines are read by their offsets, Parquet by row group. What is made beside the plan (the index
 and, for a gzip file, the unpacked copy) is a cache: it names the file's size and hash, and is made again when they
-differ.
+differ. In which state the disk showed a large file when it was hashed is noted in ``.input.seen``, which spares hashing
+it again; that note is of one machine, so it is no part of the dataset.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from latentext.dataset.atomic import write_bytes
 from latentext.dataset.filesystem import make_folder
 from latentext.errors import SpecError
-from latentext.prompts.input_file import decompress, file_sha256, glance, is_gzip, open_input
+from latentext.prompts.input_file import FileState, decompress, file_sha256, is_gzip, open_input
 from latentext.prompts.parquet import ParquetRows
-from latentext.prompts.record_index import DIALECTS, RecordIndex, build_index
-from latentext.prompts.rows import BadRow, Row, Rows
+from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, RecordIndex, build_index
+from latentext.prompts.rows import BadRow, Row, Rows, doubled_name
 from latentext.spec import FileSource
 
 _VERSION = 1
@@ -48,9 +48,12 @@ def open_file(source: FileSource, directory: Path) -> Rows:
     """
     path = Path(source.path).expanduser()
     form = _format(source, path)
-    identity = _prepare(path, form, directory)
+    state = FileState.of(path)
+    identity = _prepare(path, state, form, directory)
     plain = directory / "input.unpacked" if identity["gzip"] else path
     rows = _reader(form, plain, directory / "input.index", identity)
+    if FileState.of(path) != state:  # Offsets of the one content would cut lines out of the other.
+        raise SpecError("changed while it was read", where=str(path), remedy="run the same command again")
     if len(rows) == 0:
         raise SpecError("the file holds no rows", where=str(path), remedy="check prompts.file")
     return rows
@@ -70,13 +73,16 @@ def _format(source: FileSource, path: Path) -> str:
     return form
 
 
-def _prepare(path: Path, form: str, directory: Path) -> Mapping[str, Any]:
+def _prepare(path: Path, state: FileState, form: str, directory: Path) -> Mapping[str, Any]:
     """Unpack and index the file unless that was done before; return what identifies it."""
-    note = directory / "input.json"
-    seen = {"version": _VERSION, "format": form, **asdict(glance(path))}
+    note, noted_state = directory / "input.json", directory / ".input.seen"
+    seen = {"version": _VERSION, "format": form, "size": state.size}
     known = _read_note(note)
     if known is not None and seen.items() <= known.items() and _made(known, directory):
-        return known
+        sha256 = str(known["sha256"])
+        if state.remembered(noted_state, sha256) or file_sha256(path) == sha256:
+            state.remember(noted_state, sha256)
+            return known
     make_folder(directory)
     note.unlink(missing_ok=True)  # While the files it speaks of are replaced, it must not stand.
     packed = is_gzip(path)
@@ -87,11 +93,14 @@ def _prepare(path: Path, form: str, directory: Path) -> Mapping[str, Any]:
     plain_sha256 = file_sha256(plain) if form == "parquet" else build_index(plain, form, directory / "input.index")
     identity = seen | {"gzip": packed, "sha256": file_sha256(path) if packed else plain_sha256}
     write_bytes(note, json.dumps(identity, indent=1, sort_keys=True).encode() + b"\n")
+    state.remember(noted_state, str(identity["sha256"]))
     return identity
 
 
 def _made(known: Mapping[str, Any], directory: Path) -> bool:
     """Whether all that a note speaks of is there."""
+    if not {"gzip", "sha256"} <= known.keys():
+        return False
     unpacked = not known["gzip"] or (directory / "input.unpacked").is_file()
     return unpacked and (known["format"] == "parquet" or (directory / "input.index").is_file())
 
@@ -130,6 +139,9 @@ class _IndexedRows:
         self._file.close()  # Rows live as long as a plan does, which nobody closes.
 
     def _text(self, index: int) -> str | BadRow:
+        if (size := self._records.size(index)) > LONGEST_RECORD:
+            line = self._records.line(index)
+            return BadRow("bad-row", f"line {line} has {size:,} bytes; a row may have {LONGEST_RECORD:,}")
         try:
             return self._records.read(self._file, index).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -146,6 +158,18 @@ class TextLines(_IndexedRows):
         return text if isinstance(text, BadRow) else {"prompt": text.removesuffix("\n").removesuffix("\r")}
 
 
+class _DoubledKeyError(Exception):
+    """A JSON object names the same key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; Python's reader would keep the last of two equal keys, others keep the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _DoubledKeyError(repr(doubled_name(key for key, _ in pairs)))
+    return found
+
+
 class JsonLines(_IndexedRows):
     """One JSON object a line."""
 
@@ -156,7 +180,9 @@ class JsonLines(_IndexedRows):
         if isinstance(text, BadRow):
             return text
         try:
-            row = json.loads(text)
+            row = json.loads(text, object_pairs_hook=_object)
+        except _DoubledKeyError as error:
+            return BadRow("bad-row", f"line {self._records.line(index)} has {error} twice")
         except (ValueError, RecursionError) as error:  # A ValueError too is a number of 4,300 digits.
             return BadRow("bad-row", f"line {self._records.line(index)} is not JSON: {error}")
         if not isinstance(row, dict):
@@ -173,8 +199,8 @@ class DelimitedRows(_IndexedRows):
         header = self._fields(0) if len(records) else BadRow("bad-row", "no header")
         if isinstance(header, BadRow):
             raise SpecError(header.message, where=str(path), remedy="the first line must name the columns")
-        if doubled := {name for name in header if header.count(name) > 1}:
-            raise SpecError(f"two columns are called {min(doubled)!r}", where=str(path), remedy="rename one")
+        if doubled := doubled_name(header):
+            raise SpecError(f"two columns are called {doubled!r}", where=str(path), remedy="rename one")
         self.columns = tuple(header)
 
     def __len__(self) -> int:

@@ -1,27 +1,32 @@
 """A file of prompts as it lies on the disk: what identifies it, and a plain copy where it is compressed.
 
-The identity is size and sha256, taken in full when the file is first read. Later runs compare the size and a sample
-of blocks, which costs milliseconds whatever the size; an edit that the sample misses is found when a shard's prompts
-do not fit the digests in the plan.
+The identity is size and sha256 of all of it. A later run hashes the file again, unless the disk says that nobody
+touched it: size, times and inode are those of the file that was hashed. A file up to 4 MiB is always hashed, which
+takes milliseconds.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import shutil
+import stat
+import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from latentext.dataset.atomic import atomic_file
+from latentext.dataset.atomic import atomic_file, write_bytes
 from latentext.errors import SpecError
 
-_BLOCK = 1 << 16
-_SAMPLED_BLOCKS = 64
+_SMALL_BYTES = 4 << 20
+_AT_REST_NS = 2_000_000_000
+"""A file that changes twice within one tick of the disk's clock keeps its times. Coarse clocks tick in seconds."""
+
 _INFLATED_BLOCK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHARE_OF_FREE_DISK = 0.5
@@ -29,41 +34,61 @@ _SUSPICIOUS_RATIO, _RATIO_FROM_BYTES = 250, 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """What can be seen of a file in milliseconds: its size in bytes, and the sha256 of 64 blocks spread over it."""
+class FileState:
+    """What the file system says of a file; writing to it, or another file in its place, changes this.
+
+    Nobody but the file system sets `changed_ns`, so a copy that keeps the time of modification has another one.
+    """
 
     size: int
-    sample_sha256: str
+    modified_ns: int
+    changed_ns: int
+    inode: int
 
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """The state of a file.
 
-def glance(path: Path) -> Glance:
-    """Look at a file; up to 4 MiB the sample is the whole file.
+        Raises:
+            SpecError: missing or unreadable.
+        """
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
-    Raises:
-        SpecError: missing or unreadable.
-    """
-    total = hashlib.sha256()
-    with open_input(path) as file:
-        size = path.stat().st_size
-        blocks = -(-size // _BLOCK)
-        for place in range(min(blocks, _SAMPLED_BLOCKS)):
-            file.seek(place * blocks // min(blocks, _SAMPLED_BLOCKS) * _BLOCK)
-            total.update(file.read(_BLOCK))
-    return Glance(size, total.hexdigest())
+    def remember(self, note: Path, sha256: str) -> None:
+        """Note that the file in this state has this hash, so that `remembered` finds it."""
+        young = time.time_ns() - max(self.modified_ns, self.changed_ns) < _AT_REST_NS
+        if self.size > _SMALL_BYTES and not young and not self.remembered(note, sha256):
+            write_bytes(note, json.dumps({"sha256": sha256, **asdict(self)}).encode() + b"\n")
+
+    def remembered(self, note: Path, sha256: str) -> bool:
+        """Whether the file had this hash in exactly this state."""
+        try:
+            return bool(json.loads(note.read_bytes()) == {"sha256": sha256, **asdict(self)})
+        except (OSError, ValueError, RecursionError):
+            return False
 
 
 def open_input(path: Path) -> BufferedReader:
     """Open a file of prompts for reading bytes.
 
     Raises:
-        SpecError: missing or unreadable.
+        SpecError: missing, unreadable, or a pipe or device.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise SpecError("is no regular file", where=str(path), remedy="check prompts.file")
         return path.open("rb")
-    except FileNotFoundError:
-        raise SpecError("no such file", where=str(path), remedy="check prompts.file") from None
     except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", where=str(path), remedy="check prompts.file") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> SpecError:
+    what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    return SpecError(what, where=str(path), remedy="check prompts.file")
 
 
 def file_sha256(path: Path) -> str:

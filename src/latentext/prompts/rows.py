@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -168,6 +169,16 @@ class RenamedRows:
         renamed = {new: row[old] for new, old in self._names.items() if old in row}
         moved = set(self._names.values())
         return renamed | {name: value for name, value in row.items() if name not in moved and name not in renamed}
+
+
+def doubled_name(names: Iterable[str]) -> str | None:
+    """The first, in order of the alphabet, of the names that stand there more than once.
+
+    Example:
+        >>> doubled_name(["b", "a", "b"])
+        'b'
+    """
+    return min((name for name, times in Counter(names).items() if times > 1), default=None)
 
 
 def require_columns(rows: Rows, names: Iterable[str], *, where: str) -> None:
