@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.contract.raw_server import RawServer
+
 from latentext.engines.engine import Generated
 from latentext.engines.openai.engine import OpenAIEngine
 from latentext.engines.openai.standin import Fault, StandIn
@@ -26,7 +28,9 @@ def requests(count: int, first: int = 0) -> list[Request]:
 
 
 @contextmanager
-def opened(server: StandIn, journal: Path, limits: Limits | None = None, **api: Any) -> Iterator[OpenAIEngine]:
+def opened(
+    server: StandIn | RawServer, journal: Path, limits: Limits | None = None, **api: Any
+) -> Iterator[OpenAIEngine]:
     """An engine that asks this server; it is closed in the end."""
     options = ApiOptions(**{"base_url": server.url, "max_tries": 3, "prices": "openai", **api})
     model = ModelSpec(name="gpt-4o", engine="openai", api=options)

@@ -6,14 +6,14 @@ failures of their request, recorded with a reason and kept in the journal like a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from latentext.engines.openai.errors import words_of
 from latentext.engines.openai.prices import Price
-from latentext.engines.openai.server_text import one_line, well_formed
+from latentext.engines.openai.redaction import Redaction
+from latentext.engines.openai.server_text import one_line, parse_json, well_formed
 from latentext.engines.openai.spend import Spend, picodollars
 from latentext.finish_reasons import FAILED, FILTERED, REFUSED, STOP, finish_reason
 from latentext.request import Completion, Failure, Request, Usage
@@ -48,20 +48,12 @@ def read_body(raw: bytes) -> dict[str, Any]:
         MalformedAnswerError: it is none.
     """
     try:
-        body = _loads(raw)
+        body = parse_json(raw)
     except (ValueError, RecursionError) as error:
         raise MalformedAnswerError(f"an answer of {len(raw)} bytes is no JSON") from error
     if not isinstance(body, dict):
         raise MalformedAnswerError("an answer is no JSON object")
     return body
-
-
-def _loads(raw: bytes) -> Any:
-    """The JSON of an answer that was paid for, also where some of its bytes are no UTF-8: they become U+FFFD."""
-    try:
-        return json.loads(raw)
-    except UnicodeDecodeError:
-        return json.loads(raw.decode("utf-8", "replace"))
 
 
 def read_text(body: Mapping[str, Any]) -> Text:
@@ -126,6 +118,13 @@ def _text_of(part: object) -> str | None:
         return None
     text = part.get("text")
     return text if isinstance(text, str) else None
+
+
+def without_key(text: Text, redaction: Redaction) -> Text:
+    """A text that does not hold the key, also where its parts were put together to it."""
+    if text.text is None:
+        return replace(text, message=redaction.of_text(text.message))
+    return replace(text, text=redaction.of_text(text.text))
 
 
 def metered(text: Text, price: Price | None, *, batch: bool = False) -> Spend | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentext.dataset import filesystem
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.openai.answer import Text, completion_of, metered, read_body, read_text
+from latentext.engines.openai.answer import Text, completion_of, metered, read_body, read_text, without_key
 from latentext.engines.openai.batches.clock import Clock, Stopped, stoppable_clock
 from latentext.engines.openai.batches.ledger import Ledger, Step, read_ledger
 from latentext.engines.openai.batches.limits import BatchLimits
@@ -32,6 +32,7 @@ from latentext.engines.openai.budget import NOTHING, Budget, Worst, refuse_unpri
 from latentext.engines.openai.engine import failure_of
 from latentext.engines.openai.journal import Answer, Journal
 from latentext.engines.openai.prices import price_of
+from latentext.engines.openai.redaction import found_in_answers
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.engines.openai.spend import Spend
 from latentext.errors import EngineError
@@ -138,7 +139,8 @@ class BatchEngine:
         kept = self._journal.answers(wanted)
         for where, (request, sample) in wanted.items():
             if where in kept:
-                made[where] = self._completion(request, sample, read_text(read_body(kept[where])), decoding)
+                text = read_text(read_body(self._remote.redaction.of_bytes(kept[where])))
+                made[where] = self._completion(request, sample, text, decoding)
             elif not request.messages:
                 made[where] = Failure(request.index, sample, "empty-prompt", "there is no message to send")
             else:
@@ -162,6 +164,8 @@ class BatchEngine:
         self._stop.set()
         self._budget.close()
         self._journal.close()
+        if found := self._remote.redaction.found:
+            _logger.warning("%s", found_in_answers(found))
 
     def _batched(
         self, shard: frozenset[_Place], missing: _Wanted, decoding: Decoding, seed: int
@@ -248,7 +252,7 @@ class BatchEngine:
                 continue
             text, (key, sample) = read_text(answer.body), named[answer.custom_id]
             spend = metered(text, self._price, batch=True) or Spend(1, unpriced=int(self._price is None))
-            raw = json.dumps(answer.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            raw = self._remote.redaction.of_bytes(json.dumps(answer.body).encode())
             done.append(self._journal.put(self._model.name, Answer(key, sample, raw, spend)))
             found[key, sample] = (text, spend)
         for future in done:
@@ -265,6 +269,7 @@ class BatchEngine:
         return Failure(request.index, sample, "batch-failed", problem or "its batch ended without an answer for it")
 
     def _completion(self, request: Request, sample: int, text: Text, decoding: Decoding) -> Completion | Failure:
+        text = without_key(text, self._remote.redaction)
         with self._encoding:
             return completion_of(request, sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop)
 

@@ -8,17 +8,16 @@ send and to read, and holds sixteen requests to a server of 50 ms below nine ten
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from latentext.engines.openai.answer_size import MOST_ERROR_BYTES, most_bytes, too_large
 from latentext.engines.openai.credentials import api_key, on_loopback, server_address
+from latentext.engines.openai.http_errors import one_kind_of_error
+from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.redirects import look_for_redirect
-from latentext.engines.openai.server_text import one_line
 from latentext.errors import EngineError
 from latentext.spec import ApiOptions
 
@@ -57,6 +56,9 @@ class Reply:
 class ChatClient:
     """Asks one server for chat completions; to be used and closed in one event loop.
 
+    Attributes:
+        redaction: takes the key out of answers.
+
     Raises:
         CredentialsError: OpenAI's own server needs a key, and there is none.
         EngineError: the official client is not installed.
@@ -68,7 +70,8 @@ class ChatClient:
         import openai
 
         url = server_address(options.base_url)
-        key, _ = api_key(url)
+        key, is_real = api_key(url)
+        self.redaction = Redaction(key if is_real else None)
         connections = httpx2.Limits(max_connections=options.concurrency, max_keepalive_connections=options.concurrency)
         http: dict[str, Any] = {"limits": connections, "event_hooks": {"response": [look_for_redirect]}}
         if on_loopback(url):
@@ -87,7 +90,7 @@ class ChatClient:
         self._extensions = {"timeout": timeout.as_dict()}
 
     async def post(self, body: dict[str, Any], *, idempotency_key: str) -> Reply:
-        """The server's answer, whatever its status; its bytes are what the journal keeps.
+        """The server's answer, whatever its status; its bytes, without the key, are what the journal keeps.
 
         A server that honours the ``Idempotency-Key`` bills a repeated request once.
 
@@ -100,10 +103,11 @@ class ChatClient:
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         headers = [*self._headers, ("Idempotency-Key", idempotency_key)]
         request = httpx2.Request("POST", self._url, headers=headers, content=content, extensions=self._extensions)
-        with _known_errors():
+        with one_kind_of_error():
             response = await self._http.send(request, stream=True)
             try:
-                return Reply(response.status_code, response.headers, await _content(response, body))
+                content = self.redaction.of_bytes(await _content(response, body))
+                return Reply(response.status_code, response.headers, content)
             finally:
                 await response.aclose()
 
@@ -127,27 +131,6 @@ async def _content(response: httpx2.Response, body: Mapping[str, Any]) -> bytes:
                 raise too_large(body)
             break
     return b"".join(pieces)[:most]
-
-
-@contextmanager
-def _known_errors() -> Iterator[None]:
-    """Turn errors of aiohttp that the client's transport lets through, such as too many headers, into the client's."""
-    import httpx2
-
-    try:
-        yield
-    except _errors_of_aiohttp() as error:
-        raise httpx2.RemoteProtocolError(f"the answer is no HTTP: {one_line(str(error))}") from error
-
-
-@cache
-def _errors_of_aiohttp() -> tuple[type[Exception], ...]:
-    if not find_spec("aiohttp"):
-        return ()
-    import aiohttp
-    from aiohttp.http_exceptions import HttpProcessingError
-
-    return (aiohttp.ClientError, HttpProcessingError)
 
 
 def _transport() -> type[httpx2.AsyncClient]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from latentext.engines.openai.redaction import MARK, redaction_of
 from latentext.errors import CredentialsError, SpecError
 
 KEY = "OPENAI_API_KEY"
@@ -89,9 +90,7 @@ def without_keys(text: str) -> str:
         >>> without_keys("Incorrect API key provided: sk-abcdefgh1234.")
         'Incorrect API key provided: [key].'
     """
-    if (key := _found()) and len(key) >= 6:
-        text = text.replace(key, "[key]")
-    return _LOOKS_LIKE_A_KEY.sub("[key]", text)
+    return _LOOKS_LIKE_A_KEY.sub(MARK, redaction_of(_found()).of_text(text))
 
 
 def refuse_keys(fields: Mapping[str, object], where: str) -> None:

@@ -7,6 +7,7 @@ not asked for again. Several shards are in flight at once, so that the last slow
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.openai.answer import Text, completion_of, read_body, read_text
+from latentext.engines.openai.answer import Text, completion_of, read_body, read_text, without_key
 from latentext.engines.openai.budget import Budget, refuse_unpriced, worst_case
 from latentext.engines.openai.client import ChatClient
 from latentext.engines.openai.errors import ApiError, ApiErrorKind
@@ -22,6 +23,7 @@ from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Journal
 from latentext.engines.openai.pace import FIRST_WAIT, Pace
 from latentext.engines.openai.prices import price_of
+from latentext.engines.openai.redaction import found_in_answers
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.engines.openai.sender import Sender
 from latentext.engines.openai.spend import Spend
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIEngine", "refuse_unsupported"]
 
+_logger = logging.getLogger(__name__)
 _PART = 64
 """Requests that are handed over at a time."""
 
@@ -97,8 +100,10 @@ class OpenAIEngine:
         self._journal = Journal(journal)
         try:
             self._budget = Budget(self._journal, limits)
+            client = ChatClient(options)
+            self._redaction = client.redaction
             self._sender = Sender(
-                ChatClient(options),
+                client,
                 options,
                 model.name,
                 self._price,
@@ -165,6 +170,8 @@ class OpenAIEngine:
         self._sender.close()
         self._budget.close()
         self._journal.close()
+        if found := self._redaction.found:
+            _logger.warning("%s", found_in_answers(found))
 
     def _kept(
         self, wanted: dict[tuple[str, int], tuple[Request, int]], decoding: Decoding
@@ -172,7 +179,9 @@ class OpenAIEngine:
         """What the journal has, taken out of `wanted`."""
         for place, raw in self._journal.answers(wanted).items():
             request, sample = wanted.pop(place)
-            yield self._completion(request, sample, read_text(read_body(raw)), decoding)
+            # Journals of 0.1.0 may hold a key that a server sent back.
+            text = read_text(read_body(self._redaction.of_bytes(raw)))
+            yield self._completion(request, sample, text, decoding)
 
     def _asked(
         self, wanted: Iterable[tuple[Request, int]], decoding: Decoding, seed: int
@@ -209,6 +218,7 @@ class OpenAIEngine:
         return self._completion(request, sample, result.text, decoding)
 
     def _completion(self, request: Request, sample: int, text: Text, decoding: Decoding) -> Completion | Failure:
+        text = without_key(text, self._redaction)
         with self._encoding:
             return completion_of(request, sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop)
 

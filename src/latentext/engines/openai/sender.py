@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from latentext.engines.openai.answer import MalformedAnswerError, Text, metered, read_body, read_text
-from latentext.engines.openai.answer_size import TooLargeError
 from latentext.engines.openai.budget import Budget
 from latentext.engines.openai.client import ChatClient
 from latentext.engines.openai.errors import (
@@ -27,11 +26,11 @@ from latentext.engines.openai.errors import (
     of_status,
     stopping_error,
 )
+from latentext.engines.openai.http_errors import is_of_the_network
 from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Answer, Journal
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.prices import Price
-from latentext.engines.openai.redirects import RedirectError
 from latentext.engines.openai.spend import Spend
 from latentext.errors import BudgetError, EngineError, LatentextError
 from latentext.spec import ApiOptions
@@ -190,7 +189,7 @@ class Sender:
         except MalformedAnswerError as error:
             self._failed(job, ApiError(ApiErrorKind.SERVER, str(error), may_have_cost=True), sent_at)
         except Exception as error:
-            if not _of_the_network(error):
+            if not is_of_the_network(error):
                 raise
             self._failed(job, of_exception(error), sent_at)
         else:
@@ -305,10 +304,3 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
-
-
-def _of_the_network(error: Exception) -> bool:
-    """Whether an exception is about the server or the way to it, and not a fault of ours."""
-    import httpx2
-
-    return isinstance(error, (httpx2.HTTPError, httpx2.InvalidURL, OSError, TooLargeError, RedirectError))

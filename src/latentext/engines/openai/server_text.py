@@ -7,11 +7,26 @@ an answer that was paid for is kept.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from latentext.engines.openai.credentials import without_keys
 from latentext.errors import printable
 
 MOST_CHARACTERS = 300
 """Of a server's words in a message of ours."""
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON of an answer that was paid for, also where some of its bytes are no UTF-8: they become U+FFFD.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    try:
+        return json.loads(raw)
+    except UnicodeDecodeError:
+        return json.loads(raw.decode("utf-8", "replace"))
 
 
 def well_formed(text: str) -> str:

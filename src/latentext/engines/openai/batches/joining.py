@@ -3,23 +3,30 @@
 One pass over the output and error files notes for every custom_id where its line stands; the lines themselves stay on
 the disk, and are read again one by one in the order of the requests. A line that answers goes before one that tells of
 an error, so an answer that was paid is never lost to a later failure; of several answers the first counts, of several
-errors the last.
+errors the last. A line that is longer than its answer may be is an error, and is never read whole.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from latentext.engines.openai.answer_size import MOST_ANSWER_BYTES, TooLargeError
 from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_batch_line
+from latentext.engines.openai.server_text import parse_json
 from latentext.errors import SpecError
 
 _UNTRIED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 """Error codes of requests that the server never tried."""
+
+_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.){1,512}")')
+_BEGINNING = 64 << 10
+_SKIPPED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    """Where a line stands; `beyond` is the limit that it exceeds, if it does."""
+
     file: int
     offset: int
     length: int
-    answers: bool
+    answers: bool = False
+    beyond: int | None = None
 
 
 @dataclass
@@ -91,9 +101,13 @@ class Outputs:
         opened = [path.open("rb") for path in self.files]
         try:
             for custom_id in custom_ids:
-                if (place := self._places.get(custom_id)) is not None:
+                place = self._places.get(custom_id)
+                if place is not None and place.beyond is not None:
+                    too_large = TooLargeError(place.beyond, " for one answer")
+                    yield Answer(custom_id, None, ApiError(ApiErrorKind.TOO_LARGE, str(too_large)))
+                elif place is not None:
                     opened[place.file].seek(place.offset)
-                    yield _answer(json.loads(opened[place.file].read(place.length)))
+                    yield _answer(parse_json(opened[place.file].read(place.length)))
         finally:
             for file in opened:
                 file.close()
@@ -111,11 +125,12 @@ class Outputs:
         return kinds
 
 
-def read_outputs(files: Iterable[Path], *, asked: Collection[str] | None = None) -> Outputs:
+def read_outputs(files: Iterable[Path], *, asked: Collection[str] | Mapping[str, int] | None = None) -> Outputs:
     """Note where the answers stand.
 
     Args:
-        asked: the custom_ids that were asked for; None takes every line for one that was.
+        asked: the custom_ids that were asked for, where it is known with the bytes that each answer may have; None
+            takes every line for one that was.
 
     Raises:
         SpecError: a file is unreadable.
@@ -125,33 +140,62 @@ def read_outputs(files: Iterable[Path], *, asked: Collection[str] | None = None)
         try:
             with path.open("rb") as file:
                 offset = 0
-                for line in file:
+                for line, length in _lines(file):
                     if line.strip():
-                        _note(outputs, line, _Place(number, offset, len(line), False), asked)
-                    offset += len(line)
+                        _note(outputs, line, _Place(number, offset, length), asked)
+                    offset += length
         except OSError as error:
             raise SpecError(f"cannot be read ({error.strerror})", where=str(path), remedy="check the path") from error
     return outputs
 
 
-def _note(outputs: Outputs, line: bytes, place: _Place, asked: Collection[str] | None) -> None:
-    try:
-        document = json.loads(line)
-        custom_id = document["custom_id"]
-        if not isinstance(custom_id, str):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+def _lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Each line of a file and its length; of a line beyond the limit its beginning alone."""
+    while line := file.readline(MOST_ANSWER_BYTES + 1):
+        length = len(line)
+        while not line.endswith(b"\n") and length > MOST_ANSWER_BYTES and (more := file.readline(_SKIPPED_AT_ONCE)):
+            line, length = line[:_BEGINNING] + more[-1:], length + len(more)
+        yield line, length
+
+
+def _note(outputs: Outputs, line: bytes, place: _Place, asked: Collection[str] | Mapping[str, int] | None) -> None:
+    custom_id, document = _document(line) if place.length <= MOST_ANSWER_BYTES else (_name_of(line), {})
+    if custom_id is None:
         outputs.broken += 1
         return
     if asked is not None and custom_id not in asked:
         outputs.unknown += 1
         return
-    place = _Place(place.file, place.offset, place.length, _answer(document).error is None)
+    most = asked.get(custom_id, MOST_ANSWER_BYTES) if isinstance(asked, Mapping) else MOST_ANSWER_BYTES
+    if place.length > most:
+        place = replace(place, beyond=most)
+    else:
+        place = replace(place, answers=_answer(document).error is None)
     before = outputs._places.get(custom_id)
     if before is not None:
         outputs.doubled += 1
     if before is None or not before.answers:
         outputs._places[custom_id] = place
+
+
+def _document(line: bytes) -> tuple[str | None, Mapping[str, Any]]:
+    """The custom_id and the JSON object of a line; None where it is none that has one."""
+    try:
+        document = parse_json(line)
+    except (ValueError, RecursionError):
+        return None, {}
+    if not isinstance(document, Mapping) or not isinstance(custom_id := document.get("custom_id"), str):
+        return None, {}
+    return custom_id, document
+
+
+def _name_of(beginning: bytes) -> str | None:
+    """The custom_id of a line that is too long to be read."""
+    found = _CUSTOM_ID.search(beginning)
+    try:
+        return str(json.loads(found[1])) if found else None
+    except ValueError:
+        return None
 
 
 def _answer(document: Mapping[str, Any]) -> Answer:

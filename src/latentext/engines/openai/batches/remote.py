@@ -12,15 +12,18 @@ taken for an empty one, would say that a batch was never made.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from latentext.engines.openai.batches.clock import Clock, backing_off
+from latentext.engines.openai.batches.http_client import guarded_client
 from latentext.engines.openai.batches.ledger import Counts, Status
-from latentext.engines.openai.credentials import without_keys
-from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error
+from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error, words_of
+from latentext.engines.openai.http_errors import is_of_the_network
+from latentext.engines.openai.redaction import Redaction
+from latentext.engines.openai.server_text import one_line, well_formed
 from latentext.errors import EngineError, LatentextError
 
 TAG = "latentext"
@@ -28,6 +31,7 @@ TAG = "latentext"
 
 _TRIES = 6
 _PAGE = 100
+_LARGEST_COUNT = 1 << 53
 _Result = TypeVar("_Result")
 
 
@@ -80,9 +84,11 @@ class Remote:
     Args:
         client: an ``openai.OpenAI``; its own retries are not used.
         clock: what waits between tries.
+        redaction: takes the key out of what the server sends.
     """
 
-    def __init__(self, client: Any, clock: Clock):
+    def __init__(self, client: Any, clock: Clock, redaction: Redaction | None = None):
+        self.redaction = redaction or Redaction(None)
         self._client = client.with_options(max_retries=0)
         self._files, self._batches = self._client.files.with_raw_response, self._client.batches.with_raw_response
         self._clock = clock
@@ -182,12 +188,9 @@ class _in_our_words:  # noqa: N801 - used like a function
 
 
 def _api_error(error: Exception) -> ApiError:
-    import httpx2
-    import openai
-
     if isinstance(error, _MalformedError):
         return ApiError(ApiErrorKind.SERVER, str(error), may_have_cost=True)
-    if not isinstance(error, (openai.OpenAIError, httpx2.HTTPError, OSError)):
+    if not is_of_the_network(error):
         raise error  # A fault of ours: it must not look like one of the server.
     return of_exception(error)
 
@@ -204,12 +207,17 @@ def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, k
     from latentext.engines.openai.credentials import api_key, server_address
 
     address = server_address(base_url)
-    key = key or api_key(address)[0]
+    redaction = Redaction(None)
+    if key is None:
+        key, is_real = api_key(address)
+        redaction = Redaction(key if is_real else None)
     try:
         import openai
     except ModuleNotFoundError as error:
         raise EngineError("the package openai is missing", remedy="pip install 'latentext[api]'") from error
-    return Remote(openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0), clock)
+    http = guarded_client(redaction, timeout=timeout)
+    client = openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0, http_client=http)
+    return Remote(client, clock, redaction)
 
 
 class _MalformedError(Exception):
@@ -220,7 +228,7 @@ def _read(reply: Any) -> Mapping[str, Any]:
     """The JSON object of an answer."""
     try:
         document = json.loads(reply.http_response.content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _MalformedError("the answer is no JSON") from error
     if not isinstance(document, Mapping):
         raise _MalformedError("the answer is no JSON object")
@@ -238,40 +246,61 @@ def _pages(page: Callable[..., Mapping[str, Any]]) -> Callable[[], Iterator[Mapp
             if not isinstance(data, list) or not all(isinstance(entry, Mapping) for entry in data):
                 raise _MalformedError("the answer is no list")
             yield from data
-            if not document.get("has_more") or not data or after == {"after": data[-1].get("id")}:
+            last = _word(data[-1].get("id")) if data else ""
+            if not document.get("has_more") or not last or after == {"after": last}:
                 return
-            after = {"after": str(data[-1].get("id"))}
+            after = {"after": last}
 
     return entries
 
 
 def _batch(found: Mapping[str, Any]) -> RemoteBatch:
-    status, counts = found.get("status"), found.get("request_counts") or {}
-    if not found.get("id") or status not in set(Status):
-        raise _MalformedError(f"the answer is no batch with a status that is known: {str(status)[:40]!r}")
-    errors = (found.get("errors") or {}).get("data") or []
-    problem = None
-    if errors:
-        line = f"line {errors[0]['line']}: " if errors[0].get("line") is not None else ""
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        problem = f"{line}{without_keys(errors[0].get('message') or errors[0].get('code') or 'no reason given')}{more}"
+    """A batch of an answer; what it has beside an id and a status may be of any form."""
+    status, counts, metadata = _word(found.get("status")), _fields(found, "request_counts"), _fields(found, "metadata")
+    if not (batch_id := _word(found.get("id"))) or status not in set(Status):
+        raise _MalformedError(f"the answer is no batch with a status that is known: {status[:40]!r}")
+    errors = _fields(found, "errors").get("data")
+    errors = [entry for entry in errors if isinstance(entry, Mapping)] if isinstance(errors, list) else []
     return RemoteBatch(
-        str(found["id"]),
+        batch_id,
         Status(status),
-        (found.get("metadata") or {}).get(TAG),
-        int(found.get("created_at") or 0),
-        str(found.get("input_file_id") or ""),
-        Counts(**{name: int(counts.get(name) or 0) for name in Counts.model_fields}),
-        found.get("output_file_id") or None,
-        found.get("error_file_id") or None,
-        problem,
-        errors[0].get("code") if errors else None,
+        _word(metadata.get(TAG)) or None,
+        _count(found.get("created_at")),
+        _word(found.get("input_file_id")),
+        Counts(**{name: _count(counts.get(name)) for name in Counts.model_fields}),
+        _word(found.get("output_file_id")) or None,
+        _word(found.get("error_file_id")) or None,
+        _problem(errors) if errors else None,
+        _word(errors[0].get("code")) or None if errors else None,
     )
 
 
+def _problem(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The first of a batch's errors in one line, and how many more there are."""
+    line = f"line {_count(errors[0]['line'])}: " if errors[0].get("line") is not None else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    said = words_of(errors[0]) or one_line(_word(errors[0].get("code"))) or "no reason given"
+    return f"{line}{said}{more}"
+
+
 def _file(found: Mapping[str, Any]) -> RemoteFile:
-    if not found.get("id"):
+    if not (file_id := _word(found.get("id"))):
         raise _MalformedError("the answer is no file")
     size = found.get("bytes")
-    known = isinstance(size, int) and size >= 0
-    return RemoteFile(str(found["id"]), str(found.get("filename") or ""), size if known else None)
+    known = isinstance(size, int) and 0 <= size <= _LARGEST_COUNT
+    return RemoteFile(file_id, _word(found.get("filename")), size if known else None)
+
+
+def _fields(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    fields = found.get(name)
+    return fields if isinstance(fields, Mapping) else {}
+
+
+def _word(value: object) -> str:
+    """An id or a name as it can go into an address and a file; empty if it is none."""
+    return well_formed(value) if isinstance(value, str) else str(value) if isinstance(value, int) and value else ""
+
+
+def _count(value: object) -> int:
+    """A count or a time; 0 where the server gives none that can be one."""
+    return int(value) if isinstance(value, (int, float)) and 0 <= value <= _LARGEST_COUNT else 0

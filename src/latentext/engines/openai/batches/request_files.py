@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset.atomic import atomic_file
+from latentext.engines.openai.answer_size import most_bytes
 from latentext.engines.openai.batches.ledger import Part, new_tag
 from latentext.engines.openai.batches.limits import BatchLimits, estimated_prompt_tokens
 from latentext.engines.openai.batches.workspace import Workspace
@@ -94,7 +95,10 @@ def _write(place: Workspace, number: int, lines: Sequence[bytes], tokens: int, m
 
 @dataclass(frozen=True, slots=True)
 class RequestLine:
-    """A request as it stands in a file: what it is called, whom it asks, and where its line is; without its text."""
+    """A request as it stands in a file: what it is called, whom it asks, and where its line is; without its text.
+
+    `most_bytes` is what its answer may have.
+    """
 
     custom_id: str
     model: str
@@ -102,6 +106,7 @@ class RequestLine:
     prompt_tokens: int
     offset: int
     length: int
+    most_bytes: int
 
 
 def read_requests(path: Path) -> Iterator[RequestLine]:
@@ -177,6 +182,5 @@ def _request(line: bytes, offset: int, where: str) -> RequestLine:
         lacks = "custom_id" if not isinstance(custom_id, str) else "body"
         raise SpecError(f"has no usable {lacks!r}", where=where, remedy=_REMEDY)
     endpoint = str(document.get("url", ENDPOINT))
-    return RequestLine(
-        custom_id, str(body.get("model", "")), endpoint, estimated_prompt_tokens(body), offset, len(line)
-    )
+    model, tokens = str(body.get("model", "")), estimated_prompt_tokens(body)
+    return RequestLine(custom_id, model, endpoint, tokens, offset, len(line), most_bytes(body))

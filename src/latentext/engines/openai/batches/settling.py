@@ -15,6 +15,7 @@ from itertools import groupby
 
 from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.batches.clock import Clock
+from latentext.engines.openai.batches.downloading import OUTPUT_TOO_LARGE
 from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
 from latentext.engines.openai.batches.ledger import Ledger, Part, Status, Step, new_tag, next_number
 from latentext.engines.openai.batches.limits import BatchLimits
@@ -96,7 +97,8 @@ def reopen(place: Workspace, ledger: Ledger, notify: Notify, limits: BatchLimits
 def outputs_of(place: Workspace, parts: Iterable[Part]) -> Outputs:
     """The output and error files of these parts, for the requests that were asked in them."""
     numbers = [part.number for part in parts]
-    asked = {line.custom_id for number in numbers for line in read_requests(place.request_file(number))}
+    lines = (line for number in numbers for line in read_requests(place.request_file(number)))
+    asked = {line.custom_id: line.most_bytes for line in lines}
     files = [path for number in numbers for path in (place.output_file(number), place.error_file(number))]
     return read_outputs([path for path in files if path.exists()], asked=asked)
 
@@ -124,6 +126,8 @@ def _unanswered(place: Workspace, parts: Sequence[Part], attempts: int) -> _Unan
 
 def _kind(part: Part, answer: Answer | None) -> str:
     """A word for why a request has no answer."""
+    if answer is None and part.problem_code == OUTPUT_TOO_LARGE:
+        return str(ApiErrorKind.TOO_LARGE)
     if answer is None or answer.error is None:
         return {Status.FAILED: "refused", Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}.get(
             part.status or Status.COMPLETED, "missing"
@@ -134,6 +138,8 @@ def _kind(part: Part, answer: Answer | None) -> str:
 def _may_pass(part: Part, answer: Answer | None) -> bool:
     if part.status in (Status.CANCELLED, Status.FAILED):
         return False
+    if answer is None and part.problem_code == OUTPUT_TOO_LARGE:
+        return False  # It may have been answered, in the part of the file that was not read, and paid.
     return answer is None or answer.error is None or answer.error.retried
 
 
