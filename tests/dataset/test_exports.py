@@ -132,7 +132,7 @@ def test_a_state_too_large_for_float16_is_refused_by_name(make_dataset: Maker, t
 def test_an_export_that_is_there_is_replaced_only_when_told(make_dataset: Maker, tmp_path: Path) -> None:
     data = make_dataset(10)
     export_npy(data, tmp_path / "npy", decode_token=decode)
-    with pytest.raises(DatasetError, match="npy: already exists"):
+    with pytest.raises(SpecError, match="npy: exists already; choose another place, or pass --overwrite to replace it"):
         export_npy(data, tmp_path / "npy", decode_token=decode)
     export_npy(data, tmp_path / "npy", decode_token=decode, overwrite=True)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "npy"))] == ["npy"]
@@ -205,7 +205,9 @@ def test_json_lines_have_everything_about_a_text(make_dataset: Maker, tmp_path: 
 def test_parquet_has_the_same_rows(make_dataset: Maker, tmp_path: Path) -> None:
     data = add_scores(make_dataset(10, states=False), "harmless", "harmless-0123abcd")
     assert export_table(data, tmp_path / "records.parquet", split="val") == 1
-    assert export_table(data, tmp_path / "records.parquet") == 10
+    with pytest.raises(SpecError, match="exists already"):
+        export_table(data, tmp_path / "records.parquet")
+    assert export_table(data, tmp_path / "records.parquet", overwrite=True) == 10
     table = pq.read_table(tmp_path / "records.parquet")
     assert table.select(data.records().column_names).equals(data.records())
     assert table["harmless.value"].to_pylist() == [i / 2 for i in range(10)]

@@ -28,11 +28,15 @@ def demo(
     from latentext.cli.run import make
     from latentext.cli.show import print_texts
     from latentext.cli.spec_argument import spec_from
+    from latentext.dataset.export_npy import NPY
+    from latentext.dataset.outputs import checked_folder
 
+    named = directory.resolve() if directory.name in ("", "..") else directory
+    arrays = named.with_name(f"{named.name}_npy")
+    checked_folder(arrays, NPY, overwrite=True)  # Before minutes are spent.
     code = make(spec_from(RECIPE), directory)
     if code != EXIT_DONE:
         return code
-    arrays = directory.with_name(f"{directory.name}_npy")
     write_npy(directory, arrays, overwrite=True)
     typer.echo()
     print_texts(directory, 3)

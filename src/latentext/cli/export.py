@@ -38,7 +38,7 @@ def export(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="jsonl, parquet: only this split, such as train or val.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in OUT.")] = False,
 ) -> None:
     """Write a dataset as NumPy arrays, JSON lines or one Parquet file; completions beside human texts also of a folder.
 
@@ -58,8 +58,7 @@ def export(
         return
     _refuse(bool(sites), "--sites", f"{to} holds records, no states")
     _refuse(output.suffix not in _ENDINGS[to], str(output), f"{to} goes into a file that ends in {_ENDINGS[to][0]}")
-    _refuse(output.exists() and not overwrite, str(output), "is there already; --overwrite replaces it")
-    rows = export_records(directory, output, split, keep or "all")
+    rows = export_records(directory, output, split, keep or "all", overwrite=overwrite)
     typer.echo(f"{counted(rows, 'text')} in {output}")
 
 
@@ -68,21 +67,20 @@ def _write_completions(directory: Path, output: Path, to: Literal["tidy", "ai_da
 
     if to == "tidy":
         _refuse(output.suffix != ".parquet", str(output), "tidy goes into a file that ends in .parquet")
-    is_there = output.is_file() or (output.is_dir() and any(output.iterdir()))
-    _refuse(is_there and not overwrite, str(output), "is there already; --overwrite replaces it")
-    if to == "tidy":
-        typer.echo(f"{counted(export_tidy(directory, output), 'text')} in {output}")
+        typer.echo(f"{counted(export_tidy(directory, output, overwrite=overwrite), 'text')} in {output}")
         return
-    for path in export_original_layout(directory, output):
+    for path in export_original_layout(directory, output, overwrite=overwrite):
         typer.echo(path)
 
 
-def export_records(directory: Path, output: Path, split: str | None, keep: Keep = "all") -> int:
+def export_records(
+    directory: Path, output: Path, split: str | None, keep: Keep = "all", *, overwrite: bool = False
+) -> int:
     """Export records and scores as one table; returns the number of rows."""
     from latentext.dataset.export_tables import export_table
     from latentext.dataset.reader import open as open_dataset
 
-    return export_table(open_dataset(directory), output, split=split, keep=keep)
+    return export_table(open_dataset(directory), output, split=split, keep=keep, overwrite=overwrite)
 
 
 def write_npy(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -277,8 +276,10 @@ def _folder(checkpoint: Path | None) -> Iterator[Path]:
     if checkpoint is not None:
         yield checkpoint
         return
-    with tempfile.TemporaryDirectory(prefix="latentext-pairs-") as folder:
-        yield Path(folder) / "checkpoint"
+    from latentext.dataset.atomic import temporary_folder
+
+    with temporary_folder("pairs") as folder:
+        yield folder / "checkpoint"
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,14 +93,15 @@ def _represent(*arguments: Any, **options: Any) -> Representation:
 
 def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], list[Any] | None]:
     """A column of the file, and that of the ids. Rows that cannot be read stop the command: none may be lost."""
+    from latentext.dataset.atomic import temporary_folder
     from latentext.prompts.files import open_file
     from latentext.prompts.rows import BadRow
     from latentext.spec import FileSource
 
     wanted = [column] if id_column is None else [column, id_column]
     values: dict[str, list[Any]] = {name: [] for name in wanted}
-    with tempfile.TemporaryDirectory(prefix="latentext-rows-") as folder:
-        rows = open_file(FileSource(path=str(file)), Path(folder))
+    with temporary_folder("rows") as folder:
+        rows = open_file(FileSource(path=str(file)), folder)
         for number in range(len(rows)):
             row = rows.row(number)
             if isinstance(row, BadRow):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -286,9 +285,10 @@ def _print_plan(spec: Spec) -> int:
 
 def _preview(spec: Spec, count: int, limits: Limits) -> int:
     from latentext.cli.show import print_texts
+    from latentext.dataset.atomic import temporary_folder
     from latentext.run.runner import make_dataset
 
-    with tempfile.TemporaryDirectory(prefix="latentext-preview-") as folder:
-        summary = make_dataset(spec, Path(folder) / "preview", limits=limits)
-        print_texts(Path(folder) / "preview", count)
+    with temporary_folder("preview") as folder:
+        summary = make_dataset(spec, folder / "preview", limits=limits)
+        print_texts(folder / "preview", count)
     return summary.exit_code

@@ -16,12 +16,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from latentext.dataset import filesystem
@@ -232,6 +233,33 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """A folder where the system keeps temporary files (``TMPDIR``), removed when the block ends.
+
+    A killed process leaves its folder; the next call of the same purpose removes it, as `sweep` does beside outputs.
+
+    Example:
+        >>> with temporary_folder("example") as folder:
+        ...     folder.is_dir()
+        True
+        >>> folder.exists()
+        False
+    """
+    place, name = Path(tempfile.gettempdir()), f"latentext-{purpose}"
+    for entry in place.glob(f".{name}.*.tmp"):
+        # Other users' folders lie here too, and of another machine's nothing says that they are not in use.
+        with suppress(FileNotFoundError):
+            if entry.lstat().st_uid == os.geteuid() and f".{this_machine()}-" in entry.name and _is_abandoned(entry):
+                filesystem.remove_folder(entry)
+    folder = place / temporary_name(name)
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        filesystem.remove_folder(folder)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole small file atomically."""
     with atomic_file(path) as file:
@@ -263,10 +291,13 @@ def file_system_now(folder: Path) -> float:
     return now
 
 
-def sweep(directory: Path) -> list[Path]:
-    """Remove what dead processes left under temporary names, in `directory` and below; return what was removed.
+def sweep(directory: Path, *, below: bool = True) -> list[Path]:
+    """Remove what dead processes left under temporary names; return what was removed.
 
     Symbolic links are not followed. Safe while other processes write to the directory.
+
+    Args:
+        below: also in the folders of `directory`, which a folder that others share should not be searched for.
     """
     removed = []
     for folder, folder_names, file_names in os.walk(directory, followlinks=False):
@@ -279,6 +310,8 @@ def sweep(directory: Path) -> list[Path]:
                 else:
                     filesystem.remove(path)
                 removed.append(path)
+        if not below:
+            break
     return removed
 
 
@@ -291,7 +324,8 @@ def _is_abandoned(path: Path) -> bool:
         # A name without a start is of an earlier version; then a living process of that number has to pass for its own.
         return start != (written_by["started"] or start) or not start
     try:
-        idle_seconds = file_system_now(path.parent) - path.lstat().st_mtime
+        # A folder's own time stays while the files in it grow.
+        written = max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))
     except FileNotFoundError:  # Its writer finished between our listing and this look.
         return False
-    return idle_seconds > _ABANDONED_AFTER_SECONDS
+    return file_system_now(path.parent) - written > _ABANDONED_AFTER_SECONDS

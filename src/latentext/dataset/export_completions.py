@@ -7,6 +7,7 @@ only ids and sources are held, for the splits.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from latentext.dataset import filesystem
 from latentext.dataset.atomic import atomic_file
 from latentext.dataset.completion_splits import completion_splits
 from latentext.dataset.completions import completion_datasets, completion_rows, is_completion
+from latentext.dataset.made_before import begins, has_columns
+from latentext.dataset.outputs import OutputFolderKind, OutputKind, checked_file, output_file, output_folder
 from latentext.dataset.reader import Dataset
 from latentext.dataset.tables import open_writer
 from latentext.errors import DatasetError
@@ -51,20 +54,43 @@ _ENGINES = {"vllm": "vLLM", "transformers": "HF"}
 _ROWS_AT_ONCE = 1024
 
 
-def export_tidy(directory: Path, output: Path) -> int:
+TIDY_FILE = OutputKind("tidy completions", has_columns(TIDY.names))
+
+
+def _others(folder: Path) -> list[str]:
+    """What a folder holds beside NDJSON files of the original comparison, in its folders."""
+    inner = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    others = [str(path.relative_to(folder)) for path in inner if not _is_ours(path, path.relative_to(folder).parts)]
+    return others if inner else [path.name for path in folder.iterdir()]
+
+
+def _is_ours(path: Path, places: Sequence[str]) -> bool:
+    named = len(places) > 3 and places[1] in _PARTS and _FILE.fullmatch(places[-1]) is not None
+    return named and path.is_file() and not path.is_symlink() and (path.stat().st_size == 0 or _is_completion(path))
+
+
+_is_completion = begins(r'\{"id": ')
+_PARTS = ("FULL_DATA", "SUBSET_DATA")
+_FILE = re.compile(r".+_prompt_.+_temp.+\.ndjson")
+ORIGINAL = OutputFolderKind("the original comparison's files", _others)
+
+
+def export_tidy(directory: Path, output: Path, *, overwrite: bool = False) -> int:
     """Write one row a text, every sample that was drawn among them; returns how many.
 
     The split is that of the datasets' specs (shares and seed), by source and id (`completion_splits`).
 
     Raises:
-        DatasetError: there is no dataset of completions, or they are divided in different ways.
+        SpecError: the file exists already, and `overwrite` is off.
+        DatasetError: there is no dataset of completions, they are divided in different ways, or the output lies in a
+            dataset or is a file of something else.
     """
     datasets = completion_datasets(directory)
+    checked_file(output, TIDY_FILE, overwrite=overwrite)  # Before all rows are read.
     splits = completion_splits((row for data in datasets for row in completion_rows(data)), _split(datasets))
-    filesystem.make_folder(output.parent)
     rows = 0
     batch: list[dict[str, Any]] = []
-    with atomic_file(output) as file, open_writer(file, TIDY) as writer:
+    with output_file(output, TIDY_FILE, overwrite=overwrite) as file, open_writer(file, TIDY) as writer:
         for row in _tidy_rows(datasets, splits):
             batch.append(row)
             if len(batch) == _ROWS_AT_ONCE:
@@ -74,7 +100,7 @@ def export_tidy(directory: Path, output: Path) -> int:
     return rows + len(batch)
 
 
-def export_original_layout(directory: Path, output: Path) -> list[Path]:
+def export_original_layout(directory: Path, output: Path, *, overwrite: bool = False) -> list[Path]:
     """Write ``{output}/{vLLM|HF}/{FULL_DATA|SUBSET_DATA}/{model}/{corpus}_prompt_{n}_temp{t}.ndjson``.
 
     Each row has `id`, `annotations` where there are any, `prompt_{n}` (all that the model read), `{model}_completions`,
@@ -82,24 +108,28 @@ def export_original_layout(directory: Path, output: Path) -> list[Path]:
     no completion and no row.
 
     Returns:
-        the files, in order.
+        the files, in order. They appear together or not at all.
 
     Raises:
-        DatasetError: there is no dataset of completions, or two would write the same file.
+        SpecError: the folder exists already, and `overwrite` is off.
+        DatasetError: there is no dataset of completions, two would write the same file, or the output is, holds or lies
+            in a dataset or holds other files.
     """
     written: dict[Path, Path] = {}
-    for dataset in completion_datasets(directory):
-        for temperature in dataset.spec.decoding.temperatures or (dataset.spec.decoding.temperature,):
-            path = output / _original_place(dataset, temperature)
-            if path in written:
-                what = f"{dataset.directory} and {written[path]} would both be written to {path}"
-                raise DatasetError(what, remedy="export them to different folders")
-            filesystem.make_folder(path.parent)
-            with atomic_file(path) as file:
-                for line in _original_lines(dataset, temperature):
-                    file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-            written[path] = dataset.directory
-    return list(written)
+    datasets = completion_datasets(directory)
+    with output_folder(output, ORIGINAL, overwrite=overwrite) as folder:
+        for dataset in datasets:
+            for temperature in dataset.spec.decoding.temperatures or (dataset.spec.decoding.temperature,):
+                place = _original_place(dataset, temperature)
+                if place in written:
+                    what = f"{dataset.directory} and {written[place]} would both be written to {output / place}"
+                    raise DatasetError(what, remedy="export them to different folders")
+                filesystem.make_folder((folder / place).parent)
+                with atomic_file(folder / place) as file:
+                    for line in _original_lines(dataset, temperature):
+                        file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                written[place] = dataset.directory
+    return [output / place for place in written]
 
 
 def _split(datasets: Sequence[Dataset]) -> SplitSpec:

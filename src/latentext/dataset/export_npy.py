@@ -13,6 +13,7 @@ kept and marked row by row in ``{train,val}_censored.npy``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.atomic import atomic_folder, write_bytes
+from latentext.dataset.atomic import write_bytes
 from latentext.dataset.correctness import CORRECTNESS_FACTS
+from latentext.dataset.made_before import begins
 from latentext.dataset.npy import NpyWriter
+from latentext.dataset.outputs import OutputFolderKind, checked_folder, output_folder
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
 from latentext.dataset.stages import StatesStage
@@ -36,8 +39,26 @@ from latentext.spec import Keep, SplitSpec
 TOKEN_METADATA = np.dtype([("token_id", "<i4"), ("token_text", "<U100")])
 """Type of ``{train,val}_token_metadata.npy``; longer token texts are cut at 100 characters."""
 
+METADATA = "metadata.json"
+_ARRAY = re.compile(r"[a-z]+_(hidden_states|remaining_tokens|token_metadata|censored)\.npy")
 _CHUNK_BYTES = 32 * 2**20
 _FLOAT16_MAX = 65504.0
+
+
+def _others(folder: Path) -> list[str]:
+    """What a folder holds beside the files of one export; they appear together, so some alone are not of one."""
+    ours = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink() and _is_ours(path)}
+    names = {path.name for path in folder.iterdir()}
+    return list(names - ours if {METADATA, "train_hidden_states.npy"} <= ours else names)
+
+
+def _is_ours(path: Path) -> bool:
+    return _is_metadata(path) if path.name == METADATA else bool(_ARRAY.fullmatch(path.name)) and _is_array(path)
+
+
+_is_array, _is_metadata = begins(r"\x93NUMPY"), begins(r'\{\s*"(dataset_id|total_samples)": ')
+NPY = OutputFolderKind("exported NumPy arrays", _others)
+"""Folders of this module and of `latentext.dataset.saving`, which have the same files."""
 
 
 def export_npy(
@@ -63,20 +84,22 @@ def export_npy(
         truncated: whether texts that were cut at the limit are left out, or kept and marked.
         keep: which texts the run's check must have passed; what the spec says where left out.
         dtype: type of the states; where left out float16 if all sites are stored so, else float32.
-        overwrite: replace a folder that is there.
+        overwrite: replace an earlier export; a folder with anything else in it is refused.
 
     Raises:
+        SpecError: `output` exists already.
         DatasetError: a site was not captured, a split is or becomes empty, a state does not fit into float16, or
-            `output` is there already.
+            `output` is, holds or lies in a dataset or holds other files.
     """
     captured = dict.fromkeys(site for capture in _row_captures(dataset) for site in capture.sites)
     views = [dataset.states(site, "generated", "none") for site in sites or captured or ["final_norm"]]
     narrow = all(view.stored_dtype == "float16" for view in views)
+    checked_folder(Path(output), NPY, overwrite=overwrite)  # Before all rows are read.
     rows = split_rows(dataset, views, split, truncated, keep)
-    with atomic_folder(Path(output), overwrite=overwrite) as folder:
+    with output_folder(Path(output), NPY, overwrite=overwrite) as folder:
         _write_arrays(rows, folder, np.dtype(dtype or ("float16" if narrow else "float32")), decode_token, truncated)
         metadata = _metadata(rows, truncated)
-        write_bytes(folder / "metadata.json", json.dumps(metadata, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_bytes(folder / METADATA, json.dumps(metadata, indent=2, ensure_ascii=False).encode() + b"\n")
     return metadata
 
 

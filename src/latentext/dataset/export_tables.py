@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import atomic_file
 from latentext.dataset.checks import kept_records
+from latentext.dataset.made_before import begins, has_columns
+from latentext.dataset.outputs import OutputKind, output_file
 from latentext.dataset.reader import Dataset
 from latentext.dataset.records import SCHEMA
 from latentext.dataset.tables import open_writer
@@ -26,6 +26,13 @@ from latentext.errors import DatasetError, SpecError
 from latentext.spec import Keep, SplitSpec
 
 _LINES = (".jsonl", ".ndjson")
+_PARQUET = ".parquet"
+_FIRST = SCHEMA.names[:3]
+KINDS = {
+    **dict.fromkeys(_LINES, OutputKind("exported records", begins(r'\{"index": \d+, "key": "[^"]*", "sample": '))),
+    _PARQUET: OutputKind("exported records", has_columns(_FIRST)),
+}
+"""By the ending of the file."""
 
 
 def export_table(
@@ -35,6 +42,7 @@ def export_table(
     split: str | None = None,
     by: SplitSpec | None = None,
     keep: Keep = "all",
+    overwrite: bool = False,
 ) -> int:
     """Write records and their scores to `output` and return the number of rows; its ending decides the format.
 
@@ -42,21 +50,22 @@ def export_table(
 
     Args:
         dataset: whose records are exported.
-        output: ends in .jsonl, .ndjson or .parquet; an existing file is replaced when the new one is complete.
+        output: ends in .jsonl, .ndjson or .parquet.
         split: only the texts of this split (`train`, `val` or `test`).
         by: how texts are divided, where it is not the run's own split.
         keep: only the texts that the run's check accepted, or found exact.
+        overwrite: replace a file of exported records when the new one is complete.
 
     Raises:
-        SpecError: the ending is none of these.
-        DatasetError: a file of the dataset is damaged, or there is no such split.
+        SpecError: the ending is none of these, or the file exists already.
+        DatasetError: a file of the dataset is damaged, there is no such split, or the output lies in a dataset or is
+            a file of something else.
     """
     path = Path(output)
-    if path.suffix not in (*_LINES, ".parquet"):
+    if path.suffix not in KINDS:
         raise SpecError("cannot tell the format from the name", where=str(path), remedy="end it in .jsonl or .parquet")
-    filesystem.make_folder(path.parent)
     rows = 0
-    with atomic_file(path) as file:
+    with output_file(path, KINDS[path.suffix], overwrite=overwrite) as file:
         tables = _tables(dataset, _wanted(dataset, split, by, keep))
         if path.suffix in _LINES:
             for table in tables:

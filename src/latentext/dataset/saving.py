@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.atomic import atomic_folder, write_bytes
-from latentext.dataset.export_npy import TOKEN_METADATA
+from latentext.dataset.atomic import write_bytes
+from latentext.dataset.export_npy import METADATA, NPY, TOKEN_METADATA
 from latentext.dataset.npy import NpyWriter
+from latentext.dataset.outputs import output_folder
 from latentext.dataset.splits import SEQUENTIAL, parse_split, sequential, split_groups
-from latentext.errors import ArgumentError, DatasetError
+from latentext.errors import ArgumentError
 from latentext.spec import SplitSpec
 
 TEXT = "text"
-METADATA = "metadata.json"
-_ARRAYS = ("hidden_states", "remaining_tokens", "token_metadata")
 _BUFFER_BYTES = 2**20
 Split = dict[str, npt.NDArray[np.int64]]
 
@@ -53,7 +52,7 @@ def save_dataset(
     Raises:
         ArgumentError: the lists differ in length or are empty, states differ in width, remaining counts are not those
             of whole texts, or the share is none.
-        DatasetError: a split would be empty, or `output_dir` holds other files.
+        DatasetError: a split would be empty, or `output_dir` holds other files or is, holds or lies in a dataset.
 
     Example:
         >>> import tempfile
@@ -85,8 +84,7 @@ def save_dataset(
         **(additional_metadata or {}),
     }
     text = _json(metadata)
-    _refuse_others(folder)
-    with atomic_folder(folder, overwrite=True) as unfinished:
+    with output_folder(folder, NPY, overwrite=True) as unfinished:
         for name, numbers in rows.items():
             _write_states(unfinished / f"{name}_hidden_states.npy", hidden_states_list, numbers, first)
             _write(unfinished / f"{name}_remaining_tokens.npy", remaining[numbers].astype("<i8"))
@@ -184,13 +182,6 @@ def _split_spec(train_val_split: float | str) -> SplitSpec:
             f"{train_val_split} of the texts cannot train", where="train_val_split", remedy="give a share such as 0.9"
         )
     return SplitSpec(by=TEXT, val=round(1 - train_val_split, 12))
-
-
-def _refuse_others(folder: Path) -> None:
-    ours = {METADATA, *(f"{split}_{array}.npy" for split in ("train", "val") for array in _ARRAYS)}
-    others = sorted({path.name for path in folder.iterdir()} - ours) if folder.is_dir() else []
-    if others:
-        raise DatasetError(f"holds other files ({others[0]})", where=str(folder), remedy="choose another output_dir")
 
 
 def _json(metadata: Mapping[str, Any]) -> bytes:

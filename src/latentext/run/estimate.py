@@ -6,14 +6,13 @@ only its configuration is read, so a dry run of a 70B model takes seconds on a l
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig
 
+from latentext.dataset.atomic import temporary_folder
 from latentext.engines.opening import local_model
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
@@ -56,10 +55,8 @@ def estimate(spec: Spec) -> Estimate:
         source = resolve_model(here.name, here.revision)
         tokenizer = load_tokenizer(source.path_or_id, source.revision, here.trust_remote_code)
     spec = settle_length(spec, None, tokenizer)
-    with tempfile.TemporaryDirectory(prefix="latentext-plan-") as folder:
-        plan = make_plan(
-            spec, tokenizer=tokenizer, model_id="", directory=Path(folder), shard_size=spec.shard_size or 128
-        )
+    with temporary_folder("plan") as folder:
+        plan = make_plan(spec, tokenizer=tokenizer, model_id="", directory=folder, shard_size=spec.shard_size or 128)
     return bound(spec, plan)
 
 

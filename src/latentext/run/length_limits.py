@@ -6,11 +6,11 @@ batch budget are: a corpus that has grown since does not move the limits.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
+from latentext.dataset.atomic import temporary_folder
 from latentext.dataset.documents import read_spec
 from latentext.errors import SpecError
 from latentext.prompts.completion_corpora import completion_corpora
@@ -55,8 +55,8 @@ def human_texts(prompts: PromptSpec, variable: str, most: int | None = None) -> 
         SpecError: the rows cannot be read.
     """
     texts: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="latentext-lengths-") as folder:
-        chats = open_conversations(prompts.model_copy(update={"limit": None}), 0, Path(folder))
+    with temporary_folder("lengths") as folder:
+        chats = open_conversations(prompts.model_copy(update={"limit": None}), 0, folder)
         for number in range(len(chats)):
             chat = chats[number]
             if not isinstance(chat, BadRow) and isinstance(text := chat.variables.get(variable), str):

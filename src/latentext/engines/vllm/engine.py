@@ -7,11 +7,10 @@ starts with the first texts and stays for all that follow (a sweep over temperat
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
+from latentext.dataset.atomic import temporary_folder
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
@@ -29,6 +29,7 @@ from latentext.engines.vllm.extraction import read_extracted
 from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written
 from latentext.engines.vllm.sampling import sampling_params, text_seed
 from latentext.engines.vllm.support import refuse_unsupported
+from latentext.errors import LatentextError
 from latentext.models.resolve import hub_token, resolve_model
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding, ModelSpec
@@ -67,7 +68,7 @@ class VllmEngine:
         """How often vLLM was started: once, unless another capture asks for other settings."""
         self._loop: StepLoop | None = None
         self._sites: tuple[str, ...] = ()
-        self._storage: tempfile.TemporaryDirectory[str] | None = None
+        self._storage = ExitStack()
         self._lock = threading.Lock()
 
     def generate(
@@ -143,9 +144,8 @@ class VllmEngine:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
-        if self._storage is not None:
-            self._storage.cleanup()
-            self._storage = None
+        with suppress(LatentextError):  # What vLLM still holds there is removed by the next one.
+            self._storage.close()
 
     def _running(self, sites: tuple[str, ...]) -> StepLoop:
         """The loop, started if it is not, or if it was started to extract other states."""
@@ -154,8 +154,7 @@ class VllmEngine:
                 self._close()
             if self._loop is None:
                 _make_way_for(self)
-                self._storage = tempfile.TemporaryDirectory(prefix="latentext-vllm-", ignore_cleanup_errors=True)
-                start = partial(self._start, self.model, sites, Path(self._storage.name))
+                start = partial(self._start, self.model, sites, self._storage.enter_context(temporary_folder("vllm")))
                 self._loop, self._sites = StepLoop(start, starting.stop), sites
                 self.starts += 1
             return self._loop

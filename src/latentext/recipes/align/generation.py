@@ -10,7 +10,6 @@ continued by the same call, and every further λ over the same values costs a se
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from latentext.align.files import (
     write_rows,
     write_texts,
 )
+from latentext.dataset.atomic import temporary_folder
 from latentext.dataset.reader import open as open_dataset
 from latentext.engines.transformers.loading import choose_device
 from latentext.errors import ArgumentError
@@ -300,8 +300,8 @@ class TextGeneration:
     def _count(self, spec: Spec) -> int:
         """How many prompts there are; a plan that exists has the index of their file already."""
         plan = self.dataset / PLAN
-        with tempfile.TemporaryDirectory(prefix="latentext-prompts-") as folder:
-            prompts = len(open_conversations(spec.prompts, spec.seed, plan if plan.is_dir() else Path(folder)))
+        with temporary_folder("prompts") as folder:
+            prompts = len(open_conversations(spec.prompts, spec.seed, plan if plan.is_dir() else folder))
         return prompts if spec.prompts.limit is None else min(prompts, spec.prompts.limit)
 
     def _part(self, palette: Mapping[str, float], requests: range, *, all_values: bool) -> Path:
