@@ -11,13 +11,22 @@ is refused. *Full names* carry λ exactly, in the name and in every row.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import DatasetError, SpecError
+
+TEXTS = OutputKind("drawn texts", begins(r'\[\s*(\]|\{\s*"prompt": )'))
+FRONTIER = OutputKind("a frontier", begins("nats,λ "))
+_LAMBDA = OutputKind("λ beside texts", begins(r'\{\s*"lam": '))
 
 
 def model_file_name(basemodel_name: str) -> str:
@@ -112,6 +121,7 @@ def write_texts(
     settings: Mapping[str, Any] | None = None,
     skipped: Sequence[int] = (),
     full_names: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write texts and, beside them, their exact λ; both appear complete or not at all.
 
@@ -119,22 +129,47 @@ def write_texts(
         rows: {prompt, generated} each; with `full_names` every row gets `lam`, the mapping from value to exact λ.
         settings: what else decided them, such as samples and seed; parts that differ in it are not merged.
         skipped: the numbers of prompts that have no text.
+        overwrite: replace the texts of another λ too.
 
     Raises:
         SpecError: the name is taken by another λ.
+        DatasetError: the place lies in a dataset, or a file there holds something else.
     """
-    check_not_taken(path, palette)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not overwrite:
+        check_not_taken(path, palette)
+    place = checked_file(path, TEXTS, overwrite=True)
+    place_beside = checked_file(lambda_path(path), _LAMBDA, overwrite=True)
+    filesystem.make_folder(place.parent)
     # λ goes first: a file without its λ could not be told from one that another program wrote.
-    beside = {"lam": dict(palette), "settings": dict(settings or {}), "skipped": list(skipped)}
-    write_bytes(lambda_path(path), _json(beside))
+    beside = _json({"lam": dict(palette), "settings": dict(settings or {}), "skipped": list(skipped)})
+    if place_beside.exists() and place_beside.read_bytes() != beside:
+        filesystem.remove(place)  # At no moment may the old texts stand beside the new λ.
+    write_bytes(place_beside, beside)
     write_rows(path, [{**row, "lam": dict(palette)} for row in rows] if full_names else rows)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as a JSON list that appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, _json([dict(row) for row in rows]))
+    """Write rows as a JSON list that appears complete or not at all; earlier ones are replaced.
+
+    Raises:
+        DatasetError: the place lies in a dataset, or the file there holds something else.
+    """
+    place = checked_file(path, TEXTS, overwrite=True)
+    filesystem.make_folder(place.parent)
+    write_bytes(place, _json([dict(row) for row in rows]))
+
+
+def write_frontier(path: Path, rows: Sequence[Sequence[str]], *, overwrite: bool = False) -> None:
+    """Write the points of a frontier as CSV, the names of the columns in the first row.
+
+    Raises:
+        SpecError: the file exists already.
+        DatasetError: the place lies in a dataset, or the file there holds something else.
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    with output_file(path, FRONTIER, overwrite=overwrite) as file:
+        file.write(text.getvalue().encode())
 
 
 def read_texts(path: Path) -> list[dict[str, Any]]:

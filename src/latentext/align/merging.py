@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from latentext.align.files import lambda_path, read_beside, read_palette, read_texts, write_rows, write_texts
+from latentext.align.files import TEXTS, lambda_path, read_beside, read_palette, read_texts, write_rows, write_texts
+from latentext.dataset import filesystem
+from latentext.dataset.outputs import checked_file
 from latentext.errors import SpecError
 
 _PART = re.compile(r"(?P<stem>.+)_(?P<start>\d+)to(?P<end>\d+)\.json")
@@ -58,38 +61,74 @@ def part_of(path: Path) -> Part:
     return Part(path, match["stem"], int(match["start"]), int(match["end"]))
 
 
-def merge(paths: Iterable[Path], output: Path, *, prompts: int | None = None, remove_parts: bool = False) -> int:
+def merge(
+    paths: Iterable[Path],
+    output: Path,
+    *,
+    prompts: int | None = None,
+    remove_parts: bool = False,
+    overwrite: bool = False,
+) -> int:
     """Merge parts into one file.
 
     Args:
         paths: the parts, in any order.
         output: the merged file; the exact λ is written beside it when it lies beside the parts.
         prompts: how many prompts there are, where known, so that a missing last part is noticed too.
-        remove_parts: remove the parts once the merged file is on the disk.
+        remove_parts: remove the parts once the merged file is on the disk. If that was interrupted, the same call
+            removes the rest.
+        overwrite: replace a file of texts that holds other ones.
 
     Returns:
         The number of texts.
 
     Raises:
-        SpecError: parts of different runs or λ, a gap, an overlap, or a name taken by another λ.
+        SpecError: parts of different runs or λ, a gap, an overlap, or an output that is a part, exists with other
+            texts, or is taken by another λ.
         DatasetError: a part that cannot be read or does not hold as many texts as its name says.
     """
     parts = sorted((part_of(path) for path in paths), key=lambda part: (part.start, part.end))
     if not parts:
         raise SpecError("no parts to merge")
+    if any(part.path.resolve() == output.resolve() for part in parts):
+        raise SpecError("is one of the parts", where=str(output), remedy="name another output")
+    count = _merged_before(parts, output) if remove_parts else None
+    if count is None:
+        count = _write_merged(parts, output, prompts, overwrite=overwrite)
+    if remove_parts:
+        for part in parts:
+            filesystem.remove(lambda_path(part.path))
+            filesystem.remove(part.path)
+    return count
+
+
+def _write_merged(parts: list[Part], output: Path, prompts: int | None, *, overwrite: bool) -> int:
     _check_cover(parts, prompts)
     palette, settings = _common_palette(parts), _common_settings(parts)
     rows = [row for part in parts for row in _rows_of(part)]
+    there = checked_file(output, TEXTS, overwrite=True)
+    if there.exists() and read_palette(output) in (None, palette) and read_texts(there) != rows:
+        checked_file(output, TEXTS, overwrite=overwrite)
     if palette is None:
         write_rows(output, rows)
     else:
         skipped = [number for part in parts for number in _skipped(part)]
-        write_texts(output, rows, palette, settings=settings, skipped=skipped)
-    if remove_parts:
-        for part in parts:
-            part.path.unlink()
-            lambda_path(part.path).unlink(missing_ok=True)
+        write_texts(output, rows, palette, settings=settings, skipped=skipped, overwrite=overwrite)
     return len(rows)
+
+
+def _merged_before(parts: list[Part], output: Path) -> int | None:
+    """How many texts the output has, if some parts are gone because it holds them all already."""
+    left = [part for part in parts if part.path.exists()]
+    if not output.is_file() or (len(left) == len(parts) and parts[0].start == 0):
+        return None
+    rows, skipped = read_texts(output), set(read_beside(output).get("skipped", []))
+    if len(rows) + len(skipped) != parts[-1].end:
+        return None
+    # The output has no row for a prompt without text.
+    place = [0, *accumulate(number not in skipped for number in range(parts[-1].end))]
+    same = all(read_texts(part.path) == rows[place[part.start] : place[part.end]] for part in left)
+    return len(rows) if same else None
 
 
 def _check_cover(parts: list[Part], prompts: int | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -168,6 +169,7 @@ def merge(
     remove_parts: Annotated[
         bool, typer.Option("--remove-parts", help="Remove the parts once the result is on the disk.")
     ] = False,
+    overwrite: align_bank.Overwrite = False,
 ) -> int:
     """Join the files of shards: in order, without gap or overlap."""
     from latentext.align.merging import find_parts, part_of
@@ -175,14 +177,22 @@ def merge(
 
     found = [part_of(path) for path in parts if path.suffix == ".json"]
     for beginning in (path for path in parts if path.suffix != ".json"):
+        merged = output or _merged_file(beginning.parent, beginning.name)
+        if remove_parts and merged.is_file() and not any(beginning.parent.glob(f"{escape(beginning.name)}_*to*.json")):
+            typer.echo(f"merged before, and the parts are removed: {merged}")
+            return EXIT_DONE
         found += find_parts(beginning.parent, beginning.name)
     if not found:
         raise SpecError("no parts to merge", remedy="name their files")
-    folder = found[0].path.parent
-    target = output or (folder.parent if folder.name == "temp" else folder) / f"{found[0].stem}.json"
-    count = join([part.path for part in found], target, prompts=prompts, remove_parts=remove_parts)
+    target = output or _merged_file(found[0].path.parent, found[0].stem)
+    count = join([part.path for part in found], target, prompts=prompts, remove_parts=remove_parts, overwrite=overwrite)
     typer.echo(f"{counted(count, 'text')} of {counted(len(found), 'part')}: {target}")
     return EXIT_DONE
+
+
+def _merged_file(folder: Path, stem: str) -> Path:
+    """Where the parts in a folder are merged to, unless the user says it."""
+    return (folder.parent if folder.name == "temp" else folder) / f"{stem}.json"
 
 
 app.command("weigh")(align_bank.weigh)

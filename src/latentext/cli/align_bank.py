@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -35,6 +34,7 @@ Targets = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same draws.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of this command.")]
 
 
 def weigh(
@@ -85,25 +85,28 @@ def draw(
     ] = None,
     samples: Samples = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
 ) -> int:
     """Draw texts from a bank by the weights of a λ."""
     from latentext.align import describe, diagnose_weights
     from latentext.align import draw as draw_samples
-    from latentext.align.files import write_texts
+    from latentext.align.files import TEXTS, write_texts
+    from latentext.dataset.outputs import checked_file
     from latentext.recipes.align import candidate_rows, chosen_texts
-    from latentext.recipes.align.texts import write_lines
+    from latentext.recipes.align.texts import CANDIDATES, write_lines
 
+    checked_file(output, CANDIDATES if candidates else TEXTS, overwrite=overwrite)
     bank = _open(directory, samples)
     lam = _lambdas(bank, lam_list, value_list)
     palette = {name: value for name, value in zip(bank.bank.names, lam, strict=True) if value}
     weights = _weights(bank, lam, best_of, smooth)
     chosen = draw_samples(bank.bank, weights, k, replace=not without_replacement, seed=seed)
     if candidates:
-        write_lines(output, candidate_rows(bank, weights, chosen, palette))
+        write_lines(output, candidate_rows(bank, weights, chosen, palette), overwrite=overwrite)
     else:
         how = {"samples": bank.bank.samples, "seed": seed, "trim": trim, "best_of": best_of, "smooth": smooth}
         rows = chosen_texts(bank, chosen, trim=trim)
-        write_texts(output, rows, palette, settings=how, skipped=sorted(bank.left_out))
+        write_texts(output, rows, palette, settings=how, skipped=sorted(bank.left_out), overwrite=overwrite)
     _print([*describe(diagnose_weights(bank.bank, weights, lam)), *_as_warnings(bank.warnings)])
     typer.echo(f"{counted(chosen.size, 'text')} of {counted(len(chosen), 'prompt')}: {output}")
     return EXIT_DONE
@@ -160,11 +163,16 @@ def sweep(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the points as CSV too.")
     ] = None,
     samples: Samples = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """Trace the frontier: how much of two or three values can be had for a given divergence from the base model."""
     from latentext.align import sweep as trace
     from latentext.align.arguments import parse_values
+    from latentext.align.files import FRONTIER, write_frontier
+    from latentext.dataset.outputs import checked_file
 
+    if output is not None:
+        checked_file(output, FRONTIER, overwrite=overwrite)
     bank = _open(directory, samples)
     names = parse_values(value_list, bank.bank.names)
     points = trace(bank.bank, names, budgets=tuple(budget or (0.1, 0.3, 1.0)), steps=steps)
@@ -183,8 +191,7 @@ def sweep(
     ]
     _print([*columns([head, *rows]), *_as_warnings(bank.warnings)])
     if output is not None:
-        with output.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([head, *rows])
+        write_frontier(output, [head, *rows], overwrite=overwrite)
         typer.echo(f"{counted(len(rows), 'point')}: {output}")
     return EXIT_DONE
 

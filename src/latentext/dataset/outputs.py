@@ -53,7 +53,7 @@ class OutputFolderKind:
 
 @contextmanager
 def output_file(
-    path: Path, kind: OutputKind, *, overwrite: bool, option: str = "--overwrite", views: Path | None = None
+    path: Path, kind: OutputKind, *, overwrite: bool, option: str | None = "--overwrite", views: Path | None = None
 ) -> Iterator[PendingFile]:
     """Write a file that appears when the block ends, and not at all when it raises; see `checked_file`."""
     place = checked_file(path, kind, overwrite=overwrite, option=option, views=views)
@@ -64,7 +64,7 @@ def output_file(
 
 @contextmanager
 def output_folder(
-    path: Path, kind: OutputFolderKind, *, overwrite: bool, option: str = "--overwrite"
+    path: Path, kind: OutputFolderKind, *, overwrite: bool, option: str | None = "--overwrite"
 ) -> Iterator[Path]:
     """Fill a folder that appears when the block ends, and not at all when it raises; see `checked_folder`."""
     place = checked_folder(path, kind, overwrite=overwrite, option=option)
@@ -73,13 +73,13 @@ def output_folder(
 
 
 def checked_file(
-    path: Path, kind: OutputKind, *, overwrite: bool, option: str = "--overwrite", views: Path | None = None
+    path: Path, kind: OutputKind, *, overwrite: bool, option: str | None = "--overwrite", views: Path | None = None
 ) -> Path:
     """Where a file may be written; leftovers of dead processes beside it are removed.
 
     Args:
         overwrite: replace a file that the same kind of writer made.
-        option: what the user gives to say so, for the message.
+        option: what the user passes to say so, for the message; None where nothing does.
         views: a folder in the dataset that belongs to the writer, such as ``DIR/report``.
 
     Raises:
@@ -91,14 +91,14 @@ def checked_file(
         raise DatasetError("is a folder", where=str(path), remedy="name a file")
     if place.exists():
         if not overwrite:
-            raise SpecError("exists already", where=str(path), remedy=f"{_ELSEWHERE}, or pass {option} to replace it")
+            raise SpecError("exists already", where=str(path), remedy=_or_asked(option))
         if not _replaceable(place, kind):
             raise DatasetError(f"is no file of {kind.name}", where=str(path), remedy=f"{_ELSEWHERE}, or remove it")
     _sweep(place.parent)
     return place
 
 
-def checked_folder(path: Path, kind: OutputFolderKind, *, overwrite: bool, option: str = "--overwrite") -> Path:
+def checked_folder(path: Path, kind: OutputFolderKind, *, overwrite: bool, option: str | None = "--overwrite") -> Path:
     """Where a folder may be made anew; arguments, errors and clean-up are those of `checked_file`.
 
     An empty folder is as good as none.
@@ -114,9 +114,7 @@ def checked_folder(path: Path, kind: OutputFolderKind, *, overwrite: bool, optio
                 what = f"holds other files ({others[0]}) than {kind.name}"
                 raise DatasetError(what, where=str(path), remedy=_ELSEWHERE)
             if not overwrite:
-                raise SpecError(
-                    "exists already", where=str(path), remedy=f"{_ELSEWHERE}, or pass {option} to replace it"
-                )
+                raise SpecError("exists already", where=str(path), remedy=_or_asked(option))
     _sweep(place.parent)
     return place
 
@@ -134,7 +132,7 @@ def checked_members(folder: Path, members: Mapping[str, OutputKind], *, views: P
         raise DatasetError("is a file", where=str(folder), remedy="name a folder")
     for name, kind in members.items():
         there = place / name
-        if os.path.lexists(there) and not _replaceable(there, kind):
+        if os.path.lexists(there) and not _in_views(place, views) and not _replaceable(there, kind):
             raise DatasetError(f"is no file of {kind.name}", where=str(folder / name), remedy=_ELSEWHERE)
     _sweep(place)
     return place
@@ -162,16 +160,21 @@ def refuse_in_dataset(path: Path, views: Path | None = None) -> Path:
 
 def _outside_datasets(path: Path, views: Path | None) -> Path:
     place = Path(os.path.realpath(path))
-    if views is not None:
-        # A writer's own folder in a dataset, unless a link leads from there into another part of one.
-        own = Path(os.path.realpath(views.parent)) / views.name
-        if place == own or own in place.parents:
-            return place
+    if _in_views(place, views):
+        return place
     for folder in (place, *place.parents):
         if is_dataset(folder):
             what = "is a dataset" if folder == place else f"lies in the dataset {folder.name}"
             raise DatasetError(what, where=str(path), remedy="choose a place outside of datasets")
     return place
+
+
+def _in_views(place: Path, views: Path | None) -> bool:
+    """Whether this is the writer's own folder in a dataset; a link from there into another part of one is not."""
+    if views is None:
+        return False
+    own = Path(os.path.realpath(views.parent)) / views.name
+    return place == own or own in place.parents
 
 
 def _refuse_held_datasets(path: Path, place: Path) -> None:
@@ -180,6 +183,10 @@ def _refuse_held_datasets(path: Path, place: Path) -> None:
         if inner.is_dir() and is_dataset(inner):
             what = f"holds the dataset {inner.relative_to(place)}"
             raise DatasetError(what, where=str(path), remedy="choose a place outside of datasets")
+
+
+def _or_asked(option: str | None) -> str:
+    return f"{_ELSEWHERE}, or {'remove it' if option is None else f'pass {option} to replace it'}"
 
 
 def _sweep(folder: Path) -> None:

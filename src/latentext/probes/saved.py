@@ -23,6 +23,8 @@ from safetensors.torch import save as save_tensors
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
 from latentext.dataset.layout import FORMAT_VERSION
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind
 from latentext.dataset.reader import Dataset
 from latentext.dataset.sealed import canonical_json, read_sealed, write_sealed
 from latentext.errors import DatasetError
@@ -33,6 +35,9 @@ from latentext.probes.networks import Head, Network, build_body
 from latentext.probes.posing import Question
 from latentext.probes.ridge import Ridge
 from latentext.spec import DType, Frozen, Keep
+
+_TENSORS = OutputKind("a saved probe", begins(r'.{8}\{(?=.*"mean":\{)(?=.*"scale":\{)'))
+_FACTS = OutputKind("a saved probe", begins(r'\{"best_epoch":'))
 
 
 class ProbeFacts(Frozen):
@@ -87,6 +92,16 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     spec.get("prompts", {}).pop("limit", None)
     spec.get("decoding", {}).pop("n", None)
     return hashlib.sha256(canonical_json({**spec, "identity": dataset.provenance.get("identity")})).hexdigest()
+
+
+def probe_files(name: str) -> dict[str, OutputKind]:
+    """The names of a probe's two files, and how earlier ones are known again.
+
+    Example:
+        >>> sorted(probe_files("resid_post.3"))
+        ['resid_post.3.json', 'resid_post.3.safetensors']
+    """
+    return {f"{name}.safetensors": _TENSORS, f"{name}.json": _FACTS}
 
 
 def save_probe(

@@ -13,6 +13,8 @@ from typing import Any
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import LatentextError
 from latentext.probes.baselines import UNTRAINED
@@ -23,12 +25,13 @@ from latentext.probes.metrics import Score
 from latentext.probes.networks import Training
 from latentext.probes.posing import Posed
 from latentext.probes.probing import ProbeResult, ask
-from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, load_probe, save_probe
+from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, load_probe, probe_files, save_probe
 from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.spec import Keep
 
 FOLDER = "probes"
 RESULTS = "results.json"
+_SCORES = OutputKind("scores of probes", begins(r'\{\s*"spec_sha256": '))
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None
         output: a folder; left out, it is ``probes/<settings.name>`` in the dataset's directory.
 
     Raises:
-        DatasetError: see `latentext.probes.collecting.collect`.
+        DatasetError: see `latentext.probes.collecting.collect`; or `output` lies elsewhere in a dataset, or holds other
+            files under the names of probes.
 
     Example:
         >>> data = latentext.open("data/same_prompt")                                   # doctest: +SKIP
@@ -73,12 +77,20 @@ def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None
         >>> result.sites[0].added["r2"]                                                  # doctest: +SKIP
         Added(over='count - step', score=Score(value=0.004, low=-0.001, high=0.011, reason=''))
     """
+    _place(dataset, settings, output, [dataset.states(site).site for site in settings.sites])
     question = make_question(settings.target, settings.kind)
     rows, source = collect(dataset, settings.sites, settings.target, settings.division, settings.keep)
     twins, absent = _twins(dataset, list(source.widths), settings.twins)
     result = ask(Posed(question, rows, settings.training), source, twins=twins, absent=absent)
-    save(dataset, settings, result, results_folder(dataset, settings, output))
+    save(dataset, settings, result, _place(dataset, settings, output, [site.site for site in result.sites]))
     return result
+
+
+def _place(dataset: Dataset, settings: ProbeSettings, output: Path | None, sites: Sequence[str]) -> Path:
+    """Where the probes of these sites may be written."""
+    members = {name: kind for site in sites for name, kind in probe_files(site).items()}
+    folder = results_folder(dataset, settings, output)
+    return checked_members(folder, {**members, RESULTS: _SCORES}, views=dataset.directory / FOLDER)
 
 
 def _twins(dataset: Dataset, sites: Sequence[str], count: int) -> tuple[dict[str, UntrainedTwin], dict[str, str]]:

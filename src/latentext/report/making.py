@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.completions import completion_datasets, human_variable
 from latentext.dataset.reader import Dataset
 from latentext.dataset.views import model_label
@@ -35,11 +33,11 @@ from latentext.report.probe_scores import (
 )
 from latentext.report.states import Known, norm_by_layer, state_against_remaining, state_histograms
 from latentext.report.tokens import Decode, as_id, coloured_sequence, frequent_tokens
+from latentext.report.writing import report_folder, write_report
 
 Drawer = Callable[[], Picture | Skipped]
 
 FOLDER = "report"
-PAGE = "index.html"
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,9 @@ def make_report(
         >>> [picture.reason for picture in report.skipped]                              # doctest: +SKIP
         ['takes two sites, and 1 was captured token by token', 'no probe was saved: latentext probe DIR makes them']
     """
-    folder = output or dataset.directory / FOLDER
+    views = dataset.directory / FOLDER
+    folder = output or views
+    report_folder(folder, views=views)
     drawn = [draw() for draw in _drawers(dataset, decode, predictions, seed)]
     pictures: Sequence[Picture] = [picture for picture in drawn if isinstance(picture, Picture)]
     skipped = [picture for picture in drawn if isinstance(picture, Skipped)]
@@ -85,12 +85,7 @@ def make_report(
         tables, compared = completion_sections([dataset])
         pictures = [*compared, *pictures]
     page = render_page(dataset.spec.name, dataset.spec.description, facts(dataset), pictures, skipped, tables)
-    filesystem.make_folder(folder)
-    for picture in pictures:
-        write_bytes(folder / f"{picture.name}.png", picture.png)
-    # A token may hold half a surrogate pair, which UTF-8 cannot write.
-    write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
-    return Report(folder / PAGE, pictures, skipped)
+    return Report(write_report(folder, page, pictures, views=views), pictures, skipped)
 
 
 def make_completions_report(directory: Path, output: Path | None = None) -> Report:
@@ -100,6 +95,7 @@ def make_completions_report(directory: Path, output: Path | None = None) -> Repo
         DatasetError: there is no such dataset in it.
     """
     folder = output or directory / FOLDER
+    report_folder(folder)
     datasets = completion_datasets(directory)
     tables, pictures = completion_sections(datasets)
     models = dict.fromkeys(model_label(dataset.spec.model.name) for dataset in datasets)
@@ -110,11 +106,7 @@ def make_completions_report(directory: Path, output: Path | None = None) -> Repo
         "texts": f"{sum(dataset.records(['index']).num_rows for dataset in datasets):,}",
     }
     page = render_page(f"Completions: {directory.resolve().name}", "", known, pictures, (), tables)
-    filesystem.make_folder(folder)
-    for picture in pictures:
-        write_bytes(folder / f"{picture.name}.png", picture.png)
-    write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
-    return Report(folder / PAGE, pictures, ())
+    return Report(write_report(folder, page, pictures), pictures, ())
 
 
 def facts(dataset: Dataset) -> dict[str, str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentext.dataset import filesystem, layout
+from latentext.dataset.outputs import is_dataset, refuse_in_dataset
 from latentext.errors import DatasetError
 from latentext.run.lease import FOLDER as LEASES
 from latentext.run.lease import holders
 
-_OURS = {layout.PLAN, LEASES, layout.SPEC, layout.PROVENANCE, "status.json"}
+_OURS = {layout.PLAN, LEASES, layout.PROVENANCE}
+"""What a run makes before any file that a user may have under the same name, such as ``spec.yaml``."""
 
 
 def move_aside(root: Path) -> Path | None:
@@ -43,14 +45,15 @@ def refuse_foreign(root: Path) -> None:
     """Refuse a path that holds something else than a dataset.
 
     Raises:
-        DatasetError: it is a file, or a folder of other files.
+        DatasetError: it is a file, a folder of other files, or a new place inside another dataset.
     """
     if root.is_file():
         raise DatasetError("is a file", where=str(root), remedy="choose another --output")
-    if not root.is_dir():
+    names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
+    if names & _OURS or is_dataset(root):
         return
-    names = {entry.name for entry in root.iterdir()}
-    if names and not names & _OURS:
+    refuse_in_dataset(root)
+    if names:
         raise DatasetError(
             f"holds other files ({min(names)}) and is no dataset", where=str(root), remedy="choose another --output"
         )

@@ -20,6 +20,7 @@ from latentext.dataset.receipts import Receipt, committed
 from latentext.dataset.views import write_views
 from latentext.errors import DatasetError, SpecError
 from latentext.plan.note import PlanNote
+from latentext.run.foreign import refuse_foreign
 from latentext.run.lease import Leases
 from latentext.run.provenance import Provenance, read_provenance
 from latentext.run.workspace import PLAN
@@ -44,6 +45,7 @@ def merge_parts(parts: Sequence[Path], output: Path) -> dict[str, int]:
     provenances = [_provenance(part) for part in parts]
     for part, note, provenance in zip(parts[1:], notes[1:], provenances[1:], strict=True):
         _refuse_another_run(part, note, provenance, parts[0], notes[0], provenances[0])
+    refuse_foreign(output)
     filesystem.make_folder(output)
     with closing(Leases(output)) as leases, leases.wait_for("plan"):
         sweep(output)
@@ -56,7 +58,8 @@ def merge_parts(parts: Sequence[Path], output: Path) -> dict[str, int]:
 
 
 def _note(part: Path) -> PlanNote:
-    if (note := PlanNote.read(part / PLAN)) is None:
+    note = PlanNote.read(part / PLAN) if part.is_dir() else None
+    if note is None:
         raise DatasetError("is no dataset directory, or was never planned", where=str(part), remedy="leave it out")
     return note
 

@@ -19,6 +19,7 @@ from typing import Any
 from latentext.align import Diagnosis, diagnose, draw, tilt
 from latentext.align.arguments import parse_lambdas, parse_palette, parse_values
 from latentext.align.files import (
+    TEXTS,
     check_not_taken,
     index_range,
     model_file_name,
@@ -29,6 +30,7 @@ from latentext.align.files import (
     write_texts,
 )
 from latentext.dataset.atomic import temporary_folder
+from latentext.dataset.outputs import checked_file
 from latentext.dataset.reader import open as open_dataset
 from latentext.engines.transformers.loading import choose_device
 from latentext.errors import ArgumentError
@@ -176,10 +178,12 @@ class TextGeneration:
         """
         if batch_size < 1:
             raise ArgumentError(f"batch_size is {batch_size}", remedy="give 1 or more")
-        spec = self._spec(1, (OWN_SCORE,), batch_size)
+        spec, path = self._spec(1, (OWN_SCORE,), batch_size), Path(self.file_path)
+        # The file is an export of the dataset beside it; without that it is another program's.
+        checked_file(path, TEXTS, overwrite=read_provenance(self.dataset) is not None, option=None)
         self._count(spec)  # Prompts that cannot be read are refused before a directory is made.
         make_dataset(spec, self.dataset, progress=self.progress)
-        dataset, path = open_dataset(self.dataset), Path(self.file_path)
+        dataset = open_dataset(self.dataset)
         write_rows(path, own_texts(dataset, OWN_SCORE, trim=self.trim))
         if without := prompts_without_text(dataset):
             warnings.warn(_without_text(without), stacklevel=2)
@@ -215,6 +219,7 @@ class TextGeneration:
         spec = self._spec(MC_nsamples, tuple(palette), PROMPTS_A_SHARD)
         requests = index_range(start_index, end_index, self._count(spec))
         path = self._part(palette, requests, all_values=all_values)
+        checked_file(path, TEXTS, overwrite=True)
         check_not_taken(path, palette)
         limited = spec.model_copy(update={"prompts": spec.prompts.model_copy(update={"limit": requests.stop})})
         run = make_dataset(limited, self.dataset, progress=self.progress, part=ShardsHolding(requests))

@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from latentext.align import Solution, describe, diagnose, tilt
 from latentext.align.bank import Floats
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.views import model_label
 from latentext.recipes.align.pictures import (
     effective_sample_size,
@@ -21,9 +19,10 @@ from latentext.recipes.align.pictures import (
 )
 from latentext.recipes.align.text_bank import TextBank
 from latentext.recipes.align.texts import chosen_texts
-from latentext.report.making import PAGE, Report
+from latentext.report.making import Report
 from latentext.report.page import render_page
 from latentext.report.picture import BLUE, GREY, Picture, Skipped, Subject, canvas, label
+from latentext.report.writing import report_folder, write_report
 
 FOLDER = "align"
 EXAMPLES = Subject("examples", "Texts with their weights")
@@ -52,7 +51,9 @@ def make_report(
         SpecError: λ does not fit the bank.
         DatasetError: a file of the dataset is damaged, or the report cannot be written.
     """
-    folder = output or bank.dataset.directory / FOLDER
+    views = bank.dataset.directory / FOLDER
+    folder = output or views
+    report_folder(folder, views=views)
     drawn: list[Picture | Skipped] = [
         rewards_before_and_after(bank.bank, lam),
         levels_against_targets(bank.bank, lam, solution),
@@ -65,11 +66,7 @@ def make_report(
     skipped = [picture for picture in drawn if isinstance(picture, Skipped)]
     title = f"{bank.dataset.spec.name}: value-aligned sampling"
     page = render_page(title, bank.dataset.spec.description, facts(bank, lam), pictures, skipped)
-    filesystem.make_folder(folder)
-    for picture in pictures:
-        write_bytes(folder / f"{picture.name}.png", picture.png)
-    write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
-    return Report(folder / PAGE, pictures, skipped)
+    return Report(write_report(folder, page, pictures, views=views), pictures, skipped)
 
 
 def facts(bank: TextBank, lam: ArrayLike) -> dict[str, str]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from latentext.align.trimming import trim_to_sentence
 from latentext.align.weights import Weights
-from latentext.dataset.atomic import atomic_file
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind, output_file
 from latentext.dataset.reader import Dataset
 from latentext.recipes.align.text_bank import TextBank
 from latentext.rewards.candidate import candidates_of
@@ -22,6 +23,7 @@ from latentext.rewards.candidate import candidates_of
 Trim = Literal["sentence"] | None
 """``sentence`` cuts a text that was ended by the length limit back to its last full sentence."""
 
+CANDIDATES = OutputKind("candidates", begins(r'\{"index": \d+, "key": "[^"]*", "prompt": '))
 _COLUMNS = ("index", "sample", "prompt", "messages", "text")
 
 
@@ -70,10 +72,14 @@ def candidate_rows(
             }
 
 
-def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as JSON lines, in a file that appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]], *, overwrite: bool = False) -> None:
+    """Write candidates as JSON lines, in a file that appears complete or not at all.
+
+    Raises:
+        SpecError: the file exists already.
+        DatasetError: the place lies in a dataset, or the file there holds something else.
+    """
+    with output_file(path, CANDIDATES, overwrite=overwrite) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
 

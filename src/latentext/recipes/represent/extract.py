@@ -34,6 +34,7 @@ from latentext.recipes.represent.files import (
     hidden_folder,
     one_token_texts,
     refuse_foreign_files,
+    refuse_taken_place,
     text_frame,
     write_frame,
     write_segments,
@@ -234,10 +235,8 @@ def _sites(sites: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
 def _refuse_what_is_there(paths: _Paths, prefix: str, names: Sequence[Name], spec: Spec) -> None:
     """Raise if files of another run stand where this one would write, before anything is generated."""
     ours = (paths.dataset / layout.SPEC).exists()
-    if not ours and paths.frame.exists():
-        raise ArgumentError(
-            "exists, and its dataset does not", where=str(paths.frame), remedy="choose another save_name"
-        )
+    for path in (paths.frame, paths.fidelity, paths.segments):
+        refuse_taken_place(path, ours=ours)
     assert spec.states is not None
     several = len(spec.states.pool) * len(spec.states.sites) > 1 or "all" in spec.states.sites
     refuse_foreign_files(paths.hidden, prefix, names, spec.states.pool if several else (), ours=ours)

@@ -22,6 +22,8 @@ import torch
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import atomic_file, temporary_name
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind, checked_file, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
 from latentext.recipes.represent.segments import Ends, segment_states
@@ -30,6 +32,12 @@ from latentext.spec import Pool
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")
+_KINDS = {
+    ".pkl": OutputKind("a pickled frame", begins("\\x80")),
+    ".csv": OutputKind("a fidelity table", begins("index,id,")),
+    ".npz": OutputKind("states at segments", begins("PK")),
+}
+"""Of the files of a run, by their endings."""
 _REMEDY = "choose another output_hidden_dir or prefix_hidden, or remove the files"
 
 
@@ -59,6 +67,16 @@ def refuse_foreign_files(
                 raise SpecError(f"holds {path.name} of another run", where=str(place), remedy=_REMEDY)
 
 
+def refuse_taken_place(path: Path, *, ours: bool) -> None:
+    """Raise if a file of the run may not be written; of an earlier run of the same dataset it may.
+
+    Raises:
+        SpecError: the file exists, and its dataset does not.
+        DatasetError: the place lies in a dataset, or the file is none of such a run.
+    """
+    checked_file(path, _KINDS[path.suffix], overwrite=ours, option=None)
+
+
 def write_vectors(dataset: Dataset, folder: Path, prefix: str, names: Sequence[Name], site: str, pool: Pool) -> int:
     """Write ``{prefix}{name}.pt`` for every text that has states; returns how many there are.
 
@@ -68,7 +86,7 @@ def write_vectors(dataset: Dataset, folder: Path, prefix: str, names: Sequence[N
     Raises:
         SpecError: a file of that name holds something else.
     """
-    filesystem.make_folder(folder)
+    filesystem.make_folder(checked_members(folder, {}))
     count = 0
     for index, states in _states_of_texts(dataset, site, pool):
         _write_tensor(folder / f"{prefix}{names[index]}.pt", states)
