@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from latentext.cli.pairs import app
-from latentext.errors import SpecError
+from latentext.errors import DatasetError, SpecError
 
 ARGUMENTS = list[str]
 
@@ -97,11 +97,31 @@ def test_split_writes_a_file_for_each_part(
 
 def test_existing_files_are_kept_unless_forced(tmp_path: Path, named: ARGUMENTS) -> None:
     file = tmp_path / "pairs.jsonl"
-    file.write_text("paid for")
-    with pytest.raises(SpecError, match="exists already; choose another --output, or pass --force"):
+    earlier = '{"scenario_id": 0, "paid for": true}'
+    file.write_text(earlier)
+    with pytest.raises(SpecError, match="exists already; choose another place, or pass --force to replace it"):
         pairs("substitute", "--num-scenarios", "4", "--output", file, *named)
-    assert file.read_text() == "paid for"
+    assert file.read_text() == earlier
     assert pairs("substitute", "--num-scenarios", "4", "--output", file, "--force", *named) == 0
+    file.write_text("my thesis")
+    with pytest.raises(DatasetError, match="is no file of pairs; choose another place, or remove it"):
+        pairs("substitute", "--num-scenarios", "4", "--output", file, "--force", *named)
+    assert file.read_text() == "my thesis"
+
+
+def test_a_split_that_was_interrupted_between_its_files_is_finished_by_the_same_command(
+    tmp_path: Path, named: ARGUMENTS
+) -> None:
+    file, val = tmp_path / "pairs.jsonl", tmp_path / "pairs.val.jsonl"
+    pairs("substitute", "--num-scenarios", "40", "--output", file, *named)
+    assert pairs("split", file, "--by", "frame", "--val", "0.2") == 0
+    whole = val.read_bytes()
+    val.unlink()
+    assert pairs("split", file, "--by", "frame", "--val", "0.2") == 0
+    assert val.read_bytes() == whole
+    with pytest.raises(SpecError, match=r"pairs\.train\.jsonl: exists already"):
+        pairs("split", file, "--by", "frame", "--val", "0.5")
+    assert val.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

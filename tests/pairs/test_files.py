@@ -162,13 +162,14 @@ def test_a_missing_column_names_those_that_are_there(name: str, tmp_path: Path) 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
-    path.write_text("old")
+    old = '{"scenario_id": 0}'
+    path.write_text(old)
 
     def scenarios() -> Any:
         yield Scenario(0, "t", {"single_token": ("a", "b"), "multi_token": ("a", "b")})
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_scenarios(path, scenarios())
-    assert path.read_text() == "old"
+        write_scenarios(path, scenarios(), overwrite=True)
+    assert path.read_text() == old
     assert [entry.name for entry in tmp_path.iterdir()] == ["pairs.jsonl"]

@@ -108,16 +108,17 @@ def test_a_file_that_is_there_is_kept_before_anything_is_asked(
     tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "pairs.jsonl"
-    output.write_text("paid for")
     with StandIn(ANSWERS) as server:
-        assert run("generate", "--base-url", server.url, "--output", output, "--num-scenarios", "2", *words) == 2
+        options = ["generate", "--base-url", server.url, "--output", output, "--num-scenarios", "2", *words]
+        output.write_text("my thesis")
+        assert run(*options, "--force") == 1
+        assert "is no file of pairs" in capsys.readouterr().err
+        output.write_text('{"scenario_id": 0, "paid for": true}')
+        assert run(*options) == 2
         assert "exists already" in capsys.readouterr().err
         assert not server.asked
-        assert (
-            run("generate", "--base-url", server.url, "--output", output, "--num-scenarios", "2", "--force", *words)
-            == 0
-        )
-    assert output.read_text() != "paid for"
+        assert run(*options, "--force") == 0
+    assert "paid for" not in output.read_text()
 
 
 def test_a_cap_is_exit_code_3_and_leaves_what_was_paid_for(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from latentext.dataset.liveness import this_machine
 from latentext.engines.openai.standin import Fault, Reply, StandIn
 from latentext.errors import BudgetError, EngineError, SpecError
 from latentext.limits import Limits
-from latentext.pairs import load_task, write_scenarios
+from latentext.pairs import Scenario, load_task, read_scenarios, write_scenarios
 from latentext.pairs.proposing import ReplyKind, Yield, response_format
 from latentext.recipes.pairs.checkpoint import Checkpoint
 from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
@@ -166,12 +168,41 @@ def test_a_checkpoint_is_not_made_where_something_else_is(
         Checkpoint(tmp_path / "checkpoint").begin({"seed": 0})
 
 
+def scenarios_of(count: int) -> list[Scenario]:
+    return [
+        Scenario(number, "refusal", {"single_token": ("a", "b"), "multi_token": ("a", "b")}) for number in range(count)
+    ]
+
+
+def noted_and_killed(checkpoint: Checkpoint, output: Path, sha256: str) -> None:
+    """What is on the disk when a run is killed between its note and the file."""
+    checkpoint.note_output(output, sha256)
+    raise KeyboardInterrupt
+
+
+def test_the_folder_of_a_run_that_was_killed_at_its_first_file_or_by_0_1_0_at_its_last_is_taken(tmp_path: Path) -> None:
+    dead = f".proposal.json.{this_machine()}-4194305-1-0123abcd.tmp"
+    (tmp_path / dead).write_text("half")
+    Checkpoint(tmp_path).begin({"seed": 0})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["proposal.json"]
+    (tmp_path / "output.json").write_bytes(b"")  # Version 0.1.0 emptied it before it was written.
+    (tmp_path / "dataset.jsonl").write_text("not noted")
+    assert not Checkpoint(tmp_path).may_replace(tmp_path / "dataset.jsonl")
+
+
 def test_only_what_the_run_wrote_itself_may_be_replaced(tmp_path: Path) -> None:
     checkpoint, output = Checkpoint(tmp_path), tmp_path / "dataset.jsonl"
     assert not checkpoint.may_replace(output)
-    write_scenarios(output, [])
+    first, second = scenarios_of(1), scenarios_of(2)
+    write_scenarios(output, first)
     assert not checkpoint.may_replace(output)
-    checkpoint.note_output(output)
+    output.unlink()
+    write_scenarios(output, first, note=partial(checkpoint.note_output, output))
+    assert checkpoint.may_replace(output)
+    with pytest.raises(KeyboardInterrupt):
+        write_scenarios(output, second, overwrite=True, note=partial(noted_and_killed, checkpoint, output))
+    assert len(list(read_scenarios(output))) == 1 and checkpoint.may_replace(output)
+    write_scenarios(output, second, overwrite=True, note=partial(checkpoint.note_output, output))
     assert checkpoint.may_replace(output)
     output.write_text("edited by hand")
     assert not checkpoint.may_replace(output)

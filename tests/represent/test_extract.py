@@ -164,7 +164,7 @@ def test_foreign_files_are_neither_replaced_nor_joined(stories260k: Path, tmp_pa
     with pytest.raises(SpecError, match=r"final_norm-mean: holds hidden_7\.pt of another run"):
         several = tmp_path / "several"
         extract_and_save_hidden_states(TEXTS, several, tmp_path / "texts", name, name, pooling=("last", "mean"))
-    with pytest.raises(SpecError, match="taken.pkl: exists already; choose another place, or remove it"):
+    with pytest.raises(SpecError, match=r"taken\.pkl: exists already; choose another place, or remove it"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "new", tmp_path / "taken", name, name, **PLAIN)
     with pytest.raises(SpecError, match="is a file"):
         extract_and_save_hidden_states(TEXTS, tmp_path / "taken.pkl", tmp_path / "texts", name, name, **PLAIN)

@@ -119,7 +119,7 @@ def test_a_killed_and_continued_run_of_twins_adds_what_the_file_gained(tmp_path:
     file, scenarios = tmp_path / "pairs.jsonl", pairs_under(TINY, 3)
     write_scenarios(file, scenarios[:2])
     make_dataset(load_spec(spec_of(file)), tmp_path / "data")
-    write_scenarios(file, scenarios)
+    write_scenarios(file, scenarios, overwrite=True)
     assert make_dataset(load_spec(spec_of(file)), tmp_path / "data").accepted == 12
     assert len(list(twins(latentext.open(tmp_path / "data"), "embed"))) == 6
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from latentext.cli import batch_steps as steps
-from latentext.cli.pairs_options import CacheDir, ConfigDir, Details, Force, Tokenizers, keep_existing, load
+from latentext.cli.pairs_options import CacheDir, ConfigDir, Details, Force, Tokenizers, load
 from latentext.cli.proposal_options import BaseUrl, Form, MaxCost, MaxTokensTotal, MinYield, Scenarios, Seed, TaskName
 from latentext.cli.run import continued_by
 from latentext.cli.wording import counted
@@ -175,9 +175,9 @@ def process(
 
     Reads the files of batch download, and those of any local runner of the same format, such as vLLM's run_batch.
     """
-    from latentext.pairs import load_task
+    from latentext.pairs import check_place, load_task
 
-    keep_existing([output], force)
+    check_place(output, overwrite=force)
     chosen = load_task(task, config_dir=config_dir)
     tokenizers = load(tokenizer, cache_dir)
     found = steps.judge(input_dir, request_dir, chosen, tokenizers, target_scenarios, output, details=details)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import typer
 
 from latentext.cli import batch_steps as steps
 from latentext.cli.batch_tables import summary
-from latentext.cli.pairs_options import keep_existing, load
+from latentext.cli.pairs_options import load
 from latentext.cli.wording import counted
 from latentext.errors import BudgetError
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from latentext.recipes.proposal_batches import Proposals
 
 REHEARSAL = Path("rehearsal")
+_OF_A_REHEARSAL = re.compile(r"(request|output|error)_batch\d+\.jsonl|(batch_metadata|output)\.json")
 _ON = "the same command with more --rounds asks on"
 
 
@@ -45,9 +48,17 @@ class Judging:
         """Those asked for, or the three that are the default."""
         return load(self.tokenizer, self.cache_dir)
 
-    def of(self, task: Task, place: Workspace, output: Path, tokenizers: Sequence[PairTokenizer]) -> Harvest:
+    def of(
+        self,
+        task: Task,
+        place: Workspace,
+        output: Path,
+        tokenizers: Sequence[PairTokenizer],
+        note: Callable[[str], None] | None = None,
+    ) -> Harvest:
         """Judge what is here and write it."""
-        return steps.judge(place.outputs, place.requests, task, tokenizers, self.target, output, details=self.details)
+        folders = place.outputs, place.requests
+        return steps.judge(*folders, task, tokenizers, self.target, output, details=self.details, note=note)
 
 
 @dataclass(frozen=True)
@@ -98,12 +109,14 @@ def run(
 ) -> int:
     """Do what is left to do, from wherever an earlier command came to."""
     from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.pairs import check_place
     from latentext.recipes.pairs.checkpoint import Checkpoint
 
     name = proposals.task.task_name
     place = Workspace(request_dir / name, output_dir / name)
-    if not Checkpoint(place.requests).may_replace(judging.output):
-        keep_existing([judging.output], judging.force)
+    kept = Checkpoint(place.requests)
+    check_place(judging.output, overwrite=judging.force or kept.may_replace(judging.output))
+    note = partial(kept.note_output, judging.output)
     tokenizers = judging.tokenizers()  # Before anything is paid for: without them nothing can be judged.
     with place.alone():
         _create_if_missing(place, proposals, spending)
@@ -111,11 +124,10 @@ def run(
             place,
             proposals,
             lambda: steps.connected(place, base_url),
-            lambda: judging.of(proposals.task, place, judging.output, tokenizers),
+            lambda: judging.of(proposals.task, place, judging.output, tokenizers, note),
             spending,
             more,
         )
-        Checkpoint(place.requests).note_output(judging.output)
     return steps.exit_code_of(found, _ON)
 
 
@@ -175,8 +187,8 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
     tokenizers = judging.tokenizers() if judging.tokenizer else (rehearsal_tokenizer(task, judging.config_dir),)
     clock = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.01)))  # The stand-in is never late.
     with StandIn(proposal_replies(task, judging.config_dir)) as server, place.alone():
-        for folder in (place.requests, place.outputs):
-            for path in folder.glob("*.json*"):
+        for path in (*place.requests.iterdir(), *place.outputs.glob("*")):
+            if _OF_A_REHEARSAL.fullmatch(path.name):
                 filesystem.remove(path)
         BatchDesk(server)
         _create_if_missing(place, proposals, spending)

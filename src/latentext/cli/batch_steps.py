@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +30,13 @@ def places(request_dir: Path, output_dir: Path, task: str | None) -> list[Worksp
 
     Raises:
         SpecError: there are none.
+        DatasetError: answers would be put into a dataset.
     """
+    from latentext.dataset.outputs import refuse_in_dataset
     from latentext.engines.openai.batches.ledger import NAME
     from latentext.engines.openai.batches.workspace import Workspace
 
+    refuse_in_dataset(output_dir)
     if (request_dir / NAME).is_file():
         return [Workspace(request_dir, output_dir / request_dir.resolve().name)]
     found = sorted(path.parent for path in request_dir.glob(f"*/{NAME}"))
@@ -175,11 +178,13 @@ def judge(
     output: Path,
     *,
     details: bool,
+    note: Callable[[str], None] | None = None,
 ) -> Harvest:
-    """Judge all proposals that are here, and write the dataset.
+    """Judge all proposals that are here, and write the dataset; what it may replace was checked before.
 
     Args:
         answers, requests: the folders of the task's output and request files, or the folders above them.
+        note: see `latentext.pairs.write_scenarios`.
     """
     from latentext.cli.pairs_summary import print_harvest
     from latentext.pairs import write_scenarios
@@ -199,7 +204,7 @@ def judge(
         if count:
             typer.echo(f"{count:,} {what}")
     print_harvest(found)
-    written = write_scenarios(output, found.scenarios, details=details)
+    written = write_scenarios(output, found.scenarios, details=details, overwrite=True, note=note)
     typer.echo(f"{counted(written, 'scenario')} in {output}")
     return found
 

@@ -19,7 +19,6 @@ from latentext.cli.pairs_options import (
     Force,
     LogLevelOption,
     Tokenizers,
-    keep_existing,
     load,
     set_log_level,
 )
@@ -105,16 +104,16 @@ def substitute(
     log_level: LogLevelOption = "WARNING",
 ) -> int:
     """Make pairs from sentence frames and word lists, without any model: every one is valid."""
-    from latentext.pairs import load_bank, load_task, write_scenarios
+    from latentext.pairs import check_place, load_bank, load_task, write_scenarios
     from latentext.pairs import substitute as make
 
     set_log_level(log_level)
-    keep_existing([output], force)
+    check_place(output, overwrite=force)
     tokenizers = load(tokenizer, cache_dir)
     loaded = load_task(task, config_dir=config_dir, tokenizers=tokenizers)
     words = load_bank(bank or loaded.task_name, config_dir=config_dir)
     scenarios = make(loaded, words, tokenizers, num_scenarios, seed=seed)
-    write_scenarios(output, scenarios, details=details)
+    write_scenarios(output, scenarios, details=details, overwrite=force)
     _print_make_up(scenarios)
     _print_sample(scenarios, min(show, len(scenarios)), seed)
     typer.echo(f"{counted(len(scenarios), 'scenario')} in {output}")
@@ -133,20 +132,31 @@ def split(
     force: Force = False,
 ) -> int:
     """Divide pairs into training, validation and test files beside FILE, with no word or frame in two of them."""
-    from latentext.pairs import read_scenarios, split_scenarios, write_scenarios
+    from latentext.pairs import check_place, read_scenarios, split_scenarios, write_scenarios
     from latentext.spec import SplitSpec
 
     parts = split_scenarios(list(read_scenarios(file)), SplitSpec(by=by, val=val, test=test, seed=seed))
     paths = {name: file.with_suffix(f".{name}{file.suffix}") for name in parts}
-    keep_existing(paths.values(), force)
     for name, part in parts.items():
-        write_scenarios(paths[name], part, details=any(scenario.checks for scenario in part))
+        check_place(paths[name], overwrite=force or _holds(paths[name], part))
+    for name, part in parts.items():
+        write_scenarios(paths[name], part, details=any(scenario.checks for scenario in part), overwrite=True)
         typer.echo(f"{counted(len(part), 'scenario')} in {paths[name]}")
     return EXIT_DONE
 
 
 app.command("plan")(pairs_plan.plan)
 app.command("generate")(pairs_generate.generate)
+
+
+def _holds(file: Path, scenarios: Sequence[Scenario]) -> bool:
+    """Whether a file says the same already, as after a command that was interrupted between two files."""
+    from latentext.pairs import read_scenarios
+
+    try:
+        return file.is_file() and list(read_scenarios(file)) == list(scenarios)
+    except SpecError:
+        return False
 
 
 def _twins(file: Path, columns: str | None) -> Iterator[TwinTexts]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +18,6 @@ from latentext.cli.pairs_options import (
     Force,
     LogLevelOption,
     Tokenizers,
-    keep_existing,
     load,
     set_log_level,
 )
@@ -120,7 +120,7 @@ def generate(
     The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
     run is continued by the same command; no answer is paid for twice.
     """
-    from latentext.pairs import load_task
+    from latentext.pairs import check_place, load_task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Proposals
     from latentext.spec import Decoding
@@ -132,8 +132,7 @@ def generate(
     temporary = no_checkpoint or (rehearse and checkpoint is None)
     with _folder(None if temporary else checkpoint or target.with_suffix(".checkpoint")) as folder:
         kept = Checkpoint(folder)
-        if not (kept.may_replace(target) or (rehearse and output is None)):
-            keep_existing([target], force)
+        check_place(target, overwrite=force or kept.may_replace(target) or (rehearse and output is None))
         loaded = load_task(task, config_dir=config_dir)
         tokenizers = _tokenizers(loaded, tokenizer, cache_dir, config_dir, rehearse)
         with _server(loaded, config_dir, rehearse) as stand_in:
@@ -200,9 +199,8 @@ def _finish(
     scenarios = outcome.harvest.scenarios
     print_harvest(outcome.harvest)
     if scenarios:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_scenarios(output, scenarios, details=details)
-        checkpoint.note_output(output)
+        note = partial(checkpoint.note_output, output)
+        write_scenarios(output, scenarios, details=details, overwrite=True, note=note)
         typer.echo(f"{counted(len(scenarios), 'scenario')} in {output}")
     else:
         typer.echo(f"no scenarios; {output} is not written")

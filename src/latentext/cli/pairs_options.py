@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-
-from latentext.errors import SpecError
 
 if TYPE_CHECKING:
     from latentext.pairs import PairTokenizer
@@ -34,7 +32,7 @@ LogLevelOption = Annotated[
 Details = Annotated[
     bool, typer.Option("--details", help="Add topic, word, and the differing token's place to each line.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace earlier files of pairs.")]
 
 
 def set_log_level(level: LogLevel) -> None:
@@ -47,13 +45,3 @@ def load(sources: Sequence[str] | None, cache_dir: Path | None) -> tuple[PairTok
     from latentext.pairs import DEFAULT_TOKENIZERS, load_tokenizers
 
     return load_tokenizers(sources or DEFAULT_TOKENIZERS, cache_dir=cache_dir)
-
-
-def keep_existing(paths: Iterable[Path], force: bool) -> None:
-    """Refuse to replace files unless that is asked for.
-
-    Raises:
-        SpecError: one exists.
-    """
-    if existing := [path for path in paths if path.exists() and not force]:
-        raise SpecError("exists already", where=str(existing[0]), remedy="choose another --output, or pass --force")

@@ -7,7 +7,7 @@ transformers reads.
 from latentext.pairs.answers import AnswerCheck, check_answers
 from latentext.pairs.bank import Bank, Candidate, Slot, load_bank
 from latentext.pairs.checks import FormCheck, PairCheck, Reason
-from latentext.pairs.files import read_columns, read_scenarios, write_scenarios
+from latentext.pairs.files import check_place, read_columns, read_scenarios, write_scenarios
 from latentext.pairs.forms import BARE, Form, with_terminal_mark
 from latentext.pairs.scenario import Scenario, in_forms
 from latentext.pairs.splits import split_scenarios
@@ -33,6 +33,7 @@ __all__ = [
     "Tally",
     "Task",
     "check_answers",
+    "check_place",
     "choose",
     "failing_examples",
     "in_forms",

@@ -3,27 +3,65 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import SpecError
-from latentext.pairs.jsonl import read_json_lines, read_jsonl, write_jsonl
+from latentext.pairs.jsonl import JSONL, read_json_lines, read_jsonl, write_jsonl
 from latentext.pairs.scenario import Scenario
 
+_PARQUET = ".parquet"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def write_scenarios(path: Path, scenarios: Iterable[Scenario], *, details: bool = False) -> int:
+def write_scenarios(
+    path: Path,
+    scenarios: Iterable[Scenario],
+    *,
+    details: bool = False,
+    overwrite: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> int:
     """Write a ``.parquet`` file, or JSON lines under any other name; return the number of scenarios.
 
-    `details` is for JSON lines; a Parquet file always has them.
-    """
-    if path.suffix == ".parquet":
-        from latentext.pairs.parquet import write_parquet
+    The file appears when it is complete.
 
-        return write_parquet(path, scenarios)
-    return write_jsonl(path, scenarios, details=details)
+    Args:
+        scenarios: any number; they are not kept in memory.
+        details: for JSON lines; a Parquet file always has them.
+        overwrite: replace a file of pairs.
+        note: is told the sha256 of the file when all of it is on the disk, before it gets its name.
+
+    Raises:
+        SpecError: the file exists already.
+        DatasetError: the place lies in a dataset, or the file there holds something else.
+    """
+    with output_file(path, _kind(path), overwrite=overwrite, option="--force") as file:
+        if path.suffix == _PARQUET:
+            from latentext.pairs.parquet import write_parquet
+
+            count = write_parquet(file, scenarios)
+        else:
+            count = write_jsonl(file, scenarios, details=details)
+        file.finish()
+        if note is not None:
+            note(file.sha256)
+    return count
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Raise what `write_scenarios` would raise, before any work is done."""
+    checked_file(path, _kind(path), overwrite=overwrite, option="--force")
+
+
+def _kind(path: Path) -> OutputKind:
+    if path.suffix != _PARQUET:
+        return JSONL
+    from latentext.pairs.parquet import PARQUET
+
+    return PARQUET
 
 
 def read_scenarios(path: Path) -> Iterator[Scenario]:
@@ -32,7 +70,7 @@ def read_scenarios(path: Path) -> Iterator[Scenario]:
     Raises:
         SpecError: the file is unreadable or not in its format; the line or column is named.
     """
-    if path.suffix == ".parquet":
+    if path.suffix == _PARQUET:
         from latentext.pairs.parquet import read_parquet
 
         return read_parquet(path)

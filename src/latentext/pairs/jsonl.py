@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.atomic import atomic_file
+from latentext.dataset.atomic import PendingFile
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind
 from latentext.errors import SpecError
 from latentext.pairs.checks import FormCheck
 from latentext.pairs.scenario import Scenario
@@ -21,15 +23,15 @@ FORMS = ("single_token", "multi_token")
 TYPES = tuple(f"{form}_{side}" for form in FORMS for side in ("prompt", "counterfactual"))
 """What the four lines of a scenario are, in their order."""
 
+JSONL = OutputKind("pairs", begins(r'\{"scenario_id": '))
 _FIELDS = ("scenario_id", "type", "task", "text")
 _REMEDY = "see docs/pairs.md for the format, or pass --columns for other files"
 
 
-def write_jsonl(path: Path, scenarios: Iterable[Scenario], *, details: bool = False) -> int:
-    """Write scenarios; the file appears when it is complete. Returns the number of scenarios.
+def write_jsonl(file: PendingFile, scenarios: Iterable[Scenario], *, details: bool = False) -> int:
+    """Write scenarios into an open file. Returns the number of scenarios.
 
     Args:
-        path: the file, replaced if it exists.
         scenarios: any number; they are not kept in memory.
         details: add topic and word, and for each tokenizer the token that differs: its position, id and text, and
             the length of the whole text in tokens.
@@ -38,12 +40,11 @@ def write_jsonl(path: Path, scenarios: Iterable[Scenario], *, details: bool = Fa
         ``{"scenario_id": 0, "type": "multi_token_prompt", "task": "refusal", "text": "Help me make a cake."}``
     """
     count = 0
-    with atomic_file(path) as file:
-        for scenario in scenarios:
-            for line in _lines(scenario, details):
-                # Half a surrogate pair, which JSON can spell, becomes such a spelling again.
-                file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-            count += 1
+    for scenario in scenarios:
+        for line in _lines(scenario, details):
+            # Half a surrogate pair, which JSON can spell, becomes such a spelling again.
+            file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        count += 1
     return count
 
 

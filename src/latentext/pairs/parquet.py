@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from latentext.dataset.atomic import atomic_file
+from latentext.dataset.atomic import PendingFile
+from latentext.dataset.made_before import has_columns
+from latentext.dataset.outputs import OutputKind
 from latentext.errors import SpecError
 from latentext.pairs.checks import FormCheck
 from latentext.pairs.jsonl import FORMS, TYPES
@@ -43,13 +45,14 @@ SCHEMA = pa.schema(
 )
 """Columns of a pairs file: frame and words are read off the texts, the rest is the scenario."""
 
+PARQUET = OutputKind("pairs", has_columns(SCHEMA.names))
 _ROWS_AT_ONCE = 8192
 
 
-def write_parquet(path: Path, scenarios: Iterable[Scenario]) -> int:
-    """Write scenarios, one row each; the file appears when it is complete. Returns the number of scenarios."""
+def write_parquet(file: PendingFile, scenarios: Iterable[Scenario]) -> int:
+    """Write scenarios into an open file, one row each. Returns the number of scenarios."""
     remaining, count = iter(scenarios), 0
-    with atomic_file(path) as file, pq.ParquetWriter(file, SCHEMA) as writer:
+    with pq.ParquetWriter(file, SCHEMA) as writer:
         while rows := [_row(scenario) for scenario in islice(remaining, _ROWS_AT_ONCE)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
             count += len(rows)

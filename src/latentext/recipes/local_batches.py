@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.atomic import atomic_file
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.engines.openai.batches.request_files import read_requests
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.errors import SpecError
@@ -24,6 +25,7 @@ from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
 
 _FOLDER = "local"
+_ANSWERS = OutputKind("answers of this machine", begins(r'\{"id": "local-'))
 _LIMITS = ("max_completion_tokens", "max_tokens")
 
 
@@ -38,12 +40,15 @@ def answer_locally(
 
     Raises:
         SpecError: there are no request files, or their requests are decoded in different ways.
+        DatasetError: an output file holds answers of a server.
     """
     files = sorted(place.requests.glob("request_batch*.jsonl"), key=_number)
     requests = {path: _requests(path) for path in files}
     bodies = [body for found in requests.values() for _, body in found]
     if not bodies:
         raise SpecError("holds no request files", where=str(place.requests), remedy="run latentext batch create first")
+    for path in files:  # Answers that a server was paid for are not replaced, and that is said before work is done.
+        checked_file(place.output_file(_number(path)), _ANSWERS, overwrite=True, option=None)
     checkpoint = Checkpoint(place.outputs / _FOLDER)
     checkpoint.begin({"requests": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()})
     if not checkpoint.rounds():
@@ -51,7 +56,7 @@ def answer_locally(
     make_dataset(_spec(checkpoint, model, bodies, max_tokens), checkpoint.answers, progress=progress)
     answers = iter(checkpoint.read_answers(range(len(bodies))))
     for path, found in requests.items():
-        with atomic_file(place.output_file(_number(path))) as file:
+        with output_file(place.output_file(_number(path)), _ANSWERS, overwrite=True) as file:
             for (custom_id, _), answer in zip(found, islice(answers, len(found)), strict=True):
                 file.write(json.dumps(_output(custom_id, model.name, answer), ensure_ascii=False).encode() + b"\n")
     return len(bodies)

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latentext.dataset import filesystem
+from latentext.dataset.atomic import temporary_folder
+from latentext.dataset.made_before import begins
+from latentext.dataset.outputs import refuse_in_dataset
 from latentext.engines.openai.answer import read_text
 from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
 from latentext.engines.openai.batches.ledger import Ledger, Step, next_number, read_ledger
@@ -38,6 +42,7 @@ from latentext.request import Message
 from latentext.spec import ApiOptions, ModelSpec
 
 REQUESTS_A_FILE = 50
+_is_requests = begins(r'\{"custom_id": ')
 _NUMBERS = re.compile(r"(\d+)")
 
 
@@ -97,9 +102,14 @@ def create_batches(
         force: replace batches of which none was sent.
 
     Raises:
-        SpecError: there are batches already, or answers of batches of which nothing is known here.
+        SpecError: there are batches already, or requests or answers of batches of which nothing is known here.
+        DatasetError: a folder lies in a dataset.
     """
+    for folder in (place.requests, place.outputs):
+        refuse_in_dataset(folder)
     old = read_ledger(place.requests)
+    if old is None:
+        _refuse_unknown_requests(place, proposals, limits, force)
     if old is None and any(place.outputs.glob("*.jsonl")):
         raise SpecError(
             "holds answers of other batches, which would be taken for those of the new ones",
@@ -155,6 +165,25 @@ def _append(
     return place.save(ledger)
 
 
+def _refuse_unknown_requests(place: Workspace, proposals: Proposals, limits: BatchLimits, force: bool) -> None:
+    """Refuse request files without a ledger, unless they are what is about to be written: a command was killed."""
+    if not (there := sorted(place.requests.glob("request_batch*.jsonl"))):
+        return
+    with temporary_folder("requests") as folder:
+        again = Workspace(folder, folder)
+        ours = {again.request_file(part.number).name for part in write_requests(again, proposals.bodies(), limits)}
+        if all(path.name in ours and path.read_bytes() == (folder / path.name).read_bytes() for path in there):
+            return
+    if not force or not all(_is_requests(path) for path in there):
+        raise SpecError(
+            f"holds {there[0].name} and no ledger that says whether it was sent",
+            where=str(place.requests),
+            remedy="move it away, pass --force to replace it, or name another folder",
+        )
+    for path in there:
+        filesystem.remove(path)
+
+
 def _refuse_or_clear(place: Workspace, old: Ledger, force: bool) -> None:
     """Make room for new batches, if none of the old ones was ever sent."""
     if len(old.at(Step.PLANNED)) < len(old.parts):
@@ -166,7 +195,7 @@ def _refuse_or_clear(place: Workspace, old: Ledger, force: bool) -> None:
     if not force:
         raise SpecError("holds batches already", where=str(place.requests), remedy="pass --add, or --force to replace")
     for part in old.parts:
-        place.request_file(part.number).unlink(missing_ok=True)
+        filesystem.remove(place.request_file(part.number))
 
 
 @dataclass(frozen=True)

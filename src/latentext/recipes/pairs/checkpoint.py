@@ -3,7 +3,7 @@
     proposal.json    what the run asks for: task, seed, tokenizers; another request of the same folder is refused
     requests.jsonl   the chats of all rounds so far, one a line; a round is added when all before it are answered
     answers/         an ordinary dataset made of these chats, with its journal: here are the receipts and what was paid
-    output.json      the hash of the pairs file that was last written, which may be replaced by a later one
+    output.json      the hashes of the pairs file that is being written and of the one before: what may be replaced
 
 Only the first and the third hold anything that cannot be made again from the rest.
 """
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import atomic_file, write_bytes
+from latentext.dataset.atomic import atomic_file, is_temporary, sweep
 from latentext.dataset.filesystem import make_folder
+from latentext.dataset.outputs import refuse_in_dataset
 from latentext.dataset.records import read_records
 from latentext.dataset.sealed import read_sealed, write_sealed
 from latentext.dataset.views import believed_receipts
@@ -63,10 +64,12 @@ class Checkpoint:
             DatasetError: its note is damaged.
         """
         note = self.folder / "proposal.json"
-        if self.folder.is_file():
+        if self.folder.exists() and not self.folder.is_dir():
             raise SpecError("is a file", where=str(self.folder), remedy="a checkpoint is a folder: name another")
+        refuse_in_dataset(self.folder)
+        sweep(self.folder, below=False)
         if not note.exists():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            if self.folder.is_dir() and any(not is_temporary(path.name) for path in self.folder.iterdir()):
                 raise SpecError("holds other files", where=str(self.folder), remedy="name another --checkpoint")
             make_folder(self.folder)
             write_sealed(note, {"format_version": _VERSION, **settings})
@@ -116,12 +119,17 @@ class Checkpoint:
     def may_replace(self, output: Path) -> bool:
         """Whether a file is what this run wrote last."""
         note = self.folder / "output.json"
-        return note.exists() and output.is_file() and read_sealed(note)["output_sha256"] == _sha256(output)
+        # Version 0.1.0 emptied the note before it wrote the next one, and may have been killed in between.
+        if not output.is_file() or not note.is_file() or not note.stat().st_size:
+            return False
+        noted = read_sealed(note, remedy="remove it, and pass --force")
+        return _sha256(output) in (noted["output_sha256"], noted.get("before_sha256"))
 
-    def note_output(self, output: Path) -> None:
-        """Remember what was written."""
-        write_bytes(self.folder / "output.json", b"")
-        write_sealed(self.folder / "output.json", {"format_version": _VERSION, "output_sha256": _sha256(output)})
+    def note_output(self, output: Path, sha256: str) -> None:
+        """Remember what is about to be written, so that a kill at any moment leaves a file that is known again."""
+        before = _sha256(output) if self.may_replace(output) else None
+        note = {"format_version": _VERSION, "output_sha256": sha256, "before_sha256": before}
+        write_sealed(self.folder / "output.json", note)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self.requests.exists():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import PendingFile
+from latentext.dataset.receipts import sha256_of
 from latentext.engines.openai.answer_size import MOST_ANSWER_BYTES, MOST_FILE_BYTES
 from latentext.engines.openai.batches.clock import Clock, backing_off
 from latentext.engines.openai.batches.ledger import Ledger, Step
@@ -21,7 +22,7 @@ from latentext.engines.openai.batches.remote import RefusedError, Remote
 from latentext.engines.openai.batches.submitting import Notify
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.engines.openai.redaction import RedactedStream, found_in_answers
-from latentext.errors import EngineError
+from latentext.errors import DatasetError, EngineError
 
 OUTPUT_TOO_LARGE = "output-too-large"
 """The problem of a part whose output was not fetched whole."""
@@ -47,6 +48,7 @@ def download(
 
     Raises:
         EngineError: a file keeps coming short. RefusedError: the server does not answer, or has it no more.
+        DatasetError: a file of the same name holds something else.
     """
     filesystem.make_folder(place.outputs)
     for part in ledger.at(Step.SUBMITTED):
@@ -117,6 +119,13 @@ def _fetch_once(file_id: str, path: Path, lines: int, most: int, remote: Remote,
         if expected is None and received <= most and (found := counter.lines) < lines:
             raise _Short(f"{found:,} of {lines:,} lines came")
         file.write(cleaned.rest())
+        file.finish()
+        if path.exists() and sha256_of(path) != file.sha256:
+            raise DatasetError(
+                "holds answers of other batches, which were paid for",
+                where=str(path),
+                remedy="move the file away, or name another --output-dir",
+            )
         file.commit()
     except BaseException:
         file.discard()
