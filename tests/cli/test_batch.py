@@ -73,7 +73,7 @@ def test_the_steps_one_by_one_end_in_a_dataset(
     assert "next: latentext batch download" in capsys.readouterr().out
     assert words("download") == 0
     out = capsys.readouterr().out
-    assert "answers cost:" in out
+    assert "spent:" in out
     assert "next: latentext batch process" in out
     assert sorted(path.name for path in Path("batch_outputs/refusal").iterdir()) == [
         "output_batch0.jsonl",

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.openai.standin import Asked, Fault, StandIn
 from latentext.yaml_text import dump_yaml
 
 KEY = "invented-key-0123456789"
@@ -187,7 +186,7 @@ def test_a_recipe_runs_with_a_server_and_a_local_model_for_its_states(tmp_path: 
 @pytest.mark.slow
 def test_no_answer_in_the_journal_is_ever_asked_for_again_whenever_the_run_is_killed(tmp_path: Path) -> None:
     root, count, kills = tmp_path / "data", 160, 0
-    checked: list[tuple[int, set[tuple[str, int]]]] = []
+    checked: list[tuple[int, set[str]]] = []
     journal = root / "journal.sqlite"
     with StandIn(delay=0.02) as server:
         spec = spec_file(tmp_path, server, count=count, shard_size=10)
@@ -200,31 +199,26 @@ def test_no_answer_in_the_journal_is_ever_asked_for_again_whenever_the_run_is_ki
             process.wait()
             kills += 1
             time.sleep(0.1)  # What was on its way has come to the server.
-            asked_then, paid = len(server.asked), paid_keys(root, journal)
+            asked_then, paid = len(server.asked), paid_keys(root, journal, server.asked)
             assert len(paid) >= goal - 40
             assert len(server.asked) < count
             checked.append((asked_then, paid))
         assert subprocess.run(command, check=False, capture_output=True).returncode == 0
         for asked_then, paid in checked:
-            again = {text_key(asked.headers) for asked in server.asked[asked_then:]} & paid
+            again = {asked.headers["idempotency-key"] for asked in server.asked[asked_then:]} & paid
             assert again == set()
-        twice = sum(times - 1 for times in Counter(text_key(a.headers) for a in server.asked).values())
+        twice = sum(times - 1 for times in server.billed().values())
     assert twice <= 16 * kills  # Only what was on its way when a run was killed.
     assert latentext.open(root).records().num_rows == count
     assert exit_code(["verify", str(root)]) == 0
 
 
-def text_key(headers: Any) -> tuple[str, int]:
-    """Which text a request was for, by the header that says so."""
-    key, sample, _ = headers["idempotency-key"].rsplit("-", 2)
-    return key, int(sample)
-
-
-def paid_keys(root: Path, journal: Path) -> set[tuple[str, int]]:
-    """The texts whose answers are on the disk: in the journal, or in records that are committed."""
+def paid_keys(root: Path, journal: Path, asked: list[Asked]) -> set[str]:
+    """The keys of requests whose answers are on the disk: in the journal, or in records that are committed."""
     with sqlite3.connect(journal) as connection:
-        keys = set(connection.execute("SELECT key, sample FROM answers"))
+        keys = {f"{name}-1" for (name,) in connection.execute("SELECT key FROM answers")}
     connection.close()
     if list(root.glob("records/*/*.receipt.json")):
-        keys |= {(row["key"], row["sample"]) for row in latentext.open(root).records().to_pylist()}
+        prompts = {row["prompt"] for row in latentext.open(root).records().to_pylist()}
+        keys |= {one.headers["idempotency-key"] for one in asked if one.prompt in prompts}
     return keys

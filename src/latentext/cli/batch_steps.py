@@ -154,7 +154,7 @@ def print_created(place: Workspace, ledger: Ledger, prices: Prices) -> None:
     if (price := prices.of(model)) is None:
         typer.echo(f"the price of {model} is not known; --prices names a table of your own")
         return
-    worst = sum(worst_of(place, part, prices).picodollars for part in parts)
+    worst = sum(worst_of(place, part, prices.of(part.model)).picodollars for part in parts)
     typer.echo(
         f"at most {money(dollars(worst))} as batches ({price.batch:g} of the price in real time, as of {prices.date}), "
         "if every answer were as long as it may be"
@@ -162,11 +162,10 @@ def print_created(place: Workspace, ledger: Ledger, prices: Prices) -> None:
 
 
 def print_spent(place: Workspace, ledger: Ledger, prices: Prices) -> None:
-    """What the answers that are here cost."""
+    """What was spent on all that was sent."""
     from latentext.engines.openai.batches.costs import spent_on
-    from latentext.engines.openai.batches.ledger import Step
 
-    typer.echo(f"answers cost: {spent_on(place, ledger.at(Step.DOWNLOADED, Step.SETTLED), prices)}")
+    typer.echo(f"spent: {spent_on(place, ledger.parts, prices)}")
 
 
 def judge(

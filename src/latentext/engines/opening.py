@@ -90,7 +90,9 @@ def open_engine(
     *,
     journal: Path | None = None,
     limits: Limits | None = None,
+    dataset: Path | None = None,
     on_spend: Callable[[Spend], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Engine:
     """Make the engine of a spec ready to generate; see `open_transformers` for the one in this process.
 
@@ -98,7 +100,9 @@ def open_engine(
         tokenizer: of `model_facts`.
         journal: where a remote engine keeps every answer until its shard is written.
         limits: what a remote engine may spend.
+        dataset: the directory that texts of a remote engine are for, to which its answers belong.
         on_spend: told what a remote engine spent so far, earlier runs included; from another thread.
+        on_note: told what a person should know of the journal.
     """
     if model.engine == "transformers":
         return open_transformers(model)
@@ -106,12 +110,28 @@ def open_engine(
         from latentext.engines.openai.engine import OpenAIEngine
 
         assert journal is not None
-        return OpenAIEngine(model, journal=journal, limits=limits or Limits(), tokenizer=tokenizer, on_spend=on_spend)
+        return OpenAIEngine(
+            model,
+            journal=journal,
+            limits=limits or Limits(),
+            tokenizer=tokenizer,
+            dataset=dataset,
+            on_spend=on_spend,
+            on_note=on_note,
+        )
     if model.engine == "openai-batch":
         from latentext.engines.openai.batch_engine import BatchEngine
 
         assert journal is not None
-        return BatchEngine(model, journal=journal, limits=limits or Limits(), tokenizer=tokenizer, on_spend=on_spend)
+        return BatchEngine(
+            model,
+            journal=journal,
+            limits=limits or Limits(),
+            tokenizer=tokenizer,
+            dataset=dataset,
+            on_spend=on_spend,
+            on_note=on_note,
+        )
     from latentext.engines.vllm.engine import VllmEngine
 
     assert tokenizer is not None
@@ -146,8 +166,11 @@ class EngineKeeper:
         self._model = self._engine = None
 
 
-def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
+def refuse_unsupported(model: ModelSpec, decoding: Decoding, limits: Limits | None = None) -> None:
     """Refuse options that the engine cannot follow, by name, before anything starts.
+
+    Args:
+        limits: caps on what requests to a server cost, which some options would break.
 
     Raises:
         SpecError: the first of them.
@@ -155,7 +178,7 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
     if model.remote:
         from latentext.engines.openai import request_body
 
-        request_body.refuse_unsupported(model, decoding)
+        request_body.refuse_unsupported(model, decoding, limits)
     if model.engine == "vllm":
         from latentext.engines.vllm import support
 

@@ -194,7 +194,7 @@ def prepare(
         DatasetError: it is not a dataset directory, or it is damaged.
     """
     refuse_foreign(root)
-    refuse_unsupported(spec.model, spec.decoding)
+    refuse_unsupported(spec.model, spec.decoding, limits)
     keeper = keeper if keeper is not None and not spec.model.remote else None
     engine = engine or (keeper.kept(spec.model) if keeper else None)
     facts = model_facts(spec.model, engine)
@@ -239,7 +239,15 @@ def prepare(
         if keeper is not None:
             return keeper.open(spec.model, facts.tokenizer)
         place = journal or root / JOURNAL
-        return open_engine(spec.model, facts.tokenizer, journal=place, limits=limits, on_spend=tell)
+        return open_engine(
+            spec.model,
+            facts.tokenizer,
+            journal=place,
+            limits=limits,
+            dataset=root,
+            on_spend=tell,
+            on_note=progress.note,
+        )
 
     return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part)
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from latentext.engines.openai.answer import MalformedAnswerError, completion_of, metered, read_body, read_text
+from latentext.engines.openai.answer import MalformedAnswerError, completion_of, read_body, read_text
+from latentext.engines.openai.bounds import Worst
+from latentext.engines.openai.counting import counted
 from latentext.engines.openai.prices import shipped_prices
 from latentext.engines.openai.spend import dollars
 from latentext.models.resolve import resolve_model
@@ -56,7 +58,8 @@ def test_a_text_cut_at_the_limit_is_a_text_that_says_so() -> None:
 def test_usage_that_is_missing_or_odd_is_unknown(usage: object) -> None:
     text = read_text(body(usage=usage))
     assert text.usage is None
-    assert metered(text, shipped_prices().of("gpt-4o")) is None
+    spend = counted(text, Worst(30, 7), shipped_prices().of("gpt-4o"))
+    assert (spend.uncertain_tokens, spend.uncertain_picodollars, spend.answers) == (30, 7, 1)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff", b"null", b"<html>"])
@@ -68,8 +71,7 @@ def test_what_is_no_json_object_is_malformed(raw: bytes) -> None:
 def test_an_answer_costs_what_its_usage_says_cache_reads_and_writes_included() -> None:
     details = {"cached_tokens": 100, "cache_write_tokens": 200}
     usage = {"prompt_tokens": 1000, "completion_tokens": 10, "prompt_tokens_details": details}
-    spend = metered(read_text(body(usage=usage)), shipped_prices().of("gpt-6-sol"))
-    assert spend is not None
+    spend = counted(read_text(body(usage=usage)), Worst(0, 0), shipped_prices().of("gpt-6-sol"))
     assert dollars(spend.picodollars) == Decimal("0.00202")  # 700 · 2 + 100 · 0.2 + 200 · 2.5 + 10 · 10, a million-th
     assert (spend.answers, spend.unpriced, spend.tokens) == (1, 0, 1010)
 

@@ -19,10 +19,8 @@ from latentext.engines.openai.journal import read_spend
 from latentext.engines.openai.standin import StandIn
 from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending, RequestFault
 from latentext.engines.openai.standin.batches import BatchDesk
-from latentext.engines.opening import model_facts
 from latentext.errors import BudgetError, EngineError
 from latentext.limits import Limits
-from latentext.plan.making import make_plan
 from latentext.run.runner import make_dataset
 from latentext.run.verification import verify
 from latentext.spec import Spec
@@ -111,21 +109,13 @@ def test_the_rest_of_an_expired_batch_and_failed_requests_are_asked_again(server
 
 def test_requests_that_fail_for_good_are_failures_and_can_be_retried(server: StandIn, tmp_path: Path) -> None:
     setting = Setting(server, tmp_path)
-    first = next(iter(keys_of(setting.spec, tmp_path)))
-    fault = RequestFault(400, {"message": "This model's maximum context length is 8 tokens"})
-    setting.desk.faults = BatchFaults(requests={f"{first}-0": fault})
+    fault = RequestFault(400, {"message": "This model's maximum context length is 8 tokens"}, times=2)
+    setting.desk.faults = BatchFaults(requests={"Say a.": fault})  # Its two samples.
     summary = setting.run()
-    assert (summary.accepted, summary.failed) == (11, 1)
+    assert (summary.accepted, summary.failed) == (10, 2)
     failures = (setting.root / "failures.jsonl").read_text()
     assert "prompt-too-long" in failures
     assert setting.run(retry_failed=True).accepted == 12
-
-
-def keys_of(spec: Spec, folder: Path) -> list[str]:
-    """The request keys of a spec, in order."""
-    facts = model_facts(spec.model)
-    plan = make_plan(spec, tokenizer=facts.tokenizer, model_id=facts.identity, directory=folder / "keys", shard_size=2)
-    return [request.key for shard in plan.shards for request in plan.requests(shard)[0]]
 
 
 def test_a_cap_holds_and_raising_it_goes_on(server: StandIn, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentext.engines.openai.budget import Budget, Worst, refuse_unpriced
-from latentext.engines.openai.journal import Journal
+from latentext.engines.openai.bounds import Worst
+from latentext.engines.openai.budget import Budget, refuse_unpriced
+from latentext.engines.openai.journal import Answer, Journal, read_spend
 from latentext.engines.openai.prices import shipped_prices
 from latentext.engines.openai.spend import Spend, picodollars
 from latentext.errors import BudgetError, SpecError
@@ -28,7 +29,7 @@ def test_worst_cases_under_way_count_and_are_given_back_on_usage(tmp_path: Path)
         assert not budget.reserve(Worst(100, 5 * CENT))
         budget.settle(Worst(100, 6 * CENT), Spend(answers=1, picodollars=2 * CENT))
         assert budget.reserve(Worst(100, 5 * CENT))
-        assert not budget.ever_fits(Worst(1, 9 * CENT))
+        assert not budget.reserve(Worst(1, 9 * CENT))
         assert "0.10" in str(budget.exhausted())
         assert budget.exhausted().exit_code == 3
 
@@ -36,8 +37,8 @@ def test_worst_cases_under_way_count_and_are_given_back_on_usage(tmp_path: Path)
 def test_a_cap_is_taken_as_it_is_written(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         budget = Budget(journal, Limits(max_cost=0.1))  # type: ignore[arg-type]
-        assert not budget.ever_fits(Worst(1, 10 * CENT + 1))
-        assert budget.ever_fits(Worst(1, 10 * CENT))
+        assert not budget.reserve(Worst(1, 10 * CENT + 1))
+        assert budget.reserve(Worst(1, 10 * CENT))
 
 
 def test_earlier_runs_count(tmp_path: Path) -> None:
@@ -75,8 +76,7 @@ def test_what_was_under_way_in_a_killed_run_counts_as_spent(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "j")], check=False)
     with Journal(tmp_path / "j") as journal:
         spent = Budget(journal, Limits(max_tokens_total=1000)).spent
-        assert 100 <= spent.uncertain_tokens <= 200
-        assert spent.uncertain_picodollars >= 10
+        assert (spent.uncertain_tokens, spent.uncertain_picodollars) == (100, 10)
         assert spent.answers == 0
     with Journal(tmp_path / "j") as journal:  # Counted once, not at every start.
         assert Budget(journal, Limits()).spent == spent
@@ -92,12 +92,28 @@ def test_a_run_that_ended_well_leaves_no_promise(tmp_path: Path) -> None:
         assert journal.promised() == (0, 0)
 
 
-def test_what_is_on_disk_by_other_means_is_not_promised(tmp_path: Path) -> None:
+def test_a_batch_counts_at_its_bound_until_it_is_counted_whoever_opens_the_journal(tmp_path: Path) -> None:
+    paid = Spend(answers=1, prompt_tokens=7)
+    with Journal(tmp_path / "j") as journal:
+        assert Budget(journal, Limits(max_tokens_total=100)).send_batch("tag", Worst(60, 4))
+        assert journal.promised() == (0, 0)
+    assert read_spend(tmp_path / "j") == Spend(uncertain_tokens=60, uncertain_picodollars=4)
     with Journal(tmp_path / "j") as journal:
         budget = Budget(journal, Limits(max_tokens_total=100))
-        assert budget.reserve(Worst(60, 0), promise=False)
-        assert journal.promised() == (0, 0)
-        assert not budget.reserve(Worst(60, 0))
+        assert not budget.reserve(Worst(41, 0)) and not budget.send_batch("other", Worst(41, 0))
+        for _ in range(2):  # A second time changes nothing.
+            budget.count_batch("tag", "m", [Answer("a", 0, b"{}", paid)], Spend(uncertain_tokens=30))
+        assert budget.spent == journal.spend() == paid + Spend(uncertain_tokens=30)
+        assert budget.reserve(Worst(63, 0)) and not budget.reserve(Worst(1, 0))
+    assert read_spend(tmp_path / "j") == paid + Spend(uncertain_tokens=30)
+
+
+def test_a_batch_that_was_refused_counts_no_more(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        budget = Budget(journal, Limits(max_tokens_total=100))
+        assert budget.send_batch("tag", Worst(60, 0)) and not budget.send_batch("other", Worst(60, 0))
+        budget.give_back_batch("tag")
+        assert budget.send_batch("other", Worst(60, 0))
 
 
 def test_a_cap_on_money_needs_a_price() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from latentext.engines.openai.budget import output_bound, prompt_bound, worst_case
+from latentext.engines.openai.bounds import output_bound, prompt_bound, worst_case
 from latentext.engines.openai.prices import shipped_prices
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.errors import SpecError

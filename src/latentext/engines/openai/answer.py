@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from latentext.engines.openai.errors import words_of
-from latentext.engines.openai.prices import Price
 from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.server_text import one_line, parse_json, well_formed
-from latentext.engines.openai.spend import Spend, picodollars
+from latentext.engines.openai.usage import read_usage
 from latentext.finish_reasons import FAILED, FILTERED, REFUSED, STOP, finish_reason
 from latentext.request import Completion, Failure, Request, Usage
 
@@ -127,18 +126,6 @@ def without_key(text: Text, redaction: Redaction) -> Text:
     return replace(text, text=redaction.of_text(text.text))
 
 
-def metered(text: Text, price: Price | None, *, batch: bool = False) -> Spend | None:
-    """What an answer cost; None where the server does not say how many tokens it counted."""
-    if text.usage is None:
-        return None
-    usage = text.usage
-    spend = Spend(1, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, unpriced=int(price is None))
-    if price is None:
-        return spend
-    cost = price.cost(usage, batch=batch, cache_write_tokens=text.cache_write_tokens)
-    return spend + Spend(picodollars=picodollars(cost))
-
-
 def completion_of(
     request: Request, sample: int, text: Text, *, tokenizer: Any = None, ends_with_eos: bool = False
 ) -> Completion | Failure:
@@ -164,16 +151,5 @@ def completion_of(
 
 def _usage(value: object) -> tuple[Usage | None, int]:
     """Usage and cache-write tokens of an answer."""
-    if not isinstance(value, Mapping):
-        return None, 0
-    prompt, completion = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
-    if prompt is None or completion is None:
-        return None, 0
-    details = value.get("prompt_tokens_details")
-    details = details if isinstance(details, Mapping) else {}
-    cached, written = _count(details.get("cached_tokens")), _count(details.get("cache_write_tokens"))
-    return Usage(prompt, completion, cached or 0), written or 0
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    metered = read_usage(value)
+    return (None, 0) if metered is None else (metered.usage, metered.cache_write_tokens)

@@ -13,13 +13,15 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentext.dataset import filesystem
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.openai.answer import Text, completion_of, metered, read_body, read_text, without_key
+from latentext.engines.openai.answer import completion_of, read_body, read_text, without_key
+from latentext.engines.openai.batch_accounts import BatchAccounts, Entry
 from latentext.engines.openai.batches.clock import Clock, Stopped, stoppable_clock
 from latentext.engines.openai.batches.ledger import Ledger, Step, read_ledger
 from latentext.engines.openai.batches.limits import BatchLimits
@@ -28,14 +30,16 @@ from latentext.engines.openai.batches.request_files import write_named_requests
 from latentext.engines.openai.batches.settling import outputs_of
 from latentext.engines.openai.batches.workflow import Conditions, run_batches
 from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.budget import NOTHING, Budget, Worst, refuse_unpriced, worst_case
-from latentext.engines.openai.engine import failure_of
-from latentext.engines.openai.journal import Answer, Journal
+from latentext.engines.openai.budget import Budget, refuse_unpriced
+from latentext.engines.openai.dataset_name import is_own, name_of
+from latentext.engines.openai.engine import failure_of, tell_notes
+from latentext.engines.openai.journal import Journal
+from latentext.engines.openai.naming import earlier_answers, request_name, sending_name
 from latentext.engines.openai.prices import price_of
 from latentext.engines.openai.redaction import found_in_answers
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.engines.openai.spend import Spend
-from latentext.errors import EngineError
+from latentext.errors import BudgetError, EngineError, SpecError
 from latentext.limits import Limits
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
@@ -47,8 +51,31 @@ __all__ = ["BatchEngine", "refuse_unsupported"]
 
 _logger = logging.getLogger(__name__)
 _Place = tuple[str, int]
-_Wanted = dict[_Place, tuple[Request, int]]
-"""(key, sample) → what is asked for."""
+"""Request key and sample of a text."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One text that is asked for: the request as it goes over the wire, and its name."""
+
+    request: Request
+    sample: int
+    body: dict[str, Any]
+    name: str
+    attempt: int = 1
+
+    @property
+    def place(self) -> _Place:
+        return self.request.key, self.sample
+
+    def entry(self, *, earlier: bool) -> Entry:
+        """Where the journal keeps its answer."""
+        return Entry(*self.place) if earlier else Entry(self.name, self.sample)
+
+    def custom_id(self, *, earlier: bool) -> str:
+        """What its line in a batch is called; version 0.1.0 called it by key and sample alone."""
+        return f"{self.request.key}-{self.sample}" if earlier else sending_name(self.name, self.attempt)
+
 
 _LOOK_AGAIN_SECONDS = 30.0
 
@@ -61,7 +88,9 @@ class BatchEngine:
             the end of its name, holds the batches.
         limits: what may be spent in all, earlier runs with this journal included.
         tokenizer: of a local model; gives texts their token ids.
+        dataset: the directory that the texts are for: answers belong to it (`dataset_name`).
         on_spend: told what was spent so far after every batch, from another thread.
+        on_note: told what a person should know of the journal.
         clock: what waits between two looks at a batch.
 
     Raises:
@@ -80,7 +109,9 @@ class BatchEngine:
         journal: Path,
         limits: Limits,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        dataset: Path | None = None,
         on_spend: Callable[[Spend], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
         clock: Clock | None = None,
     ):
         self._model, options = model, model.api or ApiOptions()
@@ -95,11 +126,16 @@ class BatchEngine:
         self._root = journal.with_name(journal.name + ".batches")
         self._journal = Journal(journal)
         try:
+            self._dataset, self._own = name_of(dataset, self._journal), is_own(journal, dataset)
+            tell_notes(self._journal, own=self._own, on_note=on_note)
             self._budget = Budget(self._journal, limits)
+            self._accounts = BatchAccounts(self._budget, self._journal, model.name, self._price, self._remote.redaction)
+            self._accounts.take_over(self._root)
         except BaseException:
             self._journal.close()
             raise
-        self._lock, self._under_way = threading.Lock(), 0
+        self._asked: dict[_Place, _Asked] = {}
+        self._without_text: set[_Place] = set()
         self._folders: dict[Path, frozenset[_Place]] = {}
         if on_spend is not None:
             on_spend(self.spent)
@@ -131,32 +167,40 @@ class BatchEngine:
         """
         if capture is not None:
             raise EngineError("a server gives no states", remedy="read them by replay (states.how: replay)")
-        wanted = {(r.key, s): (r, s) for r in requests for s in samples}
-        shard = frozenset(wanted)
-        self._folders[self._root / _folder_name(shard)] = shard
-        made: dict[_Place, Completion | Failure] = {}
-        missing: _Wanted = {}
-        kept = self._journal.answers(wanted)
-        for where, (request, sample) in wanted.items():
-            if where in kept:
-                text = read_text(read_body(self._remote.redaction.of_bytes(kept[where])))
-                made[where] = self._completion(request, sample, text, decoding)
-            elif not request.messages:
-                made[where] = Failure(request.index, sample, "empty-prompt", "there is no message to send")
-            else:
-                missing[where] = (request, sample)
+        wanted = [self._ask(request, sample, decoding, seed) for request in requests for sample in samples]
+        attempts = self._journal.attempts(asked.name for asked in wanted)
+        wanted = [replace(asked, attempt=attempts[asked.name]) for asked in wanted]
+        folder, earlier = self._folder(wanted)
+        self._folders[folder] = frozenset(asked.place for asked in wanted)
+        self._asked |= {asked.place: asked for asked in wanted}
+        missing = [asked for asked in wanted if asked.request.messages and asked.name not in self._kept(wanted)]
+        place = Workspace(folder / "requests", folder / "outputs")
         if missing:
-            made |= self._batched(shard, missing, decoding, seed)
-        for where in wanted:
-            result = made[where]
+            self._batched(place, wanted, missing, earlier=earlier)
+        kept = self._kept(wanted)
+        for asked in wanted:
+            if asked.name in kept:
+                result = self._completion(asked, kept[asked.name], decoding)
+            elif asked.request.messages:
+                result = self._failure(place, asked, earlier=earlier)
+            else:
+                result = Failure(asked.request.index, asked.sample, "empty-prompt", "there is no message to send")
+            if isinstance(result, Failure):
+                self._without_text.add(asked.place)
             yield result if isinstance(result, Failure) else Generated(result)
 
     def committed(self, requests: Sequence[Request], samples: range) -> None:
         """Let go of what the journal and the folders of batches keep for these texts."""
         places = {(request.key, sample) for request in requests for sample in samples}
-        self._journal.forget(places)
+        for where in places & self._without_text:  # Asked for again, they are other requests.
+            self._journal.answered(self._asked[where].name)
+        named = [(self._asked.pop(where).name, where[1]) for where in places if where in self._asked]
+        self._without_text -= places
+        self._journal.forget([*named, *(places if self._own else ())])
         for folder in [folder for folder, texts in self._folders.items() if texts <= places]:
+            ledger = read_ledger(folder / "requests")
             filesystem.remove_folder(folder)
+            self._budget.forget_batches([part.tag for part in ledger.parts] if ledger else [])
             del self._folders[folder]
 
     def close(self) -> None:
@@ -167,118 +211,100 @@ class BatchEngine:
         if found := self._remote.redaction.found:
             _logger.warning("%s", found_in_answers(found))
 
-    def _batched(
-        self, shard: frozenset[_Place], missing: _Wanted, decoding: Decoding, seed: int
-    ) -> dict[_Place, Completion | Failure]:
-        """What batches gave for these texts, journaled."""
-        folder = self._root / _folder_name(shard)
-        place = Workspace(folder / "requests", folder / "outputs")
+    def _ask(self, request: Request, sample: int, decoding: Decoding, seed: int) -> _Asked:
+        body = chat_body(self._model, request.messages, decoding, seed=draw_seed(seed, request.key, sample))
+        return _Asked(request, sample, body, request_name(self._dataset, request.key, sample, body))
+
+    def _kept(self, wanted: Sequence[_Asked]) -> dict[str, bytes]:
+        """The answers that the journal has, by the names of their requests."""
+        named = self._journal.answers((asked.name, asked.sample) for asked in wanted)
+        kept = {name: raw for (name, _), raw in named.items()}
+        return kept | (earlier_answers(self._journal, {a.place: a.name for a in wanted}) if self._own else {})
+
+    def _folder(self, wanted: Sequence[_Asked]) -> tuple[Path, bool]:
+        """Where the batches of these texts are, and whether version 0.1.0 made them."""
+        earlier = self._root / _folder_name([list(asked.place) for asked in wanted])
+        if self._own and (earlier / "requests").is_dir():
+            return earlier, True
+        return self._root / _folder_name([asked.name for asked in wanted]), False
+
+    def _batched(self, place: Workspace, wanted: Sequence[_Asked], missing: Sequence[_Asked], *, earlier: bool) -> None:
+        """Ask for these texts by batches; what is answered is in the journal then, whatever ends the run."""
+        entries = {asked.custom_id(earlier=earlier): asked.entry(earlier=earlier) for asked in wanted}
         try:
             with place.alone():
-                answers = self._run(place, missing, decoding, seed)
+                ledger = read_ledger(place.requests) or self._created(place, missing)
+                self._run(place, self._at_this_server(place, ledger), entries)
         except Stopped as error:
             raise EngineError("the run was stopped", remedy="the same command goes on with its batches") from error
-        return {
-            where: self._completion(request, sample, answers[where][0], decoding)
-            if where in answers
-            else self._failure(place, request, sample)
-            for where, (request, sample) in missing.items()
-        }
 
-    def _run(
-        self, place: Workspace, missing: _Wanted, decoding: Decoding, seed: int
-    ) -> dict[_Place, tuple[Text, Spend]]:
-        """Bring the batches of a folder to their end; answers that are paid are kept whatever ends the run."""
-        ledger = read_ledger(place.requests) or self._created(place, missing, decoding, seed)
-        worst = self._reserve(ledger, missing, decoding, seed)
-        spend = Spend()
-        try:
+    def _run(self, place: Workspace, ledger: Ledger, entries: dict[str, Entry]) -> None:
+        """Bring the batches of a folder to their end, as far as caps allow."""
+        with self._accounts.of(place, ledger, entries) as account:
+            conditions = Conditions(BatchLimits(), afford=account, fetched=self._counting(account.count))
             try:
-                run_batches(place, ledger, self._remote, self._clock, _logger.info, Conditions(BatchLimits()))
+                while True:
+                    try:
+                        run_batches(place, ledger, self._remote, self._clock, _logger.info, conditions)
+                        return
+                    except BudgetError as error:
+                        if error is not account.refused or not self._accounts.others_at_work(account):
+                            raise
+                    self._clock.sleep(_LOOK_AGAIN_SECONDS)  # A batch that ends gives back what it did not use.
+                    ledger = place.ledger()
             finally:
-                answers = self._journaled(place, missing)
-                spend = sum((spent for _, spent in answers.values()), spend)
-        finally:
-            self._settle(worst, spend)
-        return answers
+                self._counting(account.count)(place.ledger())
 
-    def _created(self, place: Workspace, missing: _Wanted, decoding: Decoding, seed: int) -> Ledger:
-        named = ((_custom_id(where), body) for where, body in self._bodies(missing, decoding, seed))
+    def _counting(self, count: Callable[[Ledger], None]) -> Callable[[Ledger], None]:
+        def told(ledger: Ledger) -> None:
+            count(ledger)
+            if self._on_spend is not None:
+                self._on_spend(self.spent)
+
+        return told
+
+    def _created(self, place: Workspace, missing: Sequence[_Asked]) -> Ledger:
+        named = ((asked.custom_id(earlier=False), asked.body) for asked in missing)
         parts = tuple(write_named_requests(place, named, BatchLimits()))
         return place.save(Ledger(name=self._model.name, base_url=self._options.base_url, parts=parts))
 
-    def _bodies(self, missing: _Wanted, decoding: Decoding, seed: int) -> Iterable[tuple[_Place, dict[str, Any]]]:
-        for where, (request, sample) in missing.items():
-            draw = draw_seed(seed, request.key, sample)
-            yield where, chat_body(self._model, request.messages, decoding, seed=draw)
-
-    def _reserve(self, ledger: Ledger, missing: _Wanted, decoding: Decoding, seed: int) -> Worst:
-        """Set the worst case of a shard aside; one that was sent already is counted as far as the caps let it.
+    def _at_this_server(self, place: Workspace, ledger: Ledger) -> Ledger:
+        """The ledger with the address that is asked now.
 
         Raises:
-            BudgetError: it does not fit, even with nothing else under way.
+            SpecError: batches that are not settled were sent to another one.
         """
-        cases = [worst_case(body, self._price, batch=True) for _, body in self._bodies(missing, decoding, seed)]
-        worst = Worst(sum(case.tokens for case in cases), sum(case.picodollars for case in cases))
-        sent = len(ledger.at(Step.PLANNED)) < len(ledger.parts)
-        while not self._budget.reserve(worst, promise=False):
-            if sent:
-                worst = NOTHING
-                break
-            with self._lock:
-                alone = self._under_way == 0
-            if alone:
-                raise self._budget.exhausted()
-            self._clock.sleep(_LOOK_AGAIN_SECONDS)  # A shard that ends gives back what it did not use.
-        with self._lock:
-            self._under_way += 1
-        return worst
+        now = self._options.base_url
+        if ledger.base_url == now or ledger.settled:
+            return ledger
+        if any(part.may_cost and part.step is not Step.SETTLED for part in ledger.parts):
+            raise SpecError(
+                f"batches of this run were sent to {ledger.base_url or 'OpenAI'} and are not done, not to "
+                f"{now or 'OpenAI'}",
+                where="model.api.base_url",
+                remedy="give the address that they were sent to, or wait for them there",
+            )
+        return place.save(ledger.model_copy(update={"base_url": now}))
 
-    def _settle(self, worst: Worst, spend: Spend) -> None:
-        self._budget.settle(worst, spend)
-        with self._lock:
-            self._under_way -= 1
-        if self._on_spend is not None:
-            self._on_spend(self.spent)
-
-    def _journaled(self, place: Workspace, missing: _Wanted) -> dict[_Place, tuple[Text, Spend]]:
-        """The answers that are here, each on the disk in the journal, with what it cost."""
-        named = {_custom_id(where): where for where in missing}
-        found: dict[_Place, tuple[Text, Spend]] = {}
-        done = []
-        ledger = place.ledger()
-        for answer in outputs_of(place, ledger.parts).answers(named):
-            if answer.body is None:
-                continue
-            text, (key, sample) = read_text(answer.body), named[answer.custom_id]
-            spend = metered(text, self._price, batch=True) or Spend(1, unpriced=int(self._price is None))
-            raw = self._remote.redaction.of_bytes(json.dumps(answer.body).encode())
-            done.append(self._journal.put(self._model.name, Answer(key, sample, raw, spend)))
-            found[key, sample] = (text, spend)
-        for future in done:
-            future.result()
-        return found
-
-    def _failure(self, place: Workspace, request: Request, sample: int) -> Failure:
+    def _failure(self, place: Workspace, asked: _Asked, *, earlier: bool) -> Failure:
         """Why a request has no answer: its own error, or its batch's."""
         ledger = place.ledger()
-        for answer in outputs_of(place, ledger.parts).answers([_custom_id((request.key, sample))]):
+        for answer in outputs_of(place, ledger.parts).answers([asked.custom_id(earlier=earlier)]):
             if answer.error is not None:
-                return failure_of(request, sample, answer.error)
+                return failure_of(asked.request, asked.sample, answer.error)
         problem = next((part.problem for part in ledger.parts if part.problem), None)
-        return Failure(request.index, sample, "batch-failed", problem or "its batch ended without an answer for it")
+        problem = problem or "its batch ended without an answer for it"
+        return Failure(asked.request.index, asked.sample, "batch-failed", problem)
 
-    def _completion(self, request: Request, sample: int, text: Text, decoding: Decoding) -> Completion | Failure:
-        text = without_key(text, self._remote.redaction)
+    def _completion(self, asked: _Asked, raw: bytes, decoding: Decoding) -> Completion | Failure:
+        # Journals of 0.1.0 may hold a key that a server sent back.
+        text = without_key(read_text(read_body(self._remote.redaction.of_bytes(raw))), self._remote.redaction)
         with self._encoding:
-            return completion_of(request, sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop)
+            return completion_of(
+                asked.request, asked.sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop
+            )
 
 
-def _custom_id(where: _Place) -> str:
-    key, sample = where
-    return f"{key}-{sample}"
-
-
-def _folder_name(shard: frozenset[_Place]) -> str:
+def _folder_name(texts: Sequence[Any]) -> str:
     """Names the texts of a shard: the same shard finds its folder again."""
-    return hashlib.sha256(json.dumps(sorted(shard)).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(sorted(texts)).encode()).hexdigest()[:32]

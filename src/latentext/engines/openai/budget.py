@@ -1,50 +1,33 @@
 """Hard caps: a request's worst case is reserved before it is sent and released on the answer's usage.
 
-Spent, reserved and possibly spent together never exceed a cap. The worst case of a prompt is its bytes (a token is at
-least one byte in every byte-level or sentencepiece vocabulary) and some for the frame of each message; of a text, the
-output limit in the request's body.
+Spent, reserved and possibly spent together never exceed a cap. What a request can cost at most says `bounds`, what its
+answer counts for `counting`.
 
-A killed run leaves requests under way of which nobody knows whether they were billed. So before more is reserved than
-was ever promised, the journal gets a higher promise, synced; it grows to the most that is ever under way and then
-stays, a handful of commits a run. A run that finds a promise counts it as possibly spent.
+A killed run leaves requests under way of which nobody knows whether they were billed. So before more is under way than
+was ever promised, the journal gets a higher promise, synced. It grows to the most that is under way at one time, a
+handful of commits a run, and is lowered when nothing more is to be sent for a while. A run that finds a promise counts
+it as possibly spent. Nothing is promised before a connection stands, so a server that is not there costs nothing.
+
+A batch that was sent is under way for hours, and through kills. The journal has a row for it from before it is asked
+for, and until its answers are counted it counts at its upper bound.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from latentext.engines.openai.journal import Journal, add_spend
+from latentext.engines.openai.bounds import NOTHING, Worst
+from latentext.engines.openai.counting import doubt
+from latentext.engines.openai.journal import Answer, Journal
+from latentext.engines.openai.journal_tables import MOST, add_spend, put_answer
 from latentext.engines.openai.prices import Price
-from latentext.engines.openai.spend import PICO, Spend, dollars, money, picodollars
+from latentext.engines.openai.spend import PICO, Spend, dollars, money
 from latentext.errors import BudgetError, SpecError
 from latentext.limits import Limits
-
-_TOKENS_A_MESSAGE = 16
-_TOKENS_A_REQUEST = 16
-"""Of the frame that a chat format puts around the texts; OpenAI's takes 3 or 4 a message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Worst:
-    """The most that a request can cost; `picodollars` is 0 where the price is unknown."""
-
-    tokens: int
-    picodollars: int
-
-    def __add__(self, other: Worst) -> Worst:
-        return Worst(self.tokens + other.tokens, self.picodollars + other.picodollars)
-
-    def __sub__(self, other: Worst) -> Worst:
-        return Worst(self.tokens - other.tokens, self.picodollars - other.picodollars)
-
-
-NOTHING = Worst(0, 0)
 
 
 class Budget:
@@ -76,26 +59,26 @@ class Budget:
 
             journal.change(count_lost).result()
         self._spent = journal.spend()
+        rows = journal.read("SELECT tag, tokens, picodollars FROM batches WHERE NOT counted")
+        self._batches = {str(tag): Worst(tokens, cost) for tag, tokens, cost in rows}
 
     @property
     def spent(self) -> Spend:
-        """What was spent so far, earlier runs included."""
+        """What was spent so far, earlier runs included; batches that are not counted yet as possibly spent."""
         with self._lock:
-            return self._spent
+            return self._spent + doubt(self._sent)
 
-    def reserve(self, worst: Worst, *, promise: bool = True) -> bool:
-        """Set the worst case of a request aside; False, and nothing set aside, if it does not fit under the caps.
+    @property
+    def _sent(self) -> Worst:
+        return sum(self._batches.values(), NOTHING)
 
-        Args:
-            promise: note it in the journal; False for what is on disk by other means, such as a batch.
-        """
+    def reserve(self, worst: Worst) -> bool:
+        """Set the worst case of a request aside; False, and nothing set aside, if it does not fit under the caps."""
         with self._lock:
             if not self._fits(total := self._reserved + worst):
                 return False
-            self._reserved, noted = total, None
-            if promise:
-                self._under_way = self._under_way + worst
-                noted = self._raise_promise()
+            self._reserved, self._under_way = total, self._under_way + worst
+            noted = self._raise_promise()
         if noted is not None:
             noted.result()
         return True
@@ -104,7 +87,7 @@ class Budget:
         """Give a reservation back, and count what the request really cost (nothing: ``Spend()``).
 
         Args:
-            promise: take it off the promise too; False where that stands until `kept`, or where there was none.
+            promise: take it off the promise too; False where that stands until `kept`.
         """
         with self._lock:
             self._reserved, self._spent = self._reserved - worst, self._spent + spend
@@ -116,23 +99,92 @@ class Budget:
         with self._lock:
             self._under_way = self._under_way - worst
 
-    def ever_fits(self, worst: Worst) -> bool:
-        """Whether this request would fit if nothing else were under way."""
+    def lower_promise(self) -> None:
+        """Promise no more than is under way now: for the moments in which nothing more is sent.
+
+        Nobody waits for that: until it is synced, a power cut leaves the higher promise.
+        """
         with self._lock:
-            return self._fits(worst)
+            if self._promised != self._under_way:
+                self._promised = now = self._under_way
+                self._journal.promise(now.picodollars, now.tokens)
+
+    def knows_batch(self, tag: str) -> bool:
+        """Whether a batch was counted, at its upper bound or by its answers."""
+        return bool(self._journal.read("SELECT 1 FROM batches WHERE tag = ?", (tag,)))
+
+    def send_batch(self, tag: str, worst: Worst, *, was_sent: bool = False) -> bool:
+        """Count a batch at its upper bound from now on, on the disk; False, and nothing done, if it does not fit.
+
+        Args:
+            was_sent: it was sent by a run that noted nothing, so it counts whether it fits or not.
+        """
+        with self._lock:
+            if tag in self._batches:
+                return True
+            if not was_sent and not self._fits(self._reserved + worst):
+                return False
+            self._batches[tag] = worst
+        row = (tag, min(worst.picodollars, MOST), min(worst.tokens, MOST))
+        sql = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, 0)"
+        self._journal.change(lambda connection: connection.execute(sql, row)).result()
+        return True
+
+    def waits_for_batch(self, tag: str) -> bool:
+        """Whether a batch counts at its upper bound still."""
+        with self._lock:
+            return tag in self._batches
+
+    def give_back_batch(self, tag: str) -> None:
+        """Nothing was made of a batch: it counts no more."""
+        with self._lock:
+            if self._batches.pop(tag, None) is None:
+                return
+        self._journal.change(lambda connection: connection.execute("DELETE FROM batches WHERE tag = ?", (tag,)))
+
+    def count_batch(self, tag: str, model: str, answers: Sequence[Answer], others: Spend) -> None:
+        """Keep the answers of a batch that ended and count it by them, in one commit; a second time changes nothing.
+
+        Args:
+            others: what its requests without an answer count for.
+        """
+        spend = sum((answer.spend for answer in answers), others)
+
+        def change(connection: sqlite3.Connection) -> bool:
+            known = connection.execute("UPDATE batches SET counted = 1 WHERE tag = ? AND NOT counted", (tag,))
+            if not known.rowcount:
+                return False
+            for answer in answers:
+                put_answer(connection, model, answer)
+            add_spend(connection, model, others)
+            return True
+
+        if not self._journal.change(change).result():
+            return
+        with self._lock:
+            self._batches.pop(tag, None)
+            self._spent += spend
+
+    def forget_batches(self, tags: Sequence[str]) -> None:
+        """Let the rows go of batches that were counted and are settled."""
+        rows = [(tag,) for tag in tags]
+        sql = "DELETE FROM batches WHERE tag = ? AND counted"
+        self._journal.change(lambda connection: connection.executemany(sql, rows))
 
     def exhausted(self) -> BudgetError:
         """The error that says which cap was reached."""
-        with self._lock:
-            spent, limits = self._spent, self._limits
-            more = " (and up to that much more may have been billed for lost answers)" if spent.uncertain_tokens else ""
+        spent = self.spent
         if self._cap is not None:
-            left = money(max(Decimal(0), dollars(self._cap) - (dollars(spent.picodollars) + spent.uncertain_cost)))
-            what = f"the cap of {money(dollars(self._cap))} is reached: {money(dollars(spent.picodollars))} spent{more}"
-            what += f"; {left} left are less than the next request may cost"
+            left = dollars(self._cap) - dollars(spent.picodollars) - spent.uncertain_cost
+            doubted = money(spent.uncertain_cost) if spent.uncertain_picodollars else ""
+            rest = money(max(Decimal(0), left))
+            what = _reached(money(dollars(self._cap)), money(dollars(spent.picodollars)), doubted, rest)
             remedy = "raise --max-cost to go on"
         else:
-            what = f"the cap of {limits.max_tokens_total:,} tokens is reached: {spent.tokens:,} used{more}"
+            most = self._limits.max_tokens_total or 0
+            doubted = f"{spent.uncertain_tokens:,}" if spent.uncertain_tokens else ""
+            rest = f"{max(0, most - spent.tokens - spent.uncertain_tokens):,}"
+            what = _reached(f"{most:,} tokens", f"{spent.tokens:,}", doubted, rest)
             remedy = "raise --max-tokens-total to go on"
         return BudgetError(what, remedy=remedy, heading="Quota and budgets")
 
@@ -145,71 +197,28 @@ class Budget:
         self._journal.promise(under_way.picodollars, under_way.tokens).result()
 
     def _fits(self, reserved: Worst) -> bool:
-        spent, limits = self._spent, self._limits
+        spent, sent, limits = self._spent, self._sent, self._limits
         if self._cap is not None:
-            total = spent.picodollars + spent.uncertain_picodollars + reserved.picodollars
+            total = spent.picodollars + spent.uncertain_picodollars + sent.picodollars + reserved.picodollars
             if total > self._cap:
                 return False
         if limits.max_tokens_total is None:
             return True
-        return spent.tokens + spent.uncertain_tokens + reserved.tokens <= limits.max_tokens_total
+        return spent.tokens + spent.uncertain_tokens + sent.tokens + reserved.tokens <= limits.max_tokens_total
 
     def _raise_promise(self) -> Future[None] | None:
-        """Promise more, in steps that double, if more is under way now than was promised."""
+        """Promise as much as is under way, if that is more than was promised."""
         promised, total = self._promised, self._under_way
         if total.tokens <= promised.tokens and total.picodollars <= promised.picodollars:
             return None
-        self._promised = self._capped(Worst(2 * total.tokens, 2 * total.picodollars), total)
+        self._promised = Worst(max(total.tokens, promised.tokens), max(total.picodollars, promised.picodollars))
         return self._journal.promise(self._promised.picodollars, self._promised.tokens)
 
-    def _capped(self, wished: Worst, needed: Worst) -> Worst:
-        """Not more than the caps leave, so that a promise that is found again does not use up what was never asked."""
-        tokens, money_left = wished.tokens, wished.picodollars
-        if self._limits.max_tokens_total is not None:
-            left = self._limits.max_tokens_total - self._spent.tokens - self._spent.uncertain_tokens
-            tokens = max(needed.tokens, min(tokens, left))
-        if self._cap is not None:
-            left = self._cap - self._spent.picodollars - self._spent.uncertain_picodollars
-            money_left = max(needed.picodollars, min(money_left, left))
-        return Worst(tokens, money_left)
 
-
-def worst_case(body: Mapping[str, Any], price: Price | None, *, batch: bool = False) -> Worst:
-    """The most that a request body can cost: every byte of its texts a token, and all the output it allows.
-
-    Example:
-        >>> worst_case({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 10}, None).tokens
-        47
-    """
-    prompt = prompt_bound(body)
-    output = output_bound(body)
-    cost = 0 if price is None else picodollars(price.worst_cost(prompt, output, batch=batch))
-    return Worst(prompt + output, cost)
-
-
-def prompt_bound(body: Mapping[str, Any]) -> int:
-    """Tokens of the prompt at most."""
-    messages = body.get("messages", ())
-    texts = sum(len(str(message.get("content") or "").encode()) for message in messages)
-    # A schema of the answer's form, or tools, are put into the prompt by the server.
-    others = sum(len(repr(body[name]).encode()) for name in ("response_format", "tools", "functions") if body.get(name))
-    return texts + others + _TOKENS_A_MESSAGE * len(messages) + _TOKENS_A_REQUEST
-
-
-def output_bound(body: Mapping[str, Any]) -> int:
-    """Tokens of the output at most.
-
-    Raises:
-        SpecError: the body sets no limit, so there is no bound.
-    """
-    limits = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-    if not limits:
-        raise SpecError(
-            "no limit on the output is left in the request",
-            where="model.api.request",
-            remedy="set max_completion_tokens",
-        )
-    return int(max(limits)) * int(body.get("n") or 1)
+def _reached(cap: str, spent: str, doubted: str, left: str) -> str:
+    """Such as ``the cap of 0.10 USD is reached: spent 0.00 USD, at most 0.0985 USD in doubt, 0.0015 USD left, …``."""
+    parts = [f"spent {spent}", *([f"at most {doubted} in doubt"] if doubted else []), f"{left} left"]
+    return f"the cap of {cap} is reached: {', '.join(parts)}, less than the next request may cost"
 
 
 def refuse_unpriced(limits: Limits, price: Price | None, model: str) -> None:

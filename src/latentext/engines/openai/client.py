@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from latentext.engines.openai.answer_size import MOST_ERROR_BYTES, most_bytes, too_large
 from latentext.engines.openai.credentials import api_key, on_loopback, server_address
 from latentext.engines.openai.http_errors import one_kind_of_error
+from latentext.engines.openai.reaching import CONNECT_SECONDS
 from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.redirects import look_for_redirect
 from latentext.errors import EngineError
@@ -23,8 +24,6 @@ from latentext.spec import ApiOptions
 
 if TYPE_CHECKING:
     import httpx2
-
-_CONNECT_SECONDS = 15.0
 
 
 def require_openai() -> None:
@@ -74,9 +73,10 @@ class ChatClient:
         self.redaction = Redaction(key if is_real else None)
         connections = httpx2.Limits(max_connections=options.concurrency, max_keepalive_connections=options.concurrency)
         http: dict[str, Any] = {"limits": connections, "event_hooks": {"response": [look_for_redirect]}}
-        if on_loopback(url):
+        self.direct = on_loopback(url)
+        if self.direct:
             http["trust_env"] = False  # A proxy of the environment does not know this machine's own addresses.
-        timeout = httpx2.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_SECONDS))
+        timeout = httpx2.Timeout(options.timeout, connect=min(options.timeout, CONNECT_SECONDS))
         self._http = _transport()(timeout=timeout, **http)
         self._official = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=self._http)
         self._url = httpx2.URL(f"{self._official.base_url}chat/completions")
@@ -88,6 +88,11 @@ class ChatClient:
             if isinstance(value, str) and not name.lower().startswith("x-stainless-")
         ]
         self._extensions = {"timeout": timeout.as_dict()}
+
+    @property
+    def url(self) -> str:
+        """Where requests go."""
+        return str(self._url)
 
     async def post(self, body: dict[str, Any], *, idempotency_key: str) -> Reply:
         """The server's answer, whatever its status; its bytes, without the key, are what the journal keeps.

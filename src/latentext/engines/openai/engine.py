@@ -9,18 +9,21 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.openai.answer import Text, completion_of, read_body, read_text, without_key
-from latentext.engines.openai.budget import Budget, refuse_unpriced, worst_case
+from latentext.engines.openai.bounds import worst_case
+from latentext.engines.openai.budget import Budget, refuse_unpriced
 from latentext.engines.openai.client import ChatClient
+from latentext.engines.openai.dataset_name import is_own, name_of
 from latentext.engines.openai.errors import ApiError, ApiErrorKind
 from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Journal
+from latentext.engines.openai.naming import count_earlier, earlier_answers, request_name
 from latentext.engines.openai.pace import FIRST_WAIT, Pace
 from latentext.engines.openai.prices import price_of
 from latentext.engines.openai.redaction import found_in_answers
@@ -58,7 +61,9 @@ class OpenAIEngine:
         journal: the file that keeps answers until their shard is written; made if it is not there.
         limits: what may be spent in all, earlier runs with this journal included.
         tokenizer: of a local model; gives texts their token ids.
+        dataset: the directory that the texts are for: answers belong to it (`dataset_name`).
         on_spend: told what was spent so far after every answer, from another thread.
+        on_note: told what a person should know of the journal.
         first_wait: seconds before a second try where the server does not say, doubled with every further one.
 
     Raises:
@@ -89,7 +94,9 @@ class OpenAIEngine:
         journal: Path,
         limits: Limits,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        dataset: Path | None = None,
         on_spend: Callable[[Spend], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
         first_wait: float = FIRST_WAIT,
     ):
         self._model, options = model, model.api or ApiOptions()
@@ -99,6 +106,9 @@ class OpenAIEngine:
         refuse_unpriced(limits, self._price, model.name)
         self._journal = Journal(journal)
         try:
+            self._dataset, self._own = name_of(dataset, self._journal), is_own(journal, dataset)
+            tell_notes(self._journal, own=self._own, on_note=on_note)
+            self._names: dict[tuple[str, int], str] = {}
             self._budget = Budget(self._journal, limits)
             client = ChatClient(options)
             self._redaction = client.redaction
@@ -148,13 +158,7 @@ class OpenAIEngine:
         if capture is not None:
             raise EngineError("a server gives no states", remedy="read them by replay (states.how: replay)")
         failures: list[Failure] = []
-        wanted = {(r.key, s): (r, s) for r in requests for s in samples}
-        for made in self._kept(wanted, decoding):
-            if isinstance(made, Failure):
-                failures.append(made)
-            else:
-                yield Generated(made)
-        for made in self._asked(wanted.values(), decoding, seed):
+        for made in self._made_of([(r, s) for r in requests for s in samples], decoding, seed):
             if isinstance(made, Failure):
                 failures.append(made)
             else:
@@ -163,7 +167,9 @@ class OpenAIEngine:
 
     def committed(self, requests: Sequence[Request], samples: range) -> None:
         """Let go of what the journal keeps for these texts."""
-        self._journal.forget((r.key, s) for r in requests for s in samples)
+        places = [(r.key, s) for r in requests for s in samples]
+        named = [(name, place[1]) for place in places if (name := self._names.pop(place, None)) is not None]
+        self._journal.forget([*named, *(places if self._own else [])])
 
     def close(self) -> None:
         """End all calls, give answers on their way two seconds to reach the journal, and close both."""
@@ -173,31 +179,30 @@ class OpenAIEngine:
         if found := self._redaction.found:
             _logger.warning("%s", found_in_answers(found))
 
-    def _kept(
-        self, wanted: dict[tuple[str, int], tuple[Request, int]], decoding: Decoding
-    ) -> Iterable[Completion | Failure]:
-        """What the journal has, taken out of `wanted`."""
-        for place, raw in self._journal.answers(wanted).items():
-            request, sample = wanted.pop(place)
-            # Journals of 0.1.0 may hold a key that a server sent back.
-            text = read_text(read_body(self._redaction.of_bytes(raw)))
-            yield self._completion(request, sample, text, decoding)
-
-    def _asked(
-        self, wanted: Iterable[tuple[Request, int]], decoding: Decoding, seed: int
+    def _made_of(
+        self, wanted: Sequence[tuple[Request, int]], decoding: Decoding, seed: int
     ) -> Generator[Completion | Failure, None, None]:
-        """Ask the server for texts, and give each when it is in the journal."""
-        outbox, asked = Outbox(), 0
-        waiting = iter(wanted)
+        """Take from the journal what it has, ask the server for the rest, and give each text when it is there."""
+        outbox, asked, waiting = Outbox(), 0, iter(wanted)
         try:
             # In parts, so that the first are on their way while the others are made ready.
             while part := list(islice(waiting, _PART)):
+                jobs = [self._job(r, s, outbox, decoding, seed) for r, s in part if r.messages]
+                kept = self._kept(jobs)
+                missing = [job for job in jobs if job.name not in kept]
+                attempts = self._journal.attempts(job.name for job in missing)
+                for job in missing:
+                    job.attempt = attempts[job.name]
+                self._sender.submit(outbox, missing)
+                asked += len(missing)
                 for request, sample in part:
                     if not request.messages:
                         yield Failure(request.index, sample, "empty-prompt", "there is no message to send")
-                jobs = [self._job(r, s, outbox, decoding, seed) for r, s in part if r.messages]
-                self._sender.submit(outbox, jobs)
-                asked += len(jobs)
+                for job in jobs:
+                    if (raw := kept.get(job.name)) is not None:
+                        # Journals of 0.1.0 may hold a key that a server sent back.
+                        text = read_text(read_body(self._redaction.of_bytes(raw)))
+                        yield self._completion(job, text, decoding)
             for _ in range(asked):
                 result = outbox.results.get()
                 if isinstance(result, BaseException):
@@ -206,21 +211,45 @@ class OpenAIEngine:
         finally:
             self._sender.withdraw(outbox)
 
+    def _kept(self, jobs: Sequence[Job]) -> dict[str, bytes]:
+        """The answers that the journal has, by the names of their requests."""
+        named = self._journal.answers((job.name, job.sample) for job in jobs)
+        kept = {name: raw for (name, _), raw in named.items()}
+        return kept | (earlier_answers(self._journal, {job.place: job.name for job in jobs}) if self._own else {})
+
     def _job(self, request: Request, sample: int, outbox: Outbox, decoding: Decoding, seed: int) -> Job:
         body = chat_body(self._model, request.messages, decoding, seed=draw_seed(seed, request.key, sample))
-        return Job(request.key, sample, body, worst_case(body, self._price), outbox, tag=request)
+        name = request_name(self._dataset, request.key, sample, body)
+        self._names[request.key, sample] = name
+        return Job(name, sample, body, worst_case(body, self._price), outbox, request)
 
     def _made(self, result: Result, decoding: Decoding) -> Completion | Failure:
-        request, sample = result.job.tag, result.job.sample
         if result.text is None:
             assert result.error is not None
-            return failure_of(request, sample, result.error)
-        return self._completion(request, sample, result.text, decoding)
+            return failure_of(result.job.request, result.job.sample, result.error)
+        return self._completion(result.job, result.text, decoding)
 
-    def _completion(self, request: Request, sample: int, text: Text, decoding: Decoding) -> Completion | Failure:
+    def _completion(self, job: Job, text: Text, decoding: Decoding) -> Completion | Failure:
         text = without_key(text, self._redaction)
         with self._encoding:
-            return completion_of(request, sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop)
+            made = completion_of(
+                job.request, job.sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop
+            )
+        if isinstance(made, Failure):  # Asked again, it is another attempt: a server may remember what it said to this.
+            self._journal.answered(job.name)
+        return made
+
+
+def tell_notes(journal: Journal, *, own: bool, on_note: Callable[[str], None] | None) -> None:
+    """Say what a person should know of a journal: what was taken over from an earlier version, and what is not used."""
+    notes = list(journal.notes)
+    if not own and (count := count_earlier(journal)):
+        notes.append(
+            f"{journal.path}: {count:,} answers of version 0.1.0, which did not note whose they are, are not used"
+        )
+    if on_note is not None:
+        for note in notes:
+            on_note(note)
 
 
 def failure_of(request: Request, sample: int, error: ApiError) -> Failure:

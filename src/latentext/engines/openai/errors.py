@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from latentext.engines.openai.answer_size import TooLargeError
+from latentext.engines.openai.reaching import place_of, reason_of, unsent
 from latentext.engines.openai.redirects import RedirectError
 from latentext.engines.openai.server_text import one_line
 from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
@@ -40,6 +41,10 @@ class ApiErrorKind(StrEnum):
 RETRIED = frozenset({ApiErrorKind.RATE, ApiErrorKind.SERVER, ApiErrorKind.NETWORK})
 """Kinds that may pass by themselves."""
 
+_NOT_YET = (409, 425, 429)
+_TIMED_OUT = 408
+_UNTRIED_CODES = {"batch_expired", "batch_cancelled"}
+"""Of requests that a batch never tried."""
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 _RATE_CODES = {"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "overloaded_error"}
 _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
@@ -62,6 +67,7 @@ class ApiError:
         code: the server's word for it, if it gave one.
         retry_after: seconds that the server asks to wait; None if it does not say.
         may_have_cost: the request reached the server and nobody knows whether its answer was billed.
+        unsent: no connection came about, so there was no request.
     """
 
     kind: ApiErrorKind
@@ -70,6 +76,15 @@ class ApiError:
     code: str | None = None
     retry_after: float | None = None
     may_have_cost: bool = False
+    unsent: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server gave its answer to the request: if it is sent again, as another attempt.
+
+        Not if it asks to come back (too fast, or the first of two equal requests still works), and not if it is silent.
+        """
+        return self.status is not None and self.status not in _NOT_YET
 
     @property
     def retried(self) -> bool:
@@ -102,7 +117,9 @@ def of_status(
     message, code, kind_word = _words(body)
     kind = _kind(status, message.lower(), {word for word in (code, kind_word) if word})
     wait = _wait(headers or {}, time.time() if now is None else now)
-    return ApiError(kind, message or f"HTTP status {status}", status, code, wait)
+    # Nobody knows how far a server came that failed at a request; one that refuses it did not begin.
+    may_have_cost = status >= 500 or status == _TIMED_OUT
+    return ApiError(kind, message or f"HTTP status {status}", status, code, wait, may_have_cost)
 
 
 def of_exception(error: Exception) -> ApiError:
@@ -115,13 +132,15 @@ def of_exception(error: Exception) -> ApiError:
         return of_status(
             error.status_code, {"error": error.body} if isinstance(error.body, dict) else error.body, headers
         )
+    if unsent(error):
+        return ApiError(ApiErrorKind.NETWORK, f"no connection{_whereto(error)}: {reason_of(error)}", unsent=True)
     # Over aiohttp a connection that the server dropped is a `ConnectTimeout` too: what was sent may be billed.
     if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
         return ApiError(ApiErrorKind.NETWORK, "no answer in time", may_have_cost=True)
     if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, Exception):
         return of_exception(error.__cause__)
     if isinstance(error, TooLargeError):
-        return ApiError(ApiErrorKind.TOO_LARGE, str(error), may_have_cost=True)
+        return ApiError(ApiErrorKind.TOO_LARGE, str(error), 200, may_have_cost=True)
     if isinstance(error, RedirectError):
         return ApiError(ApiErrorKind.REDIRECT, str(error))
     if isinstance(error, httpx2.TransportError):
@@ -156,12 +175,13 @@ def of_batch_line(line: Mapping[str, Any]) -> ApiError | None:
         code = str(error.get("code") or "")
         message = one_line(str(error.get("message") or code or "the batch gives no reason"))
         kind = ApiErrorKind.QUOTA if code in _QUOTA_CODES else ApiErrorKind.SERVER
-        return ApiError(kind, message, code=code or None)
+        refused = code in _UNTRIED_CODES or kind is ApiErrorKind.QUOTA
+        return ApiError(kind, message, code=code or None, may_have_cost=not refused)
     if not isinstance(response, Mapping):
-        return ApiError(ApiErrorKind.SERVER, "the line holds neither an answer nor an error")
+        return ApiError(ApiErrorKind.SERVER, "the line holds neither an answer nor an error", may_have_cost=True)
     status = response.get("status_code")
     if not isinstance(status, int) or isinstance(status, bool):
-        return ApiError(ApiErrorKind.SERVER, "the line has no status code")
+        return ApiError(ApiErrorKind.SERVER, "the line has no status code", may_have_cost=True)
     body = response.get("body")
     if not 200 <= status < 300:
         return of_status(status, body)
@@ -192,7 +212,15 @@ def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextErr
         )
     if error.kind is ApiErrorKind.REDIRECT:
         return SpecError(error.message, where=where or "model.api.base_url", remedy="name the right address there")
+    if error.unsent:
+        return unreachable(error.message)
     return EngineError(f"the server failed ({error.kind.value}): {error.message}", where=where)
+
+
+def unreachable(problem: str) -> EngineError:
+    """The error of a server that is not there."""
+    remedy = "see that it runs and that the address is right, then give the same command again"
+    return EngineError(problem, remedy=remedy, heading="A server that cannot be reached")
 
 
 def _kind(status: int, message: str, words: set[str]) -> ApiErrorKind:
@@ -277,11 +305,14 @@ def _wait(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _lost_connection(cause: BaseException) -> ApiError:
-    """A connection that failed: before it stood nothing can have been billed."""
-    import httpx2
-
-    unsent = isinstance(
-        cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
-    )
+    """A connection that broke while or after the request was sent."""
     reason = one_line(str(cause)) or type(cause).__name__
-    return ApiError(ApiErrorKind.NETWORK, f"connection failed: {reason}", may_have_cost=not unsent)
+    return ApiError(ApiErrorKind.NETWORK, f"connection failed: {reason}", may_have_cost=True)
+
+
+def _whereto(error: BaseException) -> str:
+    """Such as `` to 127.0.0.1:8799``, where the error knows it."""
+    try:
+        return f" to {place_of(str(error.request.url))}"  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        return ""

@@ -7,21 +7,34 @@ from queue import SimpleQueue
 from typing import Any
 
 from latentext.engines.openai.answer import Text
-from latentext.engines.openai.budget import Worst
+from latentext.engines.openai.bounds import NOTHING, Worst
 from latentext.engines.openai.errors import ApiError
+from latentext.request import Request
 
 
 @dataclass(eq=False)
 class Job:
-    """One request to be sent: what to ask, what it may cost, where the result goes."""
+    """One request to be sent: what to ask, what it may cost, where the result goes.
 
-    key: str
+    Attributes:
+        name, attempt: see `naming`.
+        bound: the most that it can cost by its body; `worst` is what was set aside for it when it was sent.
+    """
+
+    name: str
     sample: int
     body: dict[str, Any]
-    worst: Worst
+    bound: Worst
     outbox: Outbox
-    tag: Any = None
+    request: Request
+    attempt: int = 1
     tries: int = 0
+    worst: Worst = NOTHING
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Key and sample of the text."""
+        return self.request.key, self.sample
 
 
 @dataclass(frozen=True)

@@ -20,45 +20,32 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from latentext.dataset import filesystem
+from latentext.engines.openai.journal_tables import (
+    MOST,
+    Answer,
+    add_spend,
+    connect,
+    in_our_words,
+    put_answer,
+    read_spend,
+    read_waiting,
+    total,
+    upgrade,
+)
 from latentext.engines.openai.local_disk import refuse_network_file_system
 from latentext.engines.openai.spend import Spend
-from latentext.errors import DatasetError, DiskFullError
+from latentext.errors import DatasetError
 from latentext.libraries.sqlite import open_log
+
+__all__ = ["Answer", "Journal", "read_spend", "read_waiting"]
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
 """Something to do inside a commit."""
-
-FORMAT = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    key TEXT NOT NULL, sample INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (key, sample)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spend (
-    model TEXT PRIMARY KEY, answers INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL, picodollars INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    uncertain_picodollars INTEGER NOT NULL, uncertain_tokens INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS promised (
-    one INTEGER PRIMARY KEY CHECK (one = 1), picodollars INTEGER NOT NULL, tokens INTEGER NOT NULL
-);
-INSERT OR IGNORE INTO promised VALUES (1, 0, 0);
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer as it came: which text it is for, the JSON body, and what it cost."""
-
-    key: str
-    sample: int
-    body: bytes
-    spend: Spend
 
 
 class Journal:
@@ -85,8 +72,9 @@ class Journal:
             raise DatasetError(f"cannot be made: {error.strerror}", where=str(path), remedy="--journal PATH") from error
         with ExitStack() as opened:
             opened.callback(os.close, _lock(path))
-            self._connection = opened.enter_context(closing(_connect(path)))
-            self._reader = opened.enter_context(closing(_connect(path)))
+            self._connection = opened.enter_context(closing(connect(path)))
+            self.notes = tuple(filter(None, [upgrade(path, self._connection)]))
+            self._reader = opened.enter_context(closing(connect(path)))
             self._log = _open_log(self._connection, path)
             if self._log is not None:
                 opened.callback(os.close, self._log)
@@ -108,12 +96,7 @@ class Journal:
     def put(self, model: str, answer: Answer) -> Future[None]:
         """Keep an answer and count what it cost, in one commit; see `change`."""
 
-        def change(connection: sqlite3.Connection) -> None:
-            row = (answer.key, answer.sample, answer.body)
-            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
-            add_spend(connection, model, answer.spend)
-
-        return self.change(change)
+        return self.change(lambda connection: put_answer(connection, model, answer))
 
     def count(self, model: str, spend: Spend) -> Future[None]:
         """Count what was, or may have been, spent without an answer that is kept."""
@@ -129,7 +112,7 @@ class Journal:
             with self._write_lock:
                 if self._refused is not None:
                     raise self._refused
-                with _in_our_words(self.path), self._connection:
+                with in_our_words(self.path), self._connection:
                     self._connection.execute("BEGIN IMMEDIATE")
                     result = change(self._connection)
                 self._committed.put((done, result))
@@ -150,7 +133,7 @@ class Journal:
     def answers(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
         """The bodies that are kept for these (key, sample)."""
         keys = list(dict.fromkeys(wanted))
-        with self._read_lock, _in_our_words(self.path):
+        with self._read_lock, in_our_words(self.path):
             rows = (
                 (key, self._reader.execute("SELECT body FROM answers WHERE key = ? AND sample = ?", key).fetchone())
                 for key in keys
@@ -168,26 +151,45 @@ class Journal:
 
     def spend(self) -> Spend:
         """What was spent so far, over all models."""
-        with self._read_lock, _in_our_words(self.path):
-            return _total(self._reader)
+        with self._read_lock, in_our_words(self.path):
+            return total(self._reader)
 
     def promised(self) -> tuple[int, int]:
         """(picodollars, tokens) that a run may have had under way when it ended; see `budget`."""
-        with self._read_lock, _in_our_words(self.path):
+        with self._read_lock, in_our_words(self.path):
             row: tuple[int, int] = self._reader.execute("SELECT picodollars, tokens FROM promised").fetchone()
             return row
 
     def promise(self, picodollars: int, tokens: int) -> Future[None]:
         """Note the most that requests under way may cost, before they are sent."""
+        row = (min(picodollars, MOST), min(tokens, MOST))
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE promised SET picodollars = ?, tokens = ?", (picodollars, tokens))
+            connection.execute("UPDATE promised SET picodollars = ?, tokens = ?", row)
+
+        return self.change(change)
+
+    def attempts(self, names: Iterable[str]) -> dict[str, int]:
+        """Which attempt at each of these requests is the next, from 1; see `answered`."""
+        with self._read_lock, in_our_words(self.path):
+            found = {
+                name: self._reader.execute("SELECT attempt FROM attempts WHERE name = ?", (name,)).fetchone()
+                for name in names
+            }
+        return {name: 1 if row is None else int(row[0]) for name, row in found.items()}
+
+    def answered(self, name: str) -> Future[None]:
+        """Note that an attempt at a request was answered without a text: if it is asked again, as another attempt."""
+        sql = "INSERT INTO attempts VALUES (?, 2) ON CONFLICT (name) DO UPDATE SET attempt = attempt + 1"
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(sql, (name,))
 
         return self.change(change)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, for tables that other modules keep here."""
-        with self._read_lock, _in_our_words(self.path):
+        with self._read_lock, in_our_words(self.path):
             return self._reader.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
@@ -229,45 +231,6 @@ class Journal:
             done.set_result(result)
 
 
-def add_spend(connection: sqlite3.Connection, model: str, spend: Spend) -> None:
-    """Add to what a model cost, inside a change."""
-    names = Spend.__slots__
-    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
-    values = [getattr(spend, name) for name in names]
-    marks = ", ".join("?" * (len(names) + 1))
-    connection.execute(
-        f"INSERT INTO spend (model, {', '.join(names)}) VALUES ({marks}) ON CONFLICT (model) DO UPDATE SET {sums}",
-        [model, *values],
-    )
-
-
-def read_spend(path: Path) -> Spend | None:
-    """What a journal's requests cost so far, also while a run is writing it; None if there is no journal."""
-    if not path.is_file():
-        return None
-    with _in_our_words(path), closing(sqlite3.connect(path, timeout=5.0)) as connection:
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'spend'").fetchone() is None:
-            return None
-        return _total(connection)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    with _in_our_words(path):
-        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > FORMAT:
-                raise DatasetError("was made by a later version", where=str(path), heading="A newer format")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
 def _open_log(connection: sqlite3.Connection, path: Path) -> int | None:
     """A descriptor by which SQLite's log can be synced; None where each commit is synced by itself."""
     try:
@@ -301,27 +264,3 @@ def _lock(path: Path) -> int:
             heading="The journal",
         ) from None
     return descriptor
-
-
-def _total(connection: sqlite3.Connection) -> Spend:
-    columns = ", ".join(f"COALESCE(SUM({name}), 0)" for name in Spend.__slots__)
-    return Spend(*connection.execute(f"SELECT {columns} FROM spend").fetchone())
-
-
-class _in_our_words:  # noqa: N801 - a with-statement, used like a function
-    """Turn SQLite's errors into ours: a full disk is a DiskFullError, all else a DatasetError."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if not isinstance(error, sqlite3.Error):
-            return
-        full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
-        kind = DiskFullError if full else DatasetError
-        what = "the disk is full" if full else f"the journal cannot be used: {error}"
-        heading = "Disk full" if full else "The journal"
-        raise kind(what, where=str(self._path), heading=heading) from error

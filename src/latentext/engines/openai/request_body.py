@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from latentext.engines.openai.bounds import OUTPUT_LIMITS, output_bound
 from latentext.engines.openai.credentials import refuse_keys, server_address
+from latentext.engines.openai.request_fields import WHERE, refuse_fields, refuse_uncovered
 from latentext.errors import SpecError
+from latentext.limits import Limits
 from latentext.request import Message
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 
@@ -28,8 +31,6 @@ _UNSUPPORTED = (
 )
 _REASONING = re.compile(r"^(o\d|gpt-[5-9])")
 """Models that take ``max_completion_tokens`` and refuse ``max_tokens``."""
-OWN_FIELDS = ("model", "messages", "n", "stream")
-"""Fields that the engine alone decides."""
 
 
 def chat_body(
@@ -74,11 +75,15 @@ def draw_seed(seed: int, key: str, sample: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
+def refuse_unsupported(model: ModelSpec, decoding: Decoding, limits: Limits | None = None) -> None:
     """Refuse what this protocol cannot do, by name, before anything is sent or paid.
 
+    Args:
+        limits: caps; a field whose price they cannot know is refused with them.
+
     Raises:
-        SpecError: a decoding option, or a field of ``model.api.request`` that is not the user's to set.
+        SpecError: a decoding option, or a field of ``model.api.request`` that is not the user's to set or that no cap
+            and no server can make sense of.
     """
     options = model.api or ApiOptions()
     for name in _UNSUPPORTED:
@@ -90,14 +95,21 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding) -> None:
                 )
             what = f"engine {model.engine} does not have it: the protocol has no such field"
             raise SpecError(what, where=f"decoding.{name}", remedy=remedy)
-    _refuse_own_fields(options.request)
-    refuse_keys(options.request, "model.api.request")
+    refuse_fields(options.request)
+    refuse_keys(options.request, WHERE)
+    if limits is not None:
+        refuse_uncovered(options.request, limits)
+    _refuse_unbounded(model, decoding)
     server_address(options.base_url)
 
 
-def _refuse_own_fields(fields: Mapping[str, Any]) -> None:
-    for name in OWN_FIELDS:
-        if name in fields:
-            where = {"model": "model.name", "n": "decoding.n"}.get(name)
-            remedy = f"it is decided by {where}" if where else "leave it out"
-            raise SpecError("cannot be set here", where=f"model.api.request.{name}", remedy=remedy)
+def _refuse_unbounded(model: ModelSpec, decoding: Decoding) -> None:
+    """Refuse a limit on the output that is none, before a plan is made of it."""
+    body = chat_body(model, [{"role": "user", "content": ""}], decoding)
+    try:
+        output_bound(body)
+    except SpecError as error:
+        options = model.api or ApiOptions()
+        if any(name in options.request for name in (*OUTPUT_LIMITS, "best_of")):
+            raise
+        raise SpecError(error.what, where="decoding.max_new_tokens", remedy=error.remedy) from None

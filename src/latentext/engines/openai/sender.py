@@ -15,9 +15,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from latentext.engines.openai.answer import MalformedAnswerError, Text, metered, read_body, read_text
+from latentext.engines.openai.answer import MalformedAnswerError, Text, read_body, read_text
+from latentext.engines.openai.bounds import NOTHING, output_bound, overrun, prompt_bound, worst_of_tokens
 from latentext.engines.openai.budget import Budget
 from latentext.engines.openai.client import ChatClient
+from latentext.engines.openai.contact import Contact
+from latentext.engines.openai.counting import counted
 from latentext.engines.openai.errors import (
     ApiError,
     ApiErrorKind,
@@ -29,6 +32,7 @@ from latentext.engines.openai.errors import (
 from latentext.engines.openai.http_errors import is_of_the_network
 from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Answer, Journal
+from latentext.engines.openai.naming import sending_name
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.prices import Price
 from latentext.engines.openai.spend import Spend
@@ -68,7 +72,9 @@ class Sender:
         self._outboxes: set[Outbox] = set()
         self._unsettled = 0
         self._stopped: BaseException | None = None
-        self._answered = self._failed_in_a_row = 0
+        self._failed_in_a_row = 0
+        self._contact = Contact(client.url, direct=client.direct, wait=pace.backoff, stop=self.stop, looked=self._ended)
+        self._frame, self._frame_worst = 0, NOTHING
         self._timer: asyncio.TimerHandle | None = None
         self._gate = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
@@ -137,12 +143,16 @@ class Sender:
             if job.outbox.withdrawn:
                 self._queue.popleft()
                 continue
+            if not self._contact.stands:
+                self._contact.look()
+                return None
             wait = self._pace.wait(now := self._loop.time())
             if wait is None:
                 return None
             if wait > 0:
                 self._timer = self._loop.call_later(wait, self._send_more)
                 return None
+            job.worst = job.bound + self._frame_worst
             if not self._budget.reserve(job.worst):
                 if self._pace.in_flight == 0:
                     self.stop(self._budget.exhausted())
@@ -172,8 +182,9 @@ class Sender:
         sent_at = self._loop.time()
         try:
             async with asyncio.timeout(self._options.timeout):
-                key = f"{job.key}-{job.sample}-{job.tries}"
+                key = sending_name(job.name, job.attempt)
                 response = await self._client.post(job.body, idempotency_key=key)
+            self._contact.heard()
             if not response.is_success:
                 self._failed(job, of_status(response.status, response.content, response.headers), sent_at)
                 return
@@ -187,7 +198,7 @@ class Sender:
             self._delivered(None)
             raise
         except MalformedAnswerError as error:
-            self._failed(job, ApiError(ApiErrorKind.SERVER, str(error), may_have_cost=True), sent_at)
+            self._failed(job, ApiError(ApiErrorKind.SERVER, str(error), 200, may_have_cost=True), sent_at)
         except Exception as error:
             if not is_of_the_network(error):
                 raise
@@ -210,18 +221,29 @@ class Sender:
 
         Until it is synced a power cut may still cost it, so its promise stands.
         """
-        spend = metered(text, self._price)
-        if spend is None:  # The server does not say: the worst case counts against caps.
-            unpriced = int(self._price is None)
-            spend = Spend(1, unpriced=unpriced) + self._uncertain(job)
-        self._answered, self._failed_in_a_row = self._answered + 1, 0
-        kept = self._journal.put(self._model, Answer(job.key, job.sample, raw, spend))
+        spend = counted(text, job.worst, self._price)
+        self._contact.answers += 1
+        self._failed_in_a_row = 0
+        kept = self._journal.put(self._model, Answer(job.name, job.sample, raw, spend))
         self._budget.settle(job.worst, spend, promise=False)
         if self._on_spend is not None:
             self._on_spend(self._budget.spent)
         kept.add_done_callback(lambda done: self._kept(done, Result(job, text)))
+        self._compare(job, text)
         await self._in_turn()
         self._pace.answered(job.worst.tokens - spend.tokens)
+
+    def _compare(self, job: Job, text: Text) -> None:
+        """See whether an answer took more than its request could: then bounds are raised, or the run is stopped."""
+        if text.usage is None:
+            return
+        if (problem := overrun(job.body, text.usage.completion_tokens, self._options.base_url)) is not None:
+            self.stop(problem)
+        if text.usage.prompt_tokens <= job.worst.tokens - output_bound(job.body):
+            return
+        # The server puts words of its own before the prompt: from now on they are set aside too.
+        self._frame = max(self._frame, text.usage.prompt_tokens - prompt_bound(job.body))
+        self._frame_worst = worst_of_tokens(self._frame, 0, self._price)
 
     def _kept(self, done: Future[None], result: Result) -> None:
         """In the journal's thread: the answer is on the disk, or the disk refused it."""
@@ -229,6 +251,8 @@ class Sender:
             self.stop(error, at_once=True)
         else:
             self._budget.kept(result.job.worst)
+            if not self._queue:
+                self._budget.lower_promise()
         self._delivered(None if error is not None else result)
 
     def _delivered(self, result: Result | None) -> None:
@@ -242,15 +266,16 @@ class Sender:
     def _failed(self, job: Job, error: ApiError, sent_at: float) -> None:
         """Try again, record the failure, or stop the run."""
         now = self._loop.time()
-        if error.may_have_cost:
-            self._settle_unknown(job)
-        else:
-            self._budget.settle(job.worst, Spend())
+        self._settle_failed(job, error)
         if error.kind is ApiErrorKind.RATE:
             self._pace.refused(error.retry_after, sent_at, now=now)
         else:
             self._pace.failed()
-        if (ending := self._ending(job, error)) is not None:
+        if not (self._queue and self._pace.in_flight):
+            self._budget.lower_promise()  # Nothing follows at once.
+        if error.unsent:
+            self._not_sent(job, error, sent_at, now)
+        elif (ending := self._ending(job, error)) is not None:
             self._delivered(None)
             self.stop(ending)
         elif error.retried and job.tries < self._options.max_tries and self._stopped is None:
@@ -258,6 +283,23 @@ class Sender:
             self._again(job, error)
         else:
             self._delivered(Result(job, error=error))
+
+    def _settle_failed(self, job: Job, error: ApiError) -> None:
+        """Count what a request without an answer may have cost, here and in the journal."""
+        spend = counted(error, job.worst, self._price)
+        self._budget.settle(job.worst, spend)
+        if spend != Spend():
+            self._journal.count(self._model, spend)
+        if error.answered:
+            job.attempt += 1
+            self._journal.answered(job.name)
+
+    def _not_sent(self, job: Job, error: ApiError, sent_at: float, now: float) -> None:
+        """A request that did not leave waits in front until the server is there."""
+        job.tries -= 1
+        self._queue.appendleft(job)
+        self._contact.lost(error.message, sent_at, now)
+        self._delivered(None)
 
     def _ending(self, job: Job, error: ApiError) -> LatentextError | None:
         """The error that ends the run, if this one does."""
@@ -269,8 +311,7 @@ class Sender:
             return BudgetError(what, where=server, remedy="give the same command later", heading="Quota and budgets")
         if error.retried and job.tries >= self._options.max_tries:
             self._failed_in_a_row += 1
-            unreachable = error.kind is ApiErrorKind.NETWORK and not error.may_have_cost and not self._answered
-            if unreachable or self._failed_in_a_row >= _FAILED_IN_A_ROW:
+            if self._failed_in_a_row >= _FAILED_IN_A_ROW:
                 what = f"the server does not answer ({error.kind.value}): {error.message}"
                 return EngineError(what, where=server, remedy="give the same command when it does")
         return None
@@ -288,16 +329,12 @@ class Sender:
         self._send_more()
 
     def _settle_unknown(self, job: Job) -> None:
-        """The request may have been billed: its worst case counts against caps, here and in the journal."""
-        spend = self._uncertain(job)
-        self._budget.settle(job.worst, spend)
-        self._journal.count(self._model, spend)
-
-    def _uncertain(self, job: Job) -> Spend:
-        return Spend(uncertain_picodollars=job.worst.picodollars, uncertain_tokens=job.worst.tokens)
+        """The request was cut off: it may have been billed."""
+        self._settle_failed(job, ApiError(ApiErrorKind.NETWORK, "cut off", may_have_cost=True))
 
     async def _finish(self) -> None:
         """Wait a moment for what is on its way, cancel the rest, close the client."""
+        await self._contact.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_GRACE)
         for task in self._tasks:

@@ -22,8 +22,9 @@ class Spend:
         answers: requests that were answered.
         picodollars: cost of those whose model has a price.
         unpriced: answers of models without a price: for them only tokens are known.
-        uncertain_picodollars, uncertain_tokens: at most so much more may have been billed, for requests whose answer
-            was lost (time-outs, broken connections, a killed run); caps count it as spent.
+        uncertain_picodollars, uncertain_tokens: at most so much more may have been billed: for answers that do not
+            state their usage, and for requests whose answer was lost (time-outs, broken connections, a killed run) or
+            is still to come (a batch). Caps count it as spent.
     """
 
     answers: int = 0
@@ -87,14 +88,30 @@ class Spend:
         return Spend(*(getattr(self, name) + getattr(other, name) for name in Spend.__slots__))
 
     def __str__(self) -> str:
-        """Such as ``1,200 tokens, 0.0042 USD``."""
-        parts = [f"{self.tokens:,} tokens"]
-        if (cost := self.cost) is not None:
-            parts.append(f"{money(cost)}{' and unpriced models' if self.unpriced else ''}")
+        """Such as ``1,200 tokens, 0.0042 USD``; where usage is missing, what it is at most, and what is sure of it.
+
+        Example:
+            >>> print(Spend(answers=2, prompt_tokens=40, picodollars=10**8, uncertain_tokens=300,
+            ...     uncertain_picodollars=26 * 10**8))
+            up to 340 tokens, up to 0.0027 USD (sure: 40 tokens, 0.0001 USD)
+        """
+        if not self.uncertain_tokens:
+            return self._amounts()
+        most = Spend(
+            answers=self.answers,
+            prompt_tokens=self.tokens + self.uncertain_tokens,
+            picodollars=self.picodollars + self.uncertain_picodollars,
+            unpriced=0 if self.uncertain_picodollars else self.unpriced,
+        )
+        return f"{most._amounts('up to ')} (sure: {self._amounts()})"
+
+    def _amounts(self, most: str = "") -> str:
+        """Tokens and money, each behind the words `most`."""
+        parts = [f"{most}{self.tokens:,} tokens"]
+        if self.picodollars or self.cost is not None:
+            parts.append(f"{most}{money(dollars(self.picodollars))}{' and unpriced models' if self.unpriced else ''}")
         elif self.answers:
             parts.append("price unknown")
-        if self.uncertain_picodollars:
-            parts.append(f"up to {money(self.uncertain_cost)} more for lost answers")
         return ", ".join(parts)
 
 

@@ -1,54 +1,64 @@
 """What batches cost: worst case before they are sent, the server's own usage after their answers are here.
 
-A cap counts a batch that is under way with its worst case, and one whose files are here with what its answers say; an
-answer that does not say counts with its own worst case. The files are the journal: nothing else has to be kept.
+A request of a batch that was sent counts at its upper bound until its answer says less, by the one rule of `counting`:
+one that is missing, broken, without a body or without usage, or that failed at the server, stays at its bound. The
+files say all that is needed; nothing else has to be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from latentext.engines.openai.answer import metered, read_text
-from latentext.engines.openai.batches.ledger import Ledger, Part, Step
-from latentext.engines.openai.batches.request_files import read_bodies, read_requests
-from latentext.engines.openai.batches.settling import outputs_of
+from latentext.engines.openai.answer import read_text
+from latentext.engines.openai.batches.joining import Answer
+from latentext.engines.openai.batches.ledger import Ledger, Part, Status
+from latentext.engines.openai.batches.polling import NOT_KNOWN
+from latentext.engines.openai.batches.request_files import read_bodies
+from latentext.engines.openai.batches.settling import answered_lines
+from latentext.engines.openai.batches.submitting import Afford
 from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.budget import Worst, refuse_unpriced, worst_case
-from latentext.engines.openai.prices import Prices
+from latentext.engines.openai.bounds import NOTHING, Worst, worst_case
+from latentext.engines.openai.budget import refuse_unpriced
+from latentext.engines.openai.counting import counted, doubt
+from latentext.engines.openai.prices import Price, Prices
+from latentext.engines.openai.request_fields import refuse_uncovered
 from latentext.engines.openai.spend import Spend, dollars, money
 from latentext.errors import BudgetError
 from latentext.limits import Limits
 
 
-def worst_of(place: Workspace, part: Part, prices: Prices) -> Worst:
+def worst_of(place: Workspace, part: Part, price: Price | None) -> Worst:
     """The most that a part's batch can cost.
 
     Raises:
         SpecError: a request sets no limit on its output.
     """
-    tokens = picodollars = 0
-    for body in read_bodies(place.request_file(part.number)):
-        worst = worst_case(body, prices.of(str(body.get("model", ""))), batch=True)
-        tokens, picodollars = tokens + worst.tokens, picodollars + worst.picodollars
-    return Worst(tokens, picodollars)
+    bodies = read_bodies(place.request_file(part.number))
+    return sum((worst_case(body, price, batch=True) for body in bodies), NOTHING)
+
+
+def counted_lines(place: Workspace, part: Part, price: Price | None) -> Iterator[tuple[str, Answer | None, Spend]]:
+    """Of each request of a part whose batch has ended: custom_id, the answer if there is one, what it counts for."""
+    for line, body, answer in answered_lines(place, part):
+        yield line.custom_id, answer, _counted(part, answer, worst_case(body, price, batch=True), price)
 
 
 def spent_on(place: Workspace, parts: Iterable[Part], prices: Prices) -> Spend:
-    """What the answers of these parts cost, by the usage that they state; every line counts, doubled ones once."""
+    """What these parts count for: by their answers, or, as long as their batch is under way, at most."""
     total = Spend()
     for part in parts:
-        ids = [line.custom_id for line in read_requests(place.request_file(part.number))]
-        for answer in outputs_of(place, [part]).answers(ids):
-            if answer.body is not None:
-                total += _cost(answer.body, part.model, prices) or Spend(answers=1, unpriced=1)
+        price = prices.of(part.model)
+        if part.has_answers:
+            total = sum((spend for _, _, spend in counted_lines(place, part, price)), total)
+        elif part.may_cost:
+            total += doubt(worst_of(place, part, price))
     return total
 
 
 @dataclass
-class Caps:
-    """Asked before a part is sent (`latentext.engines.openai.batches.submitting.Afford`)."""
+class Caps(Afford):
+    """Lets parts pass as long as they fit under caps with all that was sent before them."""
 
     place: Workspace
     limits: Limits
@@ -59,28 +69,29 @@ class Caps:
         """Let a part pass if it fits under the caps with all that was sent before it.
 
         Raises:
-            BudgetError: it does not. SpecError: there is a cap on money and no price.
+            BudgetError: it does not. SpecError: there is a cap on money and no price, or a field that breaks a cap.
         """
         if self.limits == Limits():
             return
         refuse_unpriced(self.limits, self.prices.of(part.model), part.model)
-        sent = [self._of(other) for other in ledger.parts if other.number != part.number and _may_cost(other)]
-        worst = worst_of(self.place, part, self.prices)
-        tokens = sum(other.tokens for other in sent) + worst.tokens
-        cost = dollars(sum(other.picodollars for other in sent) + worst.picodollars)
-        before = f"batches so far count with {money(cost - dollars(worst.picodollars))}"
+        file = self.place.request_file(part.number)
+        for number, body in enumerate(read_bodies(file), start=1):
+            refuse_uncovered(body, self.limits, f"{file}, request {number}: body")
+        sent = [self._of(other) for other in ledger.parts if other.number != part.number and other.may_cost]
+        before, worst = sum(sent, NOTHING), worst_of(self.place, part, self.prices.of(part.model))
+        cost = dollars(before.picodollars + worst.picodollars)
         if self.limits.max_cost is not None and cost > self.limits.max_cost:
             raise BudgetError(
-                f"batch {part.number} may cost up to {money(dollars(worst.picodollars))}, {before}, and the cap is "
-                f"{money(self.limits.max_cost)}",
+                f"batch {part.number} may cost up to {money(dollars(worst.picodollars))}, batches so far count with "
+                f"{money(dollars(before.picodollars))}, and the cap is {money(self.limits.max_cost)}",
                 remedy="raise --max-cost to go on, or lower max_tokens or the requests of a file",
                 heading="Quota and budgets",
             )
         most = self.limits.max_tokens_total
-        if most is not None and tokens > most:
+        if most is not None and before.tokens + worst.tokens > most:
             raise BudgetError(
                 f"batch {part.number} may take up to {worst.tokens:,} tokens, batches so far count with "
-                f"{tokens - worst.tokens:,}, and the cap is {most:,}",
+                f"{before.tokens:,}, and the cap is {most:,}",
                 remedy="raise --max-tokens-total to go on",
                 heading="Quota and budgets",
             )
@@ -89,29 +100,15 @@ class Caps:
         """What a part that was sent counts with; known for good once its files are here."""
         if part.number in self._known:
             return self._known[part.number]
-        if part.step not in (Step.DOWNLOADED, Step.SETTLED):
-            return worst_of(self.place, part, self.prices)
-        tokens = cost = 0
-        lines = list(read_requests(self.place.request_file(part.number)))
-        answers = {answer.custom_id: answer for answer in outputs_of(self.place, [part]).answers(_ids(lines))}
-        for line, body in zip(lines, read_bodies(self.place.request_file(part.number)), strict=True):
-            answer = answers.get(line.custom_id)
-            if answer is not None and answer.body is not None:
-                spend = _cost(answer.body, part.model, self.prices)
-                worst = worst_case(body, self.prices.of(part.model), batch=True)
-                tokens += worst.tokens if spend is None else spend.tokens
-                cost += worst.picodollars if spend is None else spend.picodollars
-        self._known[part.number] = Worst(tokens, cost)
-        return self._known[part.number]
+        spend = spent_on(self.place, [part], self.prices)
+        found = Worst(spend.tokens + spend.uncertain_tokens, spend.picodollars + spend.uncertain_picodollars)
+        if part.has_answers:
+            self._known[part.number] = found
+        return found
 
 
-def _ids(lines: Iterable[Any]) -> list[str]:
-    return [line.custom_id for line in lines]
-
-
-def _may_cost(part: Part) -> bool:
-    return part.step in (Step.CREATING, Step.SUBMITTED, Step.DOWNLOADED, Step.SETTLED)
-
-
-def _cost(body: Mapping[str, Any], model: str, prices: Prices) -> Spend | None:
-    return metered(read_text(body), prices.of(model), batch=True)
+def _counted(part: Part, answer: Answer | None, worst: Worst, price: Price | None) -> Spend:
+    if answer is None and part.status is Status.FAILED and part.problem_code != NOT_KNOWN and not part.lost:
+        return Spend()  # The server refused the batch as a whole: nothing of it was tried.
+    outcome = None if answer is None else answer.error or read_text(answer.body or {})
+    return counted(outcome, worst, price, batch=True)

@@ -204,5 +204,5 @@ def _answer(document: Mapping[str, Any]) -> Answer:
         return Answer(custom_id, None, error)
     body = document["response"].get("body")
     if not isinstance(body, Mapping):
-        return Answer(custom_id, None, ApiError(ApiErrorKind.SERVER, "the answer has no body"))
+        return Answer(custom_id, None, ApiError(ApiErrorKind.SERVER, "the answer has no body", may_have_cost=True))
     return Answer(custom_id, body, None)

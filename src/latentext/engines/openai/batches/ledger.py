@@ -80,6 +80,7 @@ class Part(Frozen):
         hold_until: not before this time is it sent by itself again, after such a refusal.
         since: when the creation of the batch was last asked for, in seconds since 1970.
         asked: how often it was asked for.
+        lost: it was once asked for without an answer, and not found: it may be there all the same.
         problem: why the server refused the batch, in its words.
         unanswered: requests that were given up, by kind of error; known once settled.
     """
@@ -98,6 +99,7 @@ class Part(Frozen):
     step: Step = Step.PLANNED
     since: float | None = None
     asked: int = 0
+    lost: bool = False
     file_id: str | None = None
     batch_id: str | None = None
     status: Status | None = None
@@ -107,6 +109,16 @@ class Part(Frozen):
     problem: str | None = None
     problem_code: str | None = None
     unanswered: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def may_cost(self) -> bool:
+        """Whether a batch of it may be, or may have been, at the server."""
+        return self.lost or self.step in (Step.CREATING, Step.SUBMITTED, Step.DOWNLOADED, Step.SETTLED)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether all that the server gave is here."""
+        return self.step in (Step.DOWNLOADED, Step.SETTLED)
 
     @property
     def waits_at_server(self) -> bool:

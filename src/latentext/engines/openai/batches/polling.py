@@ -12,6 +12,8 @@ from latentext.engines.openai.batches.workspace import Workspace
 
 SOONEST_SECONDS = 5.0
 LATEST_SECONDS = 300.0
+NOT_KNOWN = "not_found"
+"""The problem of a batch that the server does not know any more."""
 Show = Callable[[Ledger], None]
 
 _NOTABLE = (Status.FAILED, Status.EXPIRED, Status.CANCELLED)
@@ -41,7 +43,7 @@ def _asked(part: Part, remote: Remote, notify: Notify) -> Part:
         if refused.error.status != 404:
             raise
         problem = f"the server does not know {part.batch_id}"
-        now = part.model_copy(update={"status": Status.FAILED, "problem": problem, "problem_code": "not_found"})
+        now = part.model_copy(update={"status": Status.FAILED, "problem": problem, "problem_code": NOT_KNOWN})
     if now.status is not part.status and now.status in _NOTABLE:
         notify(f"batch {part.number}: {now.status}" + (f" ({now.problem})" if now.problem else ""))
     return now

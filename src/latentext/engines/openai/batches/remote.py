@@ -30,6 +30,8 @@ TAG = "latentext"
 """The key under which a batch's metadata hold our tag."""
 
 _TRIES = 6
+_TRIES_TO_REACH = 4
+"""Of a server that is not there: a few seconds."""
 _PAGE = 100
 _LARGEST_COUNT = 1 << 53
 _Result = TypeVar("_Result")
@@ -163,12 +165,12 @@ class Remote:
 
     def _again(self, call: Callable[[], _Result], where: str) -> _Result:
         waits = backing_off(1.0, 30.0, factor=2)
-        for tries_left in reversed(range(_TRIES)):
+        for tries in range(1, _TRIES + 1):
             try:
                 with _in_our_words(where):
                     return call()
             except RefusedError as error:
-                if not error.error.retried or not tries_left:
+                if not error.error.retried or tries == (_TRIES_TO_REACH if error.error.unsent else _TRIES):
                     raise
                 self._clock.sleep(error.error.retry_after or next(waits))
         raise AssertionError("unreachable: the last try returns or raises")

@@ -19,10 +19,12 @@ from latentext.engines.openai.batches.downloading import OUTPUT_TOO_LARGE
 from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
 from latentext.engines.openai.batches.ledger import Ledger, Part, Status, Step, new_tag, next_number
 from latentext.engines.openai.batches.limits import BatchLimits
-from latentext.engines.openai.batches.request_files import RequestLine, read_requests
+from latentext.engines.openai.batches.request_files import Body, RequestLine, read_bodies, read_requests
 from latentext.engines.openai.batches.submitting import LONGEST_HOLD_SECONDS, Notify
 from latentext.engines.openai.batches.workspace import Workspace
+from latentext.engines.openai.bounds import overrun
 from latentext.engines.openai.errors import ApiErrorKind, of_status, stopping_error
+from latentext.engines.openai.usage import read_usage
 from latentext.errors import EngineError
 
 QUEUE_FULL = "token_limit_exceeded"
@@ -37,6 +39,7 @@ class _Unanswered:
     again: list[tuple[int, RequestLine]] = field(default_factory=list)
     given_up: dict[int, Counter[str]] = field(default_factory=dict)
     quota: Answer | None = None
+    overrun: EngineError | None = None
 
 
 def settle(
@@ -49,7 +52,7 @@ def settle(
 
     Raises:
         BudgetError: the account's quota is used up; the requests that met it are ready to be sent again.
-        EngineError: the server refuses a batch for a full queue, again and again.
+        EngineError: the server refuses a batch for a full queue, again and again; or it wrote more than was allowed.
     """
     parts = ledger.at(Step.DOWNLOADED)
     refused = [part for part in parts if part.status is Status.FAILED and part.problem_code == QUEUE_FULL]
@@ -62,7 +65,7 @@ def settle(
     parts = ledger.at(Step.DOWNLOADED)
     if not parts:
         return ledger
-    found = _unanswered(place, parts, attempts)
+    found = _unanswered(place, parts, attempts, ledger.base_url)
     new = tuple(_write_again(place, ledger, found.again, limits))
     for part in parts:
         given_up = dict(sorted(found.given_up[part.number].items()))
@@ -72,6 +75,8 @@ def settle(
         notify(
             f"batch {part.number}: {part.requests:,} requests without an answer are asked again (try {part.attempt})"
         )
+    if found.overrun is not None:
+        raise found.overrun
     if found.quota is not None and found.quota.error is not None:
         raise _quota_error(found.quota.error.message)
     return ledger
@@ -103,15 +108,24 @@ def outputs_of(place: Workspace, parts: Iterable[Part]) -> Outputs:
     return read_outputs([path for path in files if path.exists()], asked=asked)
 
 
-def _unanswered(place: Workspace, parts: Sequence[Part], attempts: int) -> _Unanswered:
+def answered_lines(place: Workspace, part: Part) -> Iterator[tuple[RequestLine, Body, Answer | None]]:
+    """Each request of a part, its body, and what came back for it; None where nothing did."""
+    file, outputs = place.request_file(part.number), outputs_of(place, [part])
+    lines = list(read_requests(file))
+    answers = outputs.answers(line.custom_id for line in lines)
+    for line, body in zip(lines, read_bodies(file), strict=True):
+        yield line, body, next(answers) if line.custom_id in outputs else None
+
+
+def _unanswered(place: Workspace, parts: Sequence[Part], attempts: int, server: str | None) -> _Unanswered:
     found = _Unanswered()
     for part in parts:
-        outputs, lines = outputs_of(place, [part]), list(read_requests(place.request_file(part.number)))
         given_up = found.given_up[part.number] = Counter[str]()
-        errors = {answer.custom_id: answer for answer in outputs.answers(line.custom_id for line in lines)}
-        for line in lines:
-            answer = errors.get(line.custom_id)
-            if answer is not None and answer.error is None:
+        for line, body, answer in answered_lines(place, part):
+            if answer is not None and answer.body is not None:
+                metered = read_usage(answer.body.get("usage"))
+                wrote = None if metered is None else metered.usage.completion_tokens
+                found.overrun = found.overrun or overrun(body, wrote, server)
                 continue
             kind = _kind(part, answer)
             if kind == ApiErrorKind.QUOTA:
@@ -188,7 +202,14 @@ def _copy(place: Workspace, ledger: Ledger, number: int, group: Sequence[tuple[i
 def _planned_again(ledger: Ledger, parts: Iterable[Part]) -> Ledger:
     """The ledger with batches that the server refused as a whole to be sent anew, under new tags."""
     for part in parts:
-        fresh = {"tag": new_tag(part.number), "step": Step.PLANNED, "file_id": None, "batch_id": None, "asked": 0}
+        fresh = {
+            "tag": new_tag(part.number),
+            "step": Step.PLANNED,
+            "file_id": None,
+            "batch_id": None,
+            "asked": 0,
+            "lost": False,
+        }
         fresh |= {"status": None, "problem": None, "problem_code": None, "since": None}
         ledger = ledger.with_part(part.model_copy(update=fresh))
     return ledger

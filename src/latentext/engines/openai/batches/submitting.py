@@ -28,12 +28,23 @@ LONGEST_HOLD_SECONDS = 900.0
 _UPLOAD_TRIES = 4
 _RATE_TRIES = 8
 Notify = Callable[[str], None]
-Afford = Callable[[Ledger, Part], None]
-"""Asked before a part is sent; raises BudgetError if it may not be paid for."""
 
 
-def free(ledger: Ledger, part: Part) -> None:
-    """The `Afford` of somebody who set no cap."""
+class Afford:
+    """Asked before anything of a part is sent, and told if nothing came of it; this one is for who set no cap."""
+
+    def __call__(self, ledger: Ledger, part: Part) -> None:
+        """Let a part pass, which then counts at its upper bound.
+
+        Raises:
+            BudgetError: it may not be paid for.
+        """
+
+    def give_back(self, part: Part) -> None:
+        """The server refused the part: no batch was made of it."""
+
+
+FREE = Afford()
 
 
 def reconcile(
@@ -59,7 +70,8 @@ def reconcile(
         left = {part.number: _left(part, began, just_asked=just_asked) - slept for part in doubtful}
         if over := [part for part in doubtful if left[part.number] <= 0]:
             for part in over:
-                ledger = place.save_part(ledger, part.model_copy(update={"step": Step.UPLOADED, "since": None}))
+                gone = part.model_copy(update={"step": Step.UPLOADED, "since": None, "lost": True})
+                ledger = place.save_part(ledger, gone)
             continue
         wait = min(next(waits), *left.values())
         notify(
@@ -86,7 +98,7 @@ def submit(
     notify: Notify,
     *,
     enqueued_tokens: int | None = None,
-    afford: Afford = free,
+    afford: Afford = FREE,
     wait_for_queue: bool = False,
 ) -> Ledger:
     """Send every part that waits, as far as `enqueued_tokens` has room; call `reconcile` first.
@@ -114,9 +126,20 @@ def _send(
 ) -> Ledger:
     """Bring one part to ``submitted``."""
     afford(ledger, part)
-    if part.step is Step.PLANNED or not _still_there(remote, part):
-        part = describe_file(place.request_file(part.number), part)
-        ledger, part = _upload(place, ledger, part, remote, clock, notify)
+    try:
+        if part.step is Step.PLANNED or not _still_there(remote, part):
+            part = describe_file(place.request_file(part.number), part)
+            ledger, part = _upload(place, ledger, part, remote, clock, notify)
+        return _create(place, ledger, part, remote, clock, notify)
+    except (RefusedError, EngineError):
+        now = place.ledger().part(part.number)
+        if now.step is not Step.CREATING and not now.lost:
+            afford.give_back(now)
+        raise
+
+
+def _create(place: Workspace, ledger: Ledger, part: Part, remote: Remote, clock: Clock, notify: Notify) -> Ledger:
+    """Ask for the batch of a file that is there, until the server says that it is made."""
     waits = backing_off(2.0, 60.0, factor=2)
     for _ in range(_RATE_TRIES):
         part = part.model_copy(update={"step": Step.CREATING, "since": clock.now(), "asked": part.asked + 1})
@@ -132,7 +155,7 @@ def _send(
         except RefusedError as refused:
             part = part.model_copy(update={"step": Step.UPLOADED, "since": None})
             ledger = place.save_part(ledger, part)
-            if not refused.error.retried:
+            if refused.error.unsent or not refused.error.retried:
                 raise
             clock.sleep(refused.error.retry_after or next(waits))
         else:
@@ -156,7 +179,7 @@ def _upload(
             ledger = _delete_orphans(place, ledger, remote, [part], notify)
         except RefusedError as refused:
             ledger = place.save_part(ledger, part.model_copy(update={"step": Step.PLANNED}))
-            if not refused.error.retried:
+            if refused.error.unsent or not refused.error.retried:
                 raise
             clock.sleep(refused.error.retry_after or next(waits))
         else:

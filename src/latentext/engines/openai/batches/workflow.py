@@ -16,7 +16,7 @@ from latentext.engines.openai.batches.limits import BatchLimits
 from latentext.engines.openai.batches.polling import LATEST_SECONDS, SOONEST_SECONDS, Show, refresh
 from latentext.engines.openai.batches.remote import Remote
 from latentext.engines.openai.batches.settling import settle
-from latentext.engines.openai.batches.submitting import Afford, Notify, free, reconcile, submit
+from latentext.engines.openai.batches.submitting import FREE, Afford, Notify, reconcile, submit
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.errors import BudgetError
 
@@ -31,11 +31,13 @@ class Conditions:
         limits: of a file, and of the prompt tokens that may wait at one time.
         attempts: how often a request is asked at most.
         afford: raises BudgetError where a part may not be paid for.
+        fetched: called whenever answers may have come, before anything is asked again.
     """
 
     limits: BatchLimits = field(default_factory=BatchLimits)
     attempts: int = ATTEMPTS
-    afford: Afford = free
+    afford: Afford = FREE
+    fetched: Show = lambda ledger: None
 
 
 def run_batches(
@@ -62,6 +64,7 @@ def run_batches(
     while True:
         before = ledger
         ledger = download(place, ledger, remote, clock, notify)
+        conditions.fetched(ledger)
         try:
             ledger = settle(place, ledger, clock, notify, attempts=conditions.attempts, limits=conditions.limits)
             if capped is None:

@@ -48,7 +48,9 @@ class BatchFaults:
         shuffled, doubled, unknown, half_line: lines of output files come in reverse, twice, with a stranger among
             them, with half a line at the end.
         missing: custom_ids that are left out of output the first time.
-        requests: custom_id → an error in place of its answers.
+        requests: custom_id, or prompt, → an error in place of its answers.
+        edit: fields of every answer that are replaced, as in `Fault.edit`.
+        spoiled: what comes in place of every answer, though it was made and billed.
     """
 
     lost_uploads: int = 0
@@ -66,3 +68,5 @@ class BatchFaults:
     half_line: bool = False
     missing: frozenset[str] = frozenset()
     requests: Mapping[str, RequestFault] = field(default_factory=dict)
+    edit: Mapping[str, Any] = field(default_factory=dict)
+    spoiled: Literal["", "missing", "no body", "broken", "500"] = ""

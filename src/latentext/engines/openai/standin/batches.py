@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending
+from latentext.engines.openai.standin.faults import edited
 from latentext.engines.openai.standin.files import FileStore, StoredFile
 from latentext.engines.openai.standin.http import HttpReply, HttpRequest
-from latentext.engines.openai.standin.server import StandIn
+from latentext.engines.openai.standin.server import StandIn, billed_usage
+from latentext.request import Usage
 
 _STEPS = ("validating", "in_progress", "finalizing")
 _ENDED = ("completed", "failed", "expired", "cancelled")
@@ -65,6 +67,7 @@ class BatchDesk:
     Attributes:
         created: how many batches were made.
         billed: custom_id → how often it was answered, and so paid.
+        bill: what was paid for each time, whatever the answer says of it.
 
     Example:
         >>> import urllib.request
@@ -79,6 +82,7 @@ class BatchDesk:
         self.files = FileStore()
         self.created = 0
         self.billed: Counter[str] = Counter()
+        self.bill: list[Usage] = []
         self._server, self.faults = server, faults or BatchFaults()
         self._batches: dict[str, _Batch] = {}
         self._failed: Counter[str] = Counter()
@@ -236,12 +240,17 @@ class BatchDesk:
 
     def _result(self, line: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         custom_id = line["custom_id"]
-        fault = self.faults.requests.get(custom_id)
-        if fault is not None and self._failed[custom_id] < fault.times:
-            self._failed[custom_id] += 1
-            return fault.status, {"error": fault.error}
+        for name in (custom_id, line["body"]["messages"][-1]["content"]):
+            fault = self.faults.requests.get(name)
+            if fault is not None and self._failed[name] < fault.times:
+                self._failed[name] += 1
+                return fault.status, {"error": fault.error}
         self.billed[custom_id] += 1
-        return 200, self._server.answer(line["body"], self.billed.total())
+        answer = self._server.answer(line["body"], self.billed.total())
+        self.bill.append(billed_usage(answer))
+        if self.faults.spoiled == "500":
+            return 500, {"error": {"message": "The server had an error"}}
+        return 200, edited(answer, self.faults.edit)
 
     def _spoiled(self, lines: list[dict[str, Any]]) -> bytes:
         """An output file as the faults want it."""
@@ -250,12 +259,18 @@ class BatchDesk:
             if line["custom_id"] in self.faults.missing and not self._used[f"missing {line['custom_id']}"]:
                 self._used[f"missing {line['custom_id']}"] += 1
                 continue
+            if self.faults.spoiled == "missing":
+                continue
+            if self.faults.spoiled == "no body":
+                line = line | {"response": {"status_code": 200, "body": None}}
             kept += [line, line] if self.faults.doubled else [line]
         if self.faults.unknown and lines:
             kept.append(lines[0] | {"custom_id": "nobody-asked-for-this"})
         if self.faults.shuffled:
             kept.reverse()
         content = _json_lines(kept)
+        if self.faults.spoiled == "broken":
+            content = b"".join(line[: len(line) // 2] + b"\n" for line in content.splitlines())
         return content + b'{"id": "batch_req_half", "custom_id": "requ' if self.faults.half_line else content
 
     def _once(self, fault: str) -> bool:

@@ -14,6 +14,7 @@ from latentext.engines.openai.standin.faults import Fault, edited
 from latentext.engines.openai.standin.http import Connection, Handler, HttpReply, HttpRequest
 from latentext.engines.openai.standin.texts import Answers, chat_completion, plain_text
 from latentext.errors import EngineError
+from latentext.request import Usage
 
 CHAT = "/v1/chat/completions"
 Faults = Sequence[Fault | None] | Callable[[int, Mapping[str, Any]], Fault | None]
@@ -91,6 +92,10 @@ class StandIn:
     def billed(self) -> Counter[str]:
         """How often each prompt would have been paid for."""
         return Counter(asked.prompt for asked in list(self.asked) if asked.billed)
+
+    def bill(self) -> list[Usage]:
+        """What each of them would have been paid for, whatever the answer says of it."""
+        return [billed_usage(self.answer(asked.body, asked.number)) for asked in list(self.asked) if asked.billed]
 
     def __enter__(self) -> StandIn:
         self._thread.start()
@@ -178,6 +183,11 @@ def reply_of(fault: Fault, answer: dict[str, Any]) -> HttpReply | None:
         drip=fault.seconds if fault.connection == "drip" else None,
         cut=len(body) // 2 if fault.connection == "cut" else None,
     )
+
+
+def billed_usage(answer: Mapping[str, Any]) -> Usage:
+    """What a good answer took."""
+    return Usage(answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"])
 
 
 async def _settled() -> None:
