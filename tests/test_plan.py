@@ -241,7 +241,11 @@ def test_a_plan_folder_holds_the_same_bytes_wherever_and_whenever_it_is_made(tmp
         _plan(tmp_path / place, stories, prompts={"file": str(file)})
         made.append(_bytes(tmp_path / place))
     assert made[0] == made[1]
-    assert set(made[0]) == {"digests.u64", "occurrences.u64", "plan.json", "input.index", "input.json"}
+    assert set(made[0]) == {"digests.u64", "rows.u64", "occurrences.u64", "plan.json", "input.index", "input.json"}
+    stored = [[{"prompt": text}, [{"role": "user", "content": text}]] for text in "aba"]
+    texts = [json.dumps(row, sort_keys=True, separators=(",", ":")).encode() for row in stored]
+    rows = [int.from_bytes(hashlib.sha256(text).digest()[:8], "little") for text in texts]
+    assert np.frombuffer(made[0]["rows.u64"], dtype="<u8").tolist() == rows
     expected = [prompt_digest(stories(text)["input_ids"]) for text in "aba"]
     assert np.frombuffer(made[0]["digests.u64"], dtype="<u8").tolist() == expected
 
@@ -348,14 +352,17 @@ def test_other_wording_is_refused(tmp_path: Path, stories, change: dict[str, obj
         _plan(tmp_path, stories, **change)
 
 
-def test_another_tokenizer_is_refused_and_a_spec_worded_otherwise_with_the_same_prompts_is_not(
+def test_another_tokenizer_is_refused_and_a_spec_worded_otherwise_with_the_same_rows_is_not(
     tmp_path: Path, stories, materials: Path
 ) -> None:
     _plan(tmp_path, stories, prompts={"template": "a {n}", "grid": {"n": [1, 2]}})
     qwen = AutoTokenizer.from_pretrained(materials / "tokenizers" / "qwen2")
     with pytest.raises(SpecError, match="request 0 is not the one"):
         _plan(tmp_path, qwen, prompts={"template": "a {n}", "grid": {"n": [1, 2]}})
-    assert _plan(tmp_path, stories, prompts={"list": ["a 1", "a 2", "a 3"]}).count == 3
+    rows = [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert _plan(tmp_path, stories, prompts={"templates": None, "template": "a {n}", "list": rows}).count == 3
+    with pytest.raises(SpecError, match="row 0: its prompt is the one that was planned, another column is not"):
+        _plan(tmp_path, stories, prompts={"list": ["a 1", "a 2", "a 3"]})
 
 
 def test_random_templates_follow_the_seed(tmp_path: Path, stories) -> None:
@@ -377,6 +384,48 @@ def test_prompts_that_change_under_a_run_are_found_before_anything_is_written(tm
         plan.requests(plan.shards[2])
 
 
+_rows = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), min_size=1, max_size=6)
+
+
+@given(old=_rows, new=_rows, limit=st.integers(1, 6), grown=st.integers(1, 6), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_rows_are_taken_exactly_when_those_that_were_planned_have_all_their_columns(
+    tmp_path_factory: pytest.TempPathFactory, stories, old, new, limit: int, grown: int, data
+) -> None:
+    if data.draw(st.booleans()):
+        new = data.draw(st.permutations(old)) + new
+    directory = tmp_path_factory.mktemp("plan")
+
+    def plan(rows: list[tuple[str, str]], limit: int) -> Plan:
+        prompts = {"template": "{q}", "list": [{"q": q, "label": label} for q, label in rows], "limit": limit}
+        return _plan(directory, stories, prompts=prompts, shard_size=2)
+
+    planned = plan(old, limit).count
+    before = _bytes(directory)
+    wanted = max(planned, min(grown, len(new)))
+    if new[:planned] == old[:planned]:
+        requests = _requests(plan(new, wanted))
+        assert [tuple(request.variables.values()) for request in requests] == new[:wanted]
+    else:
+        with pytest.raises(SpecError):
+            plan(new, wanted)
+        assert _bytes(directory) == before
+
+
+def test_a_column_that_changes_under_a_run_is_found_before_anything_is_written(tmp_path: Path, stories) -> None:
+    file = tmp_path / "prompts.csv"
+    filler = "x" * 20_000  # More than a reader holds ahead.
+    file.write_text(f"q,more,label\na,{filler},X\na,{filler},Y\na,{filler},Z\n")
+    plan = _plan(tmp_path, stories, prompts={"file": str(file), "template": "{q}"}, shard_size=1)
+    plan.requests(plan.shards[0])
+    file.write_text(f"q,more,label\na,{filler},X\na,{filler},Z\na,{filler},Y\n")
+    plan.requests(plan.shards[0])
+    with pytest.raises(
+        SpecError, match=r"row 1: its prompt is the one that was planned, another column is not; .*restore"
+    ):
+        plan.requests(plan.shards[1])
+
+
 # Damage, and death at any moment.
 
 
@@ -384,7 +433,7 @@ def test_lost_digests_are_made_again_and_finished_shards_stay(tmp_path: Path, st
     for limit in (3, 9):
         plan = _plan(tmp_path, stories, prompts={"list": list("abcdeabcd"), "limit": limit})
     before, keys = _bytes(tmp_path), [request.key for request in _requests(plan)]
-    for name in ("digests.u64", "occurrences.u64"):
+    for name in ("digests.u64", "occurrences.u64", "rows.u64"):
         (tmp_path / "plan" / name).unlink()
         again = _plan(tmp_path, stories, prompts={"list": list("abcdeabcd"), "limit": 9})
         assert [request.key for request in _requests(again)] == keys
@@ -395,7 +444,7 @@ def test_a_digest_or_count_that_changed_on_the_disk_is_made_again(tmp_path: Path
     for limit in (5, 9):
         plan = _plan(tmp_path, stories, prompts={"list": list("abcdeabcd"), "limit": limit})
     before, keys = _bytes(tmp_path), [request.key for request in _requests(plan)]
-    for name, place in (("digests.u64", 60), ("occurrences.u64", 8)):
+    for name, place in (("digests.u64", 60), ("occurrences.u64", 8), ("rows.u64", 71)):
         path = tmp_path / "plan" / name
         content = bytearray(path.read_bytes())
         content[place] ^= 1
@@ -421,13 +470,17 @@ def test_a_plan_killed_while_it_grew_is_not_made_from_the_beginning(tmp_path: Pa
     assert added == [5]
 
 
-def test_a_plan_of_an_earlier_version_has_no_hashes_and_is_opened(tmp_path: Path, stories) -> None:
-    plan = _plan(tmp_path, stories, prompts={"list": ["a", "b"]})
-    path = tmp_path / "plan" / "plan.json"
-    facts = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in facts.items() if "sha256" not in name}))
+@pytest.mark.parametrize("kept", [(), ("digests_sha256", "occurrences_sha256")])
+def test_a_plan_of_an_earlier_version_is_opened_and_gets_what_it_lacks(tmp_path: Path, stories, kept) -> None:
+    plan = _plan(tmp_path, stories, prompts={"list": ["a", "b", "a"]})
     before = _bytes(tmp_path)
-    again = _plan(tmp_path, stories, prompts={"list": ["a", "b"]})
+    path = tmp_path / "plan" / "plan.json"
+    facts = {
+        name: value for name, value in json.loads(path.read_text()).items() if "sha256" not in name or name in kept
+    }
+    path.write_text(json.dumps({**facts, "version": 1}))
+    (tmp_path / "plan" / "rows.u64").unlink()
+    again = _plan(tmp_path, stories, prompts={"list": ["a", "b", "a"]})
     assert [request.key for request in _requests(again)] == [request.key for request in _requests(plan)]
     assert _bytes(tmp_path) == before
 
@@ -454,14 +507,14 @@ def test_a_damaged_plan_is_named(tmp_path: Path, stories, content: bytes) -> Non
 
 def test_a_plan_of_a_newer_version_is_left_alone(tmp_path: Path, stories) -> None:
     _plan(tmp_path, stories, prompts={"list": ["a"]})
-    (tmp_path / "plan" / "plan.json").write_text('{"version": 2, "rings": 3}')
-    with pytest.raises(DatasetError, match=r"made by a newer latentext \(plan version 2\); update latentext"):
+    (tmp_path / "plan" / "plan.json").write_text('{"version": 3, "rings": 3}')
+    with pytest.raises(DatasetError, match=r"made by a newer latentext \(plan version 3\); update latentext"):
         _plan(tmp_path, stories, prompts={"list": ["a"]})
 
 
 def test_a_plan_larger_than_the_disk_is_refused_before_the_pass(tmp_path: Path, stories) -> None:
     grid = {name: {"range": [0, 10_000]} for name in "abcd"}
-    with pytest.raises(SpecError, match=r"takes 80,000,000 GB, more than the disk has free; set prompts\.limit"):
+    with pytest.raises(SpecError, match=r"takes 160,000,000 GB, more than the disk has free; set prompts\.limit"):
         _plan(tmp_path, stories, prompts={"template": "{a}{b}{c}{d}", "grid": grid})
     assert _plan(tmp_path, stories, prompts={"template": "{a}{b}{c}{d}", "grid": grid, "limit": 3}).count == 3
 

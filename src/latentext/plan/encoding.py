@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from latentext.errors import PromptError
-from latentext.plan.keys import NO_PROMPT, prompt_digest
+from latentext.plan.keys import NO_PROMPT, prompt_digest, row_digest
 from latentext.plan.sweep import Chats
 from latentext.prompts.chat import ChatFormat, join_texts
 from latentext.prompts.rows import BadRow
@@ -49,6 +49,10 @@ class PromptEncoder:
         self._form = form
         self._render = join_texts if tokenizer is None else form.renderer(tokenizer)
 
+    def row_of(self, index: int) -> int:
+        """The number of the row that a request is made of, from 0."""
+        return self._conversations.row_of(index)
+
     def prompts(self, start: int, stop: int) -> Iterator[Prompt | BadRow]:
         """The prompts of requests `start` … `stop` - 1; only some are held at a time."""
         for first in range(start, stop, _AT_ONCE):
@@ -77,6 +81,8 @@ class PromptEncoder:
         return Prompt(conversation.variables, conversation.messages, text, (), conversation.temperature)
 
 
-def digest_of(prompt: Prompt | BadRow) -> int:
-    """The digest of a prompt, `NO_PROMPT` for a row that gave none."""
-    return NO_PROMPT if isinstance(prompt, BadRow) else prompt_digest(prompt.identity, prompt.temperature)
+def digests_of(prompt: Prompt | BadRow) -> tuple[int, int]:
+    """The digest of a prompt, and that of what is stored with it; `NO_PROMPT` for a row that gave none."""
+    if isinstance(prompt, BadRow):
+        return NO_PROMPT, NO_PROMPT
+    return prompt_digest(prompt.identity, prompt.temperature), row_digest(prompt.variables, prompt.messages)

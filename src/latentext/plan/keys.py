@@ -71,6 +71,15 @@ def prompt_digest(prompt: Sequence[int] | Sequence[Message], temperature: float 
     return int.from_bytes(digest[:8], "little") or NO_PROMPT + 1
 
 
+def row_digest(variables: Mapping[str, Any], messages: Sequence[Message]) -> int:
+    """The first 8 bytes of the sha256 of what is stored with a request's texts, as a number above `NO_PROMPT`.
+
+    The columns of a row that its prompt does not name decide no text, but every reader takes them for that row's.
+    """
+    digest = hashlib.sha256(canonical_json([variables, [dict(message) for message in messages]])).digest()
+    return int.from_bytes(digest[:8], "little") or NO_PROMPT + 1
+
+
 def canonical_json(value: Any) -> bytes:
     """JSON in exactly one form: sorted names, no spaces, UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")

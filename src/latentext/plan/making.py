@@ -1,12 +1,14 @@
 """Making a plan in one pass over the rows, opening it in milliseconds, letting it grow.
 
-The pass notes a digest of every prompt. They say later how many equal prompts stand before a request, and whether
-changed input still begins with the requests that were planned: then the new ones are added behind as a segment of
-their own, and everything finished stays finished; otherwise the change is refused. The same digests are compared when
-a shard's requests are made, so prompts that changed under a running run are found before anything is written.
+The pass notes two digests of every request: of its prompt, and of what is stored with it (the row's columns and the
+messages). The first say later how many equal prompts stand before a request. Both say whether changed input still
+begins with the requests that were planned: then the new ones are added behind as a segment of their own, and everything
+finished stays finished; otherwise the change is refused. The same digests are compared when a shard's requests are
+made, so rows that changed under a running run are found before anything is written.
 
-Folder: `digests.u64` (little-endian, one a request), `occurrences.u64` (see `occurrences`), and, written last,
-`plan.json`. No time, host or path is in them.
+Folder: `digests.u64` and `rows.u64` (little-endian, one a request), `occurrences.u64` (see `occurrences`), and, written
+last, `plan.json`. No time, host or path is in them. Plans of 0.1.0 have no `rows.u64`: it is made when they are opened,
+held to the rows that the finished records have.
 """
 
 from __future__ import annotations
@@ -24,11 +26,23 @@ from transformers import PreTrainedTokenizerBase
 from latentext.dataset.atomic import atomic_file
 from latentext.dataset.filesystem import make_folder
 from latentext.errors import SpecError
-from latentext.plan.encoding import Prompt, PromptEncoder, digest_of
+from latentext.plan.comparing import (
+    DIGEST,
+    PROMPTS,
+    ROWS,
+    changed,
+    digests_of_all,
+    digests_sha256,
+    read_digests,
+    refuse_changed,
+    refuse_changed_records,
+)
+from latentext.plan.encoding import Prompt, PromptEncoder
 from latentext.plan.keys import canonical_json, decoding_identity, request_key
 from latentext.plan.note import PlanNote
 from latentext.plan.occurrences import occurrences_sha256, read_occurrences, write_occurrences
 from latentext.plan.shards import Shard, Shards
+from latentext.plan.stored import StoredRows
 from latentext.plan.sweep import AtTemperatures, Chats
 from latentext.prompts.chat import ChatFormat
 from latentext.prompts.conversations import open_conversations
@@ -43,10 +57,8 @@ Progress = Callable[[int, int], None]
 _ENCODING = threading.Lock()
 """Fast tokenizers refuse to be used from two threads at once, and shards may be generated side by side."""
 
-_DIGESTS, _OCCURRENCES = "digests.u64", "occurrences.u64"
-_DIGEST = np.dtype("<u8")
+_OCCURRENCES = "occurrences.u64"
 _CHUNK = 8192
-_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class Plan:
     longest_prompt: int
     _directory: Path
     _encoder: PromptEncoder
+    _stored: StoredRows | None
     _model_id: str
     _decoding: Decoding
 
@@ -75,11 +88,11 @@ class Plan:
         """The requests of a shard, and for rows that gave none the reason (as sample 0).
 
         Raises:
-            SpecError: the prompts are not those that were planned: an input changed since.
+            SpecError: the rows are not those that were planned: an input changed since.
         """
         with _ENCODING:
             prompts = list(self._encoder.prompts(shard.start, shard.stop))
-        _compare(prompts, _read_digests(self._directory, shard.start, shard.stop), shard.start)
+        refuse_changed(self._encoder, prompts, self._directory, shard.start, self._stored)
         occurrences = read_occurrences(self._directory / _OCCURRENCES, shard.start, shard.stop)
         decoding = {t: decoding_identity(self._decoding.at(t)) for t in (None, *self._decoding.temperatures)}
         requests, failures = [], []
@@ -101,6 +114,7 @@ def make_plan(
     model_id: str,
     directory: Path,
     shard_size: int,
+    root: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Plan:
     """Make the plan of a spec in `directory`, or open or extend the one that is there.
@@ -111,6 +125,7 @@ def make_plan(
         model_id: see `latentext.models.model_identity`.
         directory: made if absent.
         shard_size: requests a shard; a plan that exists keeps its own.
+        root: the dataset that the plan is of: its records say what a changed row held before.
         on_progress: told of the pass over the rows, where one is needed.
 
     Raises:
@@ -127,12 +142,14 @@ def make_plan(
     wanted = len(conversations) if limit is None else min(limit * requests_a_row, len(conversations))
     note = _open_note(directory) or PlanNote(source, shard_size)
     report = on_progress or (lambda done, total: None)
+    stored = StoredRows(root) if root is not None else None
     if note.planned > len(conversations):
-        raise _changed(f"{note.planned} requests were planned, and now there are {len(conversations)}")
-    if note.source != source:
-        _check_prefix(encoder, directory, min(wanted, note.count), report)
-    if max(wanted, note.planned) > note.count or note.source != source:
-        note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), report)
+        raise changed(f"{note.planned} requests were planned, and now there are {len(conversations)}")
+    if note.source != source and note.rows_sha256:
+        _check_prefix(encoder, directory, min(wanted, note.count), stored, report)
+    whole = bool(note.rows_sha256) or not note.count
+    if max(wanted, note.planned) > note.count or note.source != source or not whole:
+        note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), stored, report)
     shards = Shards(note.segments, note.shard_size, wanted)
     count = shards[-1].stop if shards else 0
     return Plan(
@@ -143,6 +160,7 @@ def make_plan(
         note.longest_prompt,
         directory,
         encoder,
+        stored,
         model_id,
         spec.decoding,
     )
@@ -158,17 +176,17 @@ def _chats(spec: Spec, directory: Path) -> tuple[Chats, int]:
 
 def _open_note(directory: Path) -> PlanNote | None:
     """The note of the plan that is there. Lost or damaged digests are made again: segments, and so finished shards,
-    stay."""
+    stay. Without the digests of what is stored, as in plans of 0.1.0, `rows_sha256` is empty."""
     note = PlanNote.read(directory)
     if note is None or not note.count:
         return note
-    digests, occurrences = directory / _DIGESTS, directory / _OCCURRENCES
-    if occurrences.is_file() and digests.is_file() and digests.stat().st_size >= note.count * _DIGEST.itemsize:
-        first = np.memmap(digests, _DIGEST, "r", shape=note.count)
-        hashes = hashlib.sha256(first.data).hexdigest(), occurrences_sha256(occurrences, note.count)
+    occurrences = directory / _OCCURRENCES
+    if (prompts := digests_sha256(directory / PROMPTS, note.count)) is not None and occurrences.is_file():
+        hashes = prompts, occurrences_sha256(occurrences, note.count)
         if note.digests_sha256 in ("", hashes[0]) and note.occurrences_sha256 in ("", hashes[1]):
-            return note
-    return replace(note, count=0, failed=0, prompt_tokens=0, longest_prompt=0)
+            rows = digests_sha256(directory / ROWS, note.count)
+            return note if rows == note.rows_sha256 else replace(note, rows_sha256="")
+    return replace(note, count=0, failed=0, prompt_tokens=0, longest_prompt=0, rows_sha256="")
 
 
 def _source_fingerprint(form: ChatFormat, conversations: Chats, tokenizer: PreTrainedTokenizerBase | None) -> str:
@@ -185,76 +203,73 @@ def _source_fingerprint(form: ChatFormat, conversations: Chats, tokenizer: PreTr
     return hashlib.sha256(canonical_json(identity)).hexdigest()
 
 
-def _check_prefix(encoder: PromptEncoder, directory: Path, count: int, report: Progress) -> None:
+def _check_prefix(
+    encoder: PromptEncoder, directory: Path, count: int, stored: StoredRows | None, report: Progress
+) -> None:
     """See that changed input still begins with the `count` requests that were planned first."""
     for start, prompts in _chunks(encoder, 0, count):
-        _compare(prompts, _read_digests(directory, start, start + len(prompts)), start)
+        refuse_changed(encoder, prompts, directory, start, stored)
         report(start + len(prompts), count)
 
 
-def _extend(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, report: Progress) -> PlanNote:
-    """Add the requests from `note.count` to `wanted` as a new segment; the note is written last."""
-    if wanted > note.count:
-        if (needed := wanted * _DIGEST.itemsize) > shutil.disk_usage(directory).free:
+def _extend(
+    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, stored: StoredRows | None, report: Progress
+) -> PlanNote:
+    """Add the requests from `note.count` to `wanted` as a new segment, and what an older plan lacks; the note is
+    written last."""
+    if wanted > note.count or not note.rows_sha256:
+        if (needed := 2 * wanted * DIGEST.itemsize) > shutil.disk_usage(directory).free:
             what = f"a plan of {wanted:,} requests takes {needed / 1e9:,.0f} GB, more than the disk has free"
             raise SpecError(what, where="prompts", remedy="set prompts.limit")
-        note = _add_digests(encoder, note, directory, wanted, report)
-        digests = np.memmap(directory / _DIGESTS, dtype=_DIGEST, mode="r")
+        note = _add_digests(encoder, note, directory, wanted, stored, report)
+        digests = np.memmap(directory / PROMPTS, dtype=DIGEST, mode="r")
         note = replace(note, occurrences_sha256=write_occurrences(digests, directory / _OCCURRENCES))
     note.write(directory)
     return note
 
 
-def _add_digests(encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, report: Progress) -> PlanNote:
+def _add_digests(
+    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, stored: StoredRows | None, report: Progress
+) -> PlanNote:
+    """Write the digests of the first `wanted` requests: those that are there are kept, the others made.
+
+    Rows without digests of what is stored with them are held to the finished records.
+    """
     failed, tokens, longest, first_failure = note.failed, note.prompt_tokens, note.longest_prompt, None
-    with atomic_file(directory / _DIGESTS) as file:
+    kept = note.count if note.rows_sha256 else 0
+    with atomic_file(directory / ROWS) as rows, atomic_file(directory / PROMPTS) as file:
         for start in range(0, note.count, _CHUNK):
-            file.write(_read_digests(directory, start, min(start + _CHUNK, note.count)).tobytes())
-        for start, prompts in _chunks(encoder, note.count, wanted):
-            file.write(_digests(prompts).tobytes())
-            for prompt in prompts:
+            stop = min(start + _CHUNK, note.count)
+            file.write(read_digests(directory, PROMPTS, start, stop).tobytes())
+            if kept:
+                rows.write(read_digests(directory, ROWS, start, stop).tobytes())
+        for start, prompts in _chunks(encoder, kept, wanted):
+            if start < note.planned:
+                refuse_changed_records(encoder, prompts, directory, start, note.count, stored)
+            of_prompts, of_rows = digests_of_all(prompts)
+            rows.write(of_rows.tobytes())
+            file.write(of_prompts[max(0, note.count - start) :].tobytes())
+            for prompt in prompts[max(0, note.count - start) :]:
                 if isinstance(prompt, BadRow):
                     failed, first_failure = failed + 1, first_failure or prompt
                 else:
                     tokens, longest = tokens + prompt.length, max(longest, prompt.length)
-            report(start + len(prompts) - note.count, wanted - note.count)
+            report(start + len(prompts) - kept, wanted - kept)
         if first_failure is not None and failed == wanted:
             what = f"none of the {wanted} rows gives a prompt: {first_failure.message}"
             raise SpecError(what, where="prompts", remedy="check the rows")
-    segments = note.segments if wanted == note.planned else (*note.segments, (note.planned, wanted))
     return replace(
         note,
         count=wanted,
-        segments=segments,
+        segments=note.segments if wanted == note.planned else (*note.segments, (note.planned, wanted)),
         failed=failed,
         prompt_tokens=tokens,
         longest_prompt=longest,
         digests_sha256=file.sha256,
+        rows_sha256=rows.sha256,
     )
 
 
 def _chunks(encoder: PromptEncoder, start: int, stop: int) -> Iterator[tuple[int, list[Prompt | BadRow]]]:
     for first in range(start, stop, _CHUNK):
         yield first, list(encoder.prompts(first, min(first + _CHUNK, stop)))
-
-
-def _digests(prompts: list[Prompt | BadRow]) -> np.ndarray:
-    return np.array([digest_of(prompt) for prompt in prompts], dtype=_DIGEST)
-
-
-def _read_digests(directory: Path, start: int, stop: int) -> np.ndarray:
-    return np.fromfile(directory / _DIGESTS, dtype=_DIGEST, count=stop - start, offset=start * _DIGEST.itemsize)
-
-
-def _compare(prompts: list[Prompt | BadRow], planned: np.ndarray, start: int) -> None:
-    """Raise if any prompt is not the one that was planned; names the first."""
-    differing = np.flatnonzero(_digests(prompts) != planned)
-    if len(differing):
-        prompt = prompts[differing[0]]
-        text = prompt.message if isinstance(prompt, BadRow) else " ".join(prompt.text.split())
-        shown = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-        raise _changed(f"request {start + differing[0]} is not the one that was planned; it is now: {shown}")
-
-
-def _changed(what: str) -> SpecError:
-    return SpecError(what, where="prompts", remedy="restore the input, or start again with --fresh")

@@ -9,7 +9,9 @@ from pathlib import Path
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError
 
-_VERSION = 1
+_VERSION = 2
+"""Plans of version 1 (latentext 0.1.0) have no digests of what is stored with a prompt."""
+
 _NAME = "plan.json"
 _REMEDY = (
     "restore it from a copy; or, if the dataset never grew by more prompts, remove it and run the same command again"
@@ -30,6 +32,7 @@ class PlanNote:
         longest_prompt: the same of the longest one.
         digests_sha256: hash of the first `count` digests; empty in plans of earlier versions, like the next.
         occurrences_sha256: hash of what is written of the occurrences of the first `count` requests.
+        rows_sha256: hash of the first `count` digests of what is stored with a prompt; empty in plans of version 1.
     """
 
     source: str
@@ -41,6 +44,7 @@ class PlanNote:
     longest_prompt: int = 0
     digests_sha256: str = ""
     occurrences_sha256: str = ""
+    rows_sha256: str = ""
 
     @property
     def planned(self) -> int:

@@ -19,11 +19,13 @@ TEMPERATURE = "temperature"
 
 
 class Chats(Protocol):
-    """Chats by number; `identity` changes when any of them does."""
+    """Chats by number; `identity` changes when any of them does, `row_of` is the row that a chat is made of."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Conversation | BadRow: ...
+
+    def row_of(self, index: int) -> int: ...
 
     @property
     def identity(self) -> Mapping[str, Any]: ...
@@ -54,6 +56,9 @@ class AtTemperatures:
                 remedy="give that column another name by prompts.columns",
             )
         return replace(chat, variables={**chat.variables, TEMPERATURE: temperature}, temperature=temperature)
+
+    def row_of(self, index: int) -> int:
+        return self._chats.row_of(index // len(self._temperatures))
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -73,6 +73,10 @@ class Conversations:
         messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row)
         return messages if isinstance(messages, BadRow) else self._with_system(messages, row)
 
+    def row_of(self, index: int) -> int:
+        """The number of the row that a chat is made of, from 0."""
+        return index % len(self._rows)
+
     @property
     def identity(self) -> Mapping[str, Any]:
         """Plain values that change when any chat does."""
@@ -192,9 +196,10 @@ def _chat(messages: Any) -> list[Message] | BadRow:
 
 
 def _not_text(row: Mapping[str, Any]) -> BadRow | None:
-    """A row is kept as JSON in UTF-8; half a surrogate pair, which JSON can escape, has no form in it."""
+    """A row is kept as JSON in UTF-8; half a surrogate pair, which JSON can escape, has no form in it. Names are sorted
+    as they are for its digest in the plan: those that are partly numbers have no order."""
     try:
-        json.dumps(row, ensure_ascii=False).encode()
+        json.dumps(row, ensure_ascii=False, sort_keys=True).encode()
     except UnicodeEncodeError:
         return BadRow("bad-row", "the row holds half of a surrogate pair")
     except TypeError as error:

@@ -6,6 +6,7 @@ A row that cannot be read is a value (`BadRow`), not an exception: it becomes th
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections import Counter
@@ -115,11 +116,11 @@ class ListRows:
     def __init__(self, items: Sequence[str | Mapping[str, Any]]):
         if not items:
             raise SpecError("the list is empty", where="prompts.list", remedy="give at least one prompt")
-        self._items = items
+        self._items = [item if isinstance(item, str) else _with_text_names(item) for item in items]
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {"list": list(self._items)}
+        return {"list": self._items}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -127,6 +128,16 @@ class ListRows:
     def row(self, index: int) -> Row:
         item = self._items[index]
         return {"prompt": item} if isinstance(item, str) else dict(item)
+
+
+def _with_text_names(value: Any) -> Any:
+    """The value as JSON has it: the names of its mappings are text, though YAML reads ``1: a`` as a number."""
+    if isinstance(value, Mapping):
+        named = {name if isinstance(name, str) else json.dumps(name): v for name, v in value.items()}
+        if len(named) < len(value):
+            raise SpecError("a row names something both as a number and as text", where="prompts.list")
+        return {name: _with_text_names(item) for name, item in named.items()}
+    return [_with_text_names(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class OneRow:

@@ -74,6 +74,8 @@ def _refuse_another_run(
     part: Path, note: PlanNote, provenance: Provenance, first: Path, first_note: PlanNote, first_provenance: Provenance
 ) -> None:
     theirs, ours = _facts(part, note, provenance), _facts(first, first_note, first_provenance)
+    if note.rows_sha256 and first_note.rows_sha256:  # A plan of 0.1.0 has none: then the prompts alone are compared.
+        theirs["the prompts' columns"], ours["the prompts' columns"] = note.rows_sha256, first_note.rows_sha256
     if differing := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
         raise SpecError(
             f"made by another run than {first}: {', '.join(differing)} differ",

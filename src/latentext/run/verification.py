@@ -28,6 +28,7 @@ from latentext.dataset.verify import verify_files
 from latentext.engines.opening import local_model
 from latentext.engines.transformers.loading import LoadedModel, load_model
 from latentext.models.resolve import model_identity, resolve_model
+from latentext.plan.comparing import unplanned_rows
 from latentext.prompts.chat import ChatFormat, added_bos
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.request import StateRows
@@ -63,11 +64,11 @@ def verify(directory: str | Path, sample: int = 32) -> list[Finding]:
     spec = resolve_inputs(dataset.spec, root)
     source = local_model(spec.model)
     if sample == 0 or source is None:  # Without a model on this machine the files are all there is to look at.
-        return verify_files(root)
+        return verify_files(root) or list(_rows(root))
     tokenizer = load_tokenizer(*_tokenizer_place(source))
     findings = verify_files(root, bos_token_id=tokenizer.bos_token_id, bos_required=added_bos(tokenizer) is not None)
     # What follows reads the files, so it makes sense of sound ones only, and of the model that wrote them.
-    if findings := findings or list(_identity(root, spec.model, tokenizer)):
+    if findings := findings or [*_rows(root), *_identity(root, spec.model, tokenizer)]:
         return findings
     chosen = _choose(dataset, sample)
     findings = list(_prompts(dataset, spec, tokenizer, chosen))
@@ -79,6 +80,12 @@ def verify(directory: str | Path, sample: int = 32) -> list[Finding]:
 def _tokenizer_place(model: ModelSpec) -> tuple[str, str | None, bool]:
     source = resolve_model(model.name, model.revision)
     return source.path_or_id, source.revision, model.trust_remote_code
+
+
+def _rows(root: Path) -> Iterator[Finding]:
+    """Every text stands beside the columns of the row that was planned for it."""
+    for name, index in unplanned_rows(root):
+        yield Finding(name, f"request {index}: its variables or messages are not those of the row that was planned")
 
 
 def _identity(root: Path, model: ModelSpec, tokenizer: PreTrainedTokenizerBase) -> Iterator[Finding]:

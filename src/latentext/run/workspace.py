@@ -305,7 +305,12 @@ def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int) -> Plan:
     """Make, open or extend the plan; if it is refused because the wording changed, say which fields did."""
     try:
         return make_plan(
-            spec, tokenizer=facts.tokenizer, model_id=facts.identity, directory=root / PLAN, shard_size=shard_size
+            spec,
+            tokenizer=facts.tokenizer,
+            model_id=facts.identity,
+            directory=root / PLAN,
+            shard_size=shard_size,
+            root=root,
         )
     except SpecError as error:
         if error.where != "prompts" or not (root / layout.SPEC).exists():
