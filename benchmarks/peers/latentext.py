@@ -14,7 +14,8 @@ from latentext.dataset.records import write_records
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model
 from latentext.request import Completion, Request, StateRows
 from latentext.spec import Decoding, ModelSpec, StatesSpec
 from latentext.states.replay import WrittenText, replay

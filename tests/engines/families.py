@@ -16,7 +16,8 @@ from packaging.version import Version
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from latentext.engines.transformers.loading import LoadedModel, loaded_from
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import loaded_from
 from latentext.models.resolve import ModelSource
 from latentext.request import Request
 
@@ -85,6 +86,15 @@ FAMILIES: dict[str, Callable[[], Any]] = {
         max_position_embeddings=CONTEXT, intermediate_size=48, **_GPT2_LIKE
     ),
 }  # fmt: skip
+
+
+if hasattr(transformers, "Gemma4TextConfig"):  # Newer than the oldest transformers that latentext takes.
+    _GEMMA4 = {
+        "num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 7,
+        "head_dim": 8, "global_head_dim": 16,
+    }  # fmt: skip
+    FAMILIES["gemma4-two-head-sizes"] = lambda: _config("Gemma4Text", **_GEMMA4)
+    FAMILIES["gemma4-shared-keys"] = lambda: _config("Gemma4Text", **_GEMMA4, num_kv_shared_layers=2)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tests.engines.families import CACHE
 
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.request import Request
 
 

@@ -13,7 +13,7 @@ from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers import fixed_steps
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.fixed_steps import can_be_fixed
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.errors import EngineError
 from latentext.request import Failure, Request
 from latentext.spec import Decoding, StatesSpec

@@ -13,7 +13,8 @@ from tests.states.comparing import assert_same_states
 
 from latentext.engines.engine import Generated
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model
 from latentext.request import Request
 from latentext.spec import Decoding, ModelSpec, StatesSpec
 from latentext.states.sites import all_sites

@@ -10,7 +10,7 @@ from tests.engines.families import loaded_family, loaded_model, ragged_requests,
 
 from latentext.engines.engine import Generated
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.request import Request
 from latentext.spec import Decoding
 

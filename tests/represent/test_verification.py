@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel, loaded_from
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import loaded_from
 from latentext.engines.transformers.verify_decode import can_verify
 from latentext.errors import SpecError
 from latentext.request import Failure, Request, Verification

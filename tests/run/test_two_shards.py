@@ -8,7 +8,8 @@ import pytest
 from tests.run.made import contents, leftovers, small_spec
 
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model
 from latentext.run.runner import make_dataset
 from latentext.spec import ModelSpec
 

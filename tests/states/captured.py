@@ -6,7 +6,7 @@ import torch
 
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.request import Completion, Request, StateRows
 from latentext.spec import Decoding, StatesSpec
 from latentext.states.replay import WrittenText, replay

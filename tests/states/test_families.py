@@ -52,7 +52,7 @@ def test_every_site_is_the_same_in_flight_replayed_and_step_by_step(
 def test_the_blocks_of_every_family_are_found_by_structure(family: str) -> None:
     layout = loaded_family(family).layout
     assert layout.blocks is not None
-    assert layout.num_blocks == len(layout.blocks) == 3
+    assert layout.num_blocks == len(layout.blocks) == loaded_family(family).model.config.num_hidden_layers
 
 
 @pytest.mark.parametrize("family", FAMILIES)

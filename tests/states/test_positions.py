@@ -9,7 +9,7 @@ from tests.engines.reference import plain_forward
 from tests.states.captured import replay_states, write_with_states
 from tests.states.comparing import assert_same_states
 
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.request import Request
 from latentext.spec import Decoding, Positions, StatesSpec
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.vllm.made import vllm_model
 
-from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model
 from latentext.models.resolve import resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec

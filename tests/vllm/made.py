@@ -8,7 +8,7 @@ from typing import Any
 
 from latentext.engines.engine import Generated
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.request import Completion, Request
 from latentext.spec import Decoding, ModelSpec, VllmOptions
 

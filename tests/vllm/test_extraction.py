@@ -11,7 +11,7 @@ from tests.vllm.made import plain_texts, requests_of
 from tests.vllm.needed import need_vllm
 
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.spec import Decoding, StatesSpec
 from latentext.states.replay import WrittenText, replay
 

@@ -18,7 +18,7 @@ from tests.vllm.needed import need_vllm
 
 from latentext.dataset import reader
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.errors import EngineError, SpecError
 from latentext.run.runner import make_dataset
 from latentext.spec import ModelSpec, Spec

@@ -11,7 +11,7 @@ from tests.vllm.made import Texts, plain_texts, requests_of, texts_of
 from tests.vllm.needed import need_vllm
 
 from latentext.engines.engine import Generated
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding
 

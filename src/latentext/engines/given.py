@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.finish_reasons import GIVEN
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding

@@ -26,7 +26,8 @@ from latentext.dataset.restoring import requests_of, states_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.verify import verify_files
 from latentext.engines.opening import local_model
-from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.plan.comparing import unplanned_rows
 from latentext.prompts.chat import ChatFormat, added_bos

@@ -31,7 +31,8 @@ from latentext.engines.opening import (
     remarks,
 )
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
-from latentext.engines.transformers.loading import LoadedModel, load_model
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model
 from latentext.errors import DatasetError, EngineError, SpecError
 from latentext.limits import Limits
 from latentext.models.resolve import resolve_model

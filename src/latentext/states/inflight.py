@@ -14,7 +14,7 @@ import torch
 from latentext.request import Request, StateRows
 from latentext.spec import StatesSpec
 from latentext.states.host import HostCopies
-from latentext.states.layout import ModelLayout
+from latentext.states.layout import ModelLayout, check_shape
 from latentext.states.pooling import SlotPool
 from latentext.states.rows import label_rows, most_rows, row_positions
 
@@ -59,15 +59,17 @@ class InflightCapture:
         self._targets: torch.Tensor | None = None
         self._row_numbers = torch.empty(0, dtype=torch.long)
         self._prefill: _Prefill | None = None
+        self._shape = (0, 0)
 
     def expect_prefill(self, slots: torch.Tensor, source_rows: list[int], prompt_lengths: list[int]) -> None:
         """The next pass reads prompts, right-aligned: slot i takes row `source_rows[i]` of the batch."""
         self._targets = slots
+        self._shape = max(source_rows) + 1, max(prompt_lengths)
         self._prefill = _Prefill(slots.tolist(), source_rows, prompt_lengths)
 
     def expect_step(self, slots: torch.Tensor, steps: torch.Tensor, prompt_lengths: torch.Tensor) -> None:
         """The next pass reads one token of each slot's text; `steps` is the row s that each is at."""
-        self._targets, self._prefill = slots, None
+        self._targets, self._prefill, self._shape = slots, None, (len(slots), 1)
         if self.states.positions == "generated":
             self._row_numbers = steps
         elif self.states.positions == "all":
@@ -77,6 +79,7 @@ class InflightCapture:
         """Called by the hooks with [batch, tokens, width]."""
         if self._targets is None:
             return  # A pass of somebody else, who runs the model between two of the texts handed out.
+        check_shape(site, hidden, *self._shape)
         if self.pooled:
             # Pooling by entropy needs the logits of this very pass, which do not exist yet: wait for `after_logits`.
             source = hidden[:, -1] if self._prefill is None else hidden[self._prefill.source_rows, -1]

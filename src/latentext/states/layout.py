@@ -9,16 +9,19 @@ through that output instead.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from latentext.errors import EngineError
+from latentext.libraries.transformers.models import longrope_length
 from latentext.states.sites import all_sites, block_of, index_of
+
+Text = TypeVar("Text")
 
 Sink = Callable[[str, torch.Tensor], None]
 """Receives (site, hidden states [batch, tokens, width]) during a forward pass; must not keep a reference."""
@@ -34,13 +37,14 @@ class ModelLayout:
 
     `base` is the module that takes token ids and gives the final states. Without `blocks` it is asked for
     ``output_hidden_states``. Whoever reads the model, or decodes with it, holds `turn`: hooks of two threads would see
-    each other's passes.
+    each other's passes. Texts of up to `longrope_length` tokens and longer ones never share a pass (`shared_passes`).
     """
 
     base: nn.Module
     blocks: nn.ModuleList | None
     num_blocks: int
     widths: Mapping[str, int]
+    longrope_length: int | None = None
     turn: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
 
     def width(self, site: str) -> int:
@@ -54,7 +58,8 @@ def find_layout(model: nn.Module, vocabulary: int) -> ModelLayout:
     Raises:
         EngineError: the model does not report hidden states at all.
     """
-    num_blocks = int(model.config.get_text_config().num_hidden_layers)  # type: ignore[union-attr, operator]
+    config: Any = model.config.get_text_config()  # type: ignore[union-attr, operator]
+    num_blocks = int(config.num_hidden_layers)
     names = all_sites(num_blocks)
     for base, blocks in _candidates(model, num_blocks):
         layout = ModelLayout(base, blocks, num_blocks, {})
@@ -63,11 +68,37 @@ def find_layout(model: nn.Module, vocabulary: int) -> ModelLayout:
             continue
         if all(torch.equal(seen[name], states) for name, states in zip(names, expected, strict=True)):
             width = {"embed": expected[0], "resid_post": expected[-2], "final_norm": expected[-1]}
-            return replace(layout, widths={kind: states.shape[-1] for kind, states in width.items()})
+            widths = {kind: states.shape[-1] for kind, states in width.items()}
+            return replace(layout, widths=widths, longrope_length=longrope_length(config))
     raise EngineError(
         f"{type(model).__name__} does not report the hidden states of its {num_blocks} blocks",
         remedy="use a decoder-only language model",
     )
+
+
+def shared_passes(layout: ModelLayout, texts: Iterable[Text], length: Callable[[Text], int]) -> list[list[Text]]:
+    """Texts cut into those that may share a pass, each group in the order given; only LongRoPE models need more than
+    one: one long text there changes how every text of the pass is rotated."""
+    limit = layout.longrope_length
+    groups: dict[bool, list[Text]] = {}
+    for text in texts:
+        groups.setdefault(limit is not None and length(text) > limit, []).append(text)
+    return [groups[is_long] for is_long in (True, False) if is_long in groups]
+
+
+def check_shape(site: str, hidden: torch.Tensor, batch: int, tokens: int) -> None:
+    """See that a model hands on one row for every token of every text.
+
+    Raises:
+        EngineError: it does not, as models with several streams (Gemma 3n) or that skip positions.
+    """
+    if hidden.ndim != 3 or tuple(hidden.shape[:2]) != (batch, tokens):
+        raise EngineError(
+            f"the model's states at {site} have the shape {list(hidden.shape)}, not [{batch}, {tokens}, width]",
+            where="states",
+            remedy="do without states (--set states=null), or use another model",
+            heading="Models that are refused",
+        )
 
 
 def _candidates(model: nn.Module, num_blocks: int) -> list[tuple[nn.Module, nn.ModuleList | None]]:
@@ -100,8 +131,18 @@ def _probe(
     def keep(site: str, hidden: torch.Tensor) -> None:
         seen[site] = hidden.clone()
 
-    with torch.inference_mode(), reading(layout, names, keep):
-        output = model(input_ids=token_ids, output_hidden_states=True, use_cache=False)
+    try:
+        with torch.inference_mode(), reading(layout, names, keep):
+            output = model(input_ids=token_ids, output_hidden_states=True, use_cache=False)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # Whatever a model of another kind raises when it is asked as a language model.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise EngineError(
+            f"{type(model).__name__} cannot read a few tokens and report their states: {reason}",
+            remedy="use a decoder-only language model",
+            heading="Models that are refused",
+        ) from error
     return seen, tuple(getattr(output, "hidden_states", None) or ())
 
 

@@ -15,7 +15,7 @@ from latentext.request import StateRows
 from latentext.spec import StatesSpec
 from latentext.states.host import HostCopies
 from latentext.states.kernels import changing_shapes
-from latentext.states.layout import ModelLayout, SitesReached, reading
+from latentext.states.layout import ModelLayout, SitesReached, check_shape, reading, shared_passes
 from latentext.states.pooling import given_entropies, pool_rows
 from latentext.states.rows import label_rows, row_positions
 
@@ -60,8 +60,9 @@ def replay(
     if "entropy_mean" in states.pool:
         for text in texts:  # Before the first pass, not in the middle of the work.
             given_entropies(text.entropies)
-    for group in _passes(texts, tokens_per_pass):
-        yield from _replay_pass(layout, group, states, sites, dtype)
+    for alike in shared_passes(layout, texts, lambda text: text.length):
+        for group in _passes(alike, tokens_per_pass):
+            yield from _replay_pass(layout, group, states, sites, dtype)
 
 
 def _passes(texts: Sequence[WrittenText], tokens_per_pass: int) -> Iterator[list[WrittenText]]:
@@ -85,6 +86,7 @@ def _replay_pass(
     copies = HostCopies()
 
     def sink(site: str, hidden: torch.Tensor) -> None:
+        check_shape(site, hidden, len(group), group[0].length)
         for row, (text, where) in enumerate(zip(group, positions, strict=True)):
             rows = hidden[row, where.start : where.stop]
             if not pooled:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.libraries.transformers.models import replaced_attention, sdpa_attention_forward
 
 Attention = Callable[..., tuple[torch.Tensor, None]]

@@ -19,7 +19,7 @@ from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
 from latentext.engines.transformers.fixed_steps import FEWEST_STEPS, FixedSteps, can_be_fixed
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.memory import default_batch_tokens, memory_errors
 from latentext.engines.transformers.packed_weights import FEWEST_PASSES, packed_weights
 from latentext.engines.transformers.verify_decode import Verifier, can_verify
@@ -28,7 +28,7 @@ from latentext.request import Completion, Failure, Request, StateRows
 from latentext.spec import Decoding
 from latentext.states.host import HostCopies, texts_copied_together
 from latentext.states.inflight import InflightCapture
-from latentext.states.layout import reading
+from latentext.states.layout import reading, shared_passes
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class TransformersEngine:
         fixed = can_be_fixed(loaded) if fixed_shapes is None else fixed_shapes
         self._fixed = FixedSteps(loaded) if fixed else None
         self._closings = self._closings_before = 0
+        self._noted_short_contexts = False
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
         """Texts in flight: as many of the longest kind as the token budget holds, up to a limit."""
@@ -118,14 +119,29 @@ class TransformersEngine:
     ) -> Iterator[Generated | Failure]:
         fitting: list[Request] = []
         for request in requests:
-            if (reason := unfit(request, self.loaded.context_length, self.loaded.vocab_size)) is None:
+            context = self.loaded.context_of(len(request.prompt_token_ids))
+            if (reason := unfit(request, context, self.loaded.vocab_size)) is None:
                 fitting.append(request)
             else:
                 yield from (Failure(request.index, s, *reason) for s in samples)
         tasks = [Task(r, s, self._room(r, decoding)) for r in fitting for s in samples]
-        if not tasks:
-            return
-        slots = min(slots or self.slots_for(fitting, decoding), len(tasks))
+        self._note_short_contexts(tasks, decoding)
+        groups = shared_passes(self.loaded.layout, tasks, lambda task: len(task.request.prompt_token_ids))
+        for group in groups:
+            with ExitStack() as own:
+                last = turn if group is groups[-1] else own  # More texts need the model.
+                yield from self._write_group(group, decoding, seed, capture, slots, last)
+
+    def _write_group(
+        self,
+        tasks: list[Task],
+        decoding: Decoding,
+        seed: int,
+        capture: Capture | None,
+        slots: int | None,
+        turn: ExitStack,
+    ) -> Iterator[Generated | Failure]:
+        slots = min(slots or self.slots_for([task.request for task in tasks], decoding), len(tasks))
         if decoding.max_new_tokens * (len(tasks) // slots) >= FEWEST_PASSES:
             turn.enter_context(packed_weights(self.loaded.model))
         if slots > 1:
@@ -256,8 +272,19 @@ class TransformersEngine:
         )
         return Generated(completion, states)
 
+    def _note_short_contexts(self, tasks: Sequence[Task], decoding: Decoding) -> None:
+        limit = self.loaded.layout.longrope_length
+        cut = sum(
+            t.max_new_tokens < decoding.max_new_tokens and len(t.request.prompt_token_ids) < (limit or 0) for t in tasks
+        )
+        if cut and not self._noted_short_contexts:
+            self._noted_short_contexts = True
+            what = "%s treats texts above %d tokens differently (LongRoPE): texts with shorter prompts end there"
+            logger.warning(what, type(self.loaded.model).__name__, limit)
+
     def _room(self, request: Request, decoding: Decoding) -> int:
-        return min(decoding.max_new_tokens, self.loaded.context_length - len(request.prompt_token_ids))
+        length = len(request.prompt_token_ids)
+        return min(decoding.max_new_tokens, self.loaded.context_of(length) - length)
 
 
 def _with_states(texts: list[Text], reader: InflightCapture | None) -> list[tuple[Text, StateRows | None]]:

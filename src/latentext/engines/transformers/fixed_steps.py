@@ -20,7 +20,7 @@ import torch
 from latentext.engines.transformers.attention import decoding_attention
 from latentext.engines.transformers.cache import SlabCache
 from latentext.engines.transformers.forward import last_logits
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.libraries.transformers.models import DynamicLayer, cache_layers, has_fixed_shapes
 from latentext.states.layout import Sink
 

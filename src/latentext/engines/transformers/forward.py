@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from latentext.engines.transformers.cache import SlabCache
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.libraries.transformers.models import cache_argument
 from latentext.states.kernels import changing_shapes
 
@@ -29,7 +29,10 @@ def last_logits(
         attention_mask: [batch, columns of the cache's window].
     """
     cache_name, takes = _arguments_of(type(loaded.model).forward)
-    options = {"position_ids": position_ids, "logits_to_keep": 1}
+    # As a number, models that share keys between blocks (Gemma 4) would compute no more than that position in the later
+    # blocks, and the states of a prompt would be one row repeated.
+    last = 1 if token_ids.shape[1] == 1 else torch.tensor([-1], device=token_ids.device)
+    options = {"position_ids": position_ids, "logits_to_keep": last}
     with changing_shapes(loaded.device):
         output = loaded.model(
             input_ids=token_ids,

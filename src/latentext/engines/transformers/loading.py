@@ -6,7 +6,6 @@ record them and a resumed run can be held to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pickle import UnpicklingError
 from typing import Any
@@ -16,38 +15,17 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedConfig
 
 from latentext.engines.transformers.cache import check_cacheable
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.soundness import check_soundness
 from latentext.errors import EngineError, SpecError
-from latentext.libraries.transformers.models import attention_name
+from latentext.libraries.transformers.models import attention_name, block_configs
 from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec
-from latentext.states.layout import ModelLayout, find_layout
+from latentext.states.layout import find_layout
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _NEEDS_GPU = ("gptq", "awq")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A causal language model ready to run, its tokenizer, and the facts that decide its outputs."""
-
-    model: Any
-    tokenizer: Any
-    layout: ModelLayout
-    source: ModelSource
-    device: torch.device
-    dtype: torch.dtype
-    attention: str
-    eos_token_ids: frozenset[int]
-    pad_token_id: int
-    context_length: int
-    vocab_size: int
-
-    @property
-    def shards_in_flight(self) -> int:
-        """How many shards may be under way: on a GPU one goes to the disk while the model works on the next. On a CPU
-        both would want the same cores."""
-        return 2 if self.device.type == "cuda" else 1
 
 
 def load_model(spec: ModelSpec) -> LoadedModel:
@@ -151,10 +129,10 @@ def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
     model.eval()
     check_cacheable(model)
     config = model.config.get_text_config()
-    eos = end_token_ids(model.generation_config, config, tokenizer)
+    eos = end_token_ids(getattr(model, "generation_config", None), config, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0)
     device = next(model.parameters()).device
-    return LoadedModel(
+    loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
         layout=find_layout(model, config.vocab_size),
@@ -167,6 +145,8 @@ def loaded_from(model: Any, tokenizer: Any, source: ModelSource) -> LoadedModel:
         context_length=_context_length(config),
         vocab_size=int(config.vocab_size),
     )
+    check_soundness(loaded)
+    return loaded
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -222,6 +202,9 @@ def _context_length(config: Any) -> int:
 
 def kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     """Bytes of keys and values that one token of one text occupies, over all blocks."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * dtype.itemsize)
+    numbers = 0
+    for block in block_configs(config):
+        heads = getattr(block, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(block, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        numbers += 2 * heads * width
+    return int(numbers * dtype.itemsize)

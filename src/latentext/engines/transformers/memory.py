@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 
 from latentext.engines.engine import OutOfMemory
-from latentext.engines.transformers.loading import LoadedModel, kv_bytes_per_token
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import kv_bytes_per_token
 from latentext.libraries.torch import SHORT_OF_MEMORY
 from latentext.models.memory import host_memory
 

@@ -23,7 +23,7 @@ import torch
 from latentext.engines.engine import Capture
 from latentext.engines.transformers.decode import NONFINITE, Decoder, Task, Text
 from latentext.engines.transformers.drafts import Draft, continuation, expected_texts, worth_another_pass
-from latentext.engines.transformers.loading import LoadedModel
+from latentext.engines.transformers.loaded import LoadedModel
 from latentext.errors import SpecError
 from latentext.request import StateRows
 from latentext.spec import Decoding, StatesSpec
@@ -251,9 +251,10 @@ class Verifier:
 
 
 def can_verify(loaded: LoadedModel) -> bool:
-    """Whether the logits are the output embeddings of `final_norm` and nothing else (some models scale or cap them)."""
+    """Whether the logits are the output embeddings of `final_norm` and nothing else (some models scale or cap them),
+    and passes over texts of any lengths."""
     head = loaded.model.get_output_embeddings()
-    if head is None or not hasattr(head, "weight"):
+    if head is None or not hasattr(head, "weight") or loaded.layout.longrope_length is not None:
         return False
     token_ids = torch.arange(1, 6, device=loaded.device).remainder(loaded.vocab_size).unsqueeze(0)
     seen: dict[str, torch.Tensor] = {}

@@ -4,6 +4,8 @@
 * *The cache argument.* A forward pass takes the cache as ``cache``; up to 5.23 it was ``past_key_values``, and custom
   code of a model may keep the old name. `cache_argument` asks the model.
 * *Attention.* `replaced_attention` changes an entry of the registry that models look their attention up in.
+* *Configurations.* Attributes that differ from block to block (`block_configs`), and the length beyond which rotations
+  are other ones (`longrope_length`).
 * *Flags of models.* ``_is_stateful``, ``_can_compile_fullgraph``, ``_attn_implementation``.
 """
 
@@ -70,6 +72,39 @@ def check_layer_class(layer: type[Any]) -> None:
     """
     if unfilled := sorted(getattr(layer, "__abstractmethods__", ())):
         raise changed("transformers", f"its cache layers need a method {unfilled[0]}")
+
+
+def block_configs(config: Any) -> list[Any]:
+    """The configuration of each block: the model's own, where its blocks are alike.
+
+    Where head sizes differ from block to block (Gemma 4), transformers refuses to name one for the whole model.
+    """
+    blocks = range(int(config.num_hidden_layers))
+    if (per_block := getattr(config, "per_layer_config", None)) is None:
+        return [config for _ in blocks]
+    try:
+        return [per_block[block] for block in blocks]
+    except (KeyError, IndexError, TypeError) as error:
+        raise changed("transformers", f"per_layer_config of {type(config).__name__}: {error}") from error
+
+
+def longrope_length(config: Any) -> int | None:
+    """The number of tokens up to which a LongRoPE model (Phi-3.5, Phi-4-mini) rotates by its short factors; else None.
+
+    A longer text makes the model rotate *every* text of its batch by the long factors.
+
+    Example:
+        >>> from transformers import LlamaConfig
+        >>> longrope_length(LlamaConfig()) is None
+        True
+    """
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
+    for kind in kinds:
+        if kind.get("rope_type") == "longrope":
+            length = kind.get("original_max_position_embeddings")
+            return int(length or config.original_max_position_embeddings)
+    return None
 
 
 def is_stateful(model: Any) -> bool:

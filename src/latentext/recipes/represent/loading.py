@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.engines.transformers.loading import LoadedModel, load_model, loaded_from
+from latentext.engines.transformers.loaded import LoadedModel
+from latentext.engines.transformers.loading import load_model, loaded_from
 from latentext.errors import ArgumentError, SpecError
 from latentext.models.resolve import TINY, ModelSource, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
