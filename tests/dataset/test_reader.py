@@ -202,6 +202,18 @@ def test_pooled_states_have_one_row_a_text(make_dataset: Maker) -> None:
         data.states("embed")
 
 
+def test_the_row_of_a_state_before_the_answer_stands_on_the_last_token_of_the_prompt(make_dataset: Maker) -> None:
+    data = make_dataset(5, samples=(range(2),), pools=("mean", "first", "last"))
+    texts = data.records(["index", "sample", "prompt_token_ids", "token_ids"]).to_pylist()
+    view, last = data.states("embed", pool="first"), data.states("embed", pool="last")
+    for row, end, at, text in zip(view.rows, last.rows, view.align_at().rows, texts, strict=True):
+        prompt, answer = text["prompt_token_ids"], text["token_ids"]
+        assert (row["index"], row["sample"]) == (text["index"], text["sample"])
+        assert (row["position"], row["token_id"], row["remaining"]) == (len(prompt) - 1, answer[0], len(answer) - 1)
+        assert at["token_id"] == prompt[-1]
+        assert (end["position"], end["remaining"]) == (len(prompt) + len(answer) - 2, 0)
+
+
 def test_rows_of_states_find_their_records(make_dataset: Maker) -> None:
     data = make_dataset(10, samples=(range(1), range(1, 3)), failed={4: "too long"})
     view = data.states("embed")

@@ -27,14 +27,12 @@ from latentext.dataset.records import read_records
 from latentext.dataset.scores import read_scores, score_sets
 from latentext.dataset.splits import split_records
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
-from latentext.dataset.states_view import ShardParts, StatesView
+from latentext.dataset.states_view import ShardParts, StatesView, TextTokens
 from latentext.errors import DatasetError
 from latentext.spec import Pool, Positions, Spec, SplitSpec
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Texts = dict[tuple[int, int], npt.NDArray[np.int32]]
 
 
 def open(directory: str | Path) -> Dataset:
@@ -226,7 +224,8 @@ class Dataset:
                 shards[number] = ShardParts(number, receipt.start, receipt.stop, before + parts)
         first = next(iter(choice.captures.values()))
         in_order = tuple(shards[number] for number in sorted(shards) if shards[number].rows)
-        return StatesView(choice.site, choice.tensor, first.widths[choice.tensor], first.dtype, in_order, self._tokens)
+        width, dtype = first.widths[choice.tensor], first.dtype
+        return StatesView(choice.site, choice.tensor, width, dtype, in_order, self._tokens, choice.pool)
 
     def record_numbers(self, view: StatesView) -> npt.NDArray[np.int64]:
         """For each row of `view`, the row number of its text in `records`: carries any column of texts to rows.
@@ -277,10 +276,12 @@ class Dataset:
                 receipts[number] = found
         return receipts
 
-    def _tokens(self, shard_number: int) -> Texts:
+    def _tokens(self, shard_number: int) -> dict[tuple[int, int], TextTokens]:
         table = self.shard_records(shard_number, ["index", "sample", "prompt_token_ids", "token_ids"])
         return {
-            (row["index"], row["sample"]): np.array([*row["prompt_token_ids"], *row["token_ids"]], np.int32)
+            (row["index"], row["sample"]): TextTokens(
+                np.array([*row["prompt_token_ids"], *row["token_ids"]], np.int32), len(row["prompt_token_ids"])
+            )
             for row in table.to_pylist()
         }
 

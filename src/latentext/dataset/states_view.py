@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,24 @@ import numpy.typing as npt
 from latentext.dataset.gathering import Take
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, Part, open_part, widen
 from latentext.errors import DatasetError
-from latentext.spec import DType
+from latentext.spec import DType, Pool
 
 if TYPE_CHECKING:
     import torch
 
 Rows = npt.NDArray[Any]
 Index = int | slice | EllipsisType | list[int] | npt.NDArray[Any]
-Tokens = Callable[[int], Mapping[tuple[int, int], npt.NDArray[np.int32]]]
-"""Gives, for a shard, the token ids of prompt + completion of each text by (index, sample)."""
+
+
+class TextTokens(NamedTuple):
+    """The token ids of prompt + completion of a text, int32, and how many of them are the prompt's."""
+
+    token_ids: npt.NDArray[np.int32]
+    prompt_tokens: int
+
+
+Tokens = Callable[[int], Mapping[tuple[int, int], TextTokens]]
+"""Gives, for a shard, the tokens of each text by (index, sample)."""
 
 _OPEN_PARTS = 16
 
@@ -77,6 +86,8 @@ class StatesView:
         site: name of the site.
         width: length of a state.
         stored_dtype: type of the states in the files.
+        pool: how the states of a text were pooled; then a text has one row. It stands on the last token of the prompt
+            for ``first``, else on the last token whose state went into it.
         align: ``predict``: `token_id` of a row is the token that its state predicts. ``at``: the token it stands on.
     """
 
@@ -86,6 +97,7 @@ class StatesView:
     stored_dtype: DType
     shard_parts: tuple[ShardParts, ...] = field(repr=False)
     tokens_of_shard: Tokens = field(repr=False)
+    pool: Pool = "none"
     align: Literal["predict", "at"] = "predict"
     _open: OpenParts = field(default_factory=OpenParts, repr=False, compare=False)
     _rows: OpenParts = field(default_factory=OpenParts, repr=False, compare=False)
@@ -250,6 +262,8 @@ class StatesView:
             rows = self._stored_rows(shard)
             if len(shard.parts) > 1:
                 rows = rows[self._order(shard)]
+            if self.pool == "first":
+                _stand_on_prompts(rows, self.tokens_of_shard(shard.number))
             if self.align == "at":
                 _name_by_own_token(rows, self.tokens_of_shard(shard.number))
             rows.flags.writeable = False  # It is kept and handed out again.
@@ -271,9 +285,18 @@ class StatesView:
         return np.empty((rows, self.width), np.uint16 if self.stored_dtype == "bfloat16" else self.dtype)
 
 
-def _name_by_own_token(rows: Rows, tokens: Mapping[tuple[int, int], npt.NDArray[np.int32]]) -> None:
+def _stand_on_prompts(rows: Rows, tokens: Mapping[tuple[int, int], TextTokens]) -> None:
+    """Move each row to the last token of its prompt: a part has one set of row columns for all poolings of a text."""
+    for row in rows:
+        text = tokens[int(row["index"]), int(row["sample"])]
+        row["position"] = text.prompt_tokens - 1
+        row["token_id"] = text.token_ids[text.prompt_tokens]
+        row["remaining"] = len(text.token_ids) - text.prompt_tokens - 1
+
+
+def _name_by_own_token(rows: Rows, tokens: Mapping[tuple[int, int], TextTokens]) -> None:
     """Put the token at each row's position into `token_id`."""
     starts = np.flatnonzero(np.diff(rows["index"], prepend=-1) | np.diff(rows["sample"], prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-        text = tokens[int(rows["index"][start]), int(rows["sample"][start])]
+        text = tokens[int(rows["index"][start]), int(rows["sample"][start])].token_ids
         rows["token_id"][start:stop] = text[rows["position"][start:stop]]

@@ -21,7 +21,7 @@ from latentext.errors import EngineError
 
 _ROUNDING = {torch.float32: (1e-4, 1e-3)}
 _ROUNDING_OF_HALVES = (2e-2, 0.1)
-"""Differences of logits that are rounding, as a part of the largest: within one pass, and between passes of other shapes.
+"""Differences of logits that are rounding, relative to the largest: within a pass, and between passes of other shapes.
 
 Measured in float32 on 18 families with random weights and on a trained model of 30 blocks: up to 2e-6; what these
 properties forbid gives 1.6e-3 (an untrained RoBERTa) to 1.3."""
