@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written, _Text
 from latentext.finish_reasons import are_whole, finish_reason, is_whole
 from latentext.pairs.proposing.replies import ReplyKind, parse_reply
 from latentext.rewards.text_length import measure_lengths
@@ -69,6 +71,26 @@ def test_an_unknown_end_has_no_legal_length_and_is_cut_back_to_a_sentence(
 )
 def test_a_reply_of_proposals_is_cut_or_refused_by_the_same_table(word: str, kind: ReplyKind) -> None:
     assert parse_reply('{"pairs": [{"safe": "a cake", "harmful": "a bomb"}]}', ("safe", "harmful"), word).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "problem"),
+    [
+        ("stop", "stop", ""),
+        ("length", "length", ""),
+        ("abort", "failed", "vLLM ended the text: abort"),
+        (None, "unknown", ""),
+    ],
+)
+def test_a_text_that_vllm_gave_up_is_a_failure(word: str | None, reason: str, problem: str) -> None:
+    """The output has the fields of vLLM's RequestOutput that the loop reads; the engine itself is not needed."""
+    loop = StepLoop(lambda: None, lambda engine: None)
+    ticket = Ticket([Order([1], None)])
+    loop._texts["0"] = _Text(ticket, ticket.orders[0], Written(0))
+    piece = SimpleNamespace(token_ids=[5, 6], logprobs=None, finish_reason=word)
+    loop._take_out(None, SimpleNamespace(request_id="0", outputs=[piece], finished=True, kv_transfer_params=None))
+    (written,) = ticket
+    assert (written.finish_reason, written.problem, written.token_ids) == (reason, problem, [5, 6])
 
 
 def test_no_other_file_compares_finish_reasons_by_hand() -> None:

@@ -16,6 +16,7 @@ from tests.contract.asking import made, only, opened, requests
 from latentext.engines.openai.batches.joining import read_outputs
 from latentext.engines.openai.standin import Fault, StandIn
 from latentext.errors import SpecError
+from latentext.recipes.proposal_batches import read_replies
 from latentext.request import Completion, Failure
 
 
@@ -154,3 +155,18 @@ def test_answers_of_an_old_journal_are_read_by_the_same_rules(tmp_path: Path) ->
         "c \ufffd",
     ]
     assert not server.asked
+
+
+def test_proposals_of_a_batch_tell_a_refusal_from_an_answer_that_failed(tmp_path: Path) -> None:
+    cases = ["limit-upper-case", "abort-with-half-a-text", "only-reasoning", "filtered-by-another-name"]
+    with (tmp_path / "output_batch0.jsonl").open("w") as file:
+        for number, case in enumerate(cases):
+            response = {"status_code": 200, "body": {**TEXTS, **FAILURES}[case][0]}
+            file.write(json.dumps({"custom_id": f"request-0-{number}", "response": response}) + "\n")
+    replies = list(read_replies(tmp_path, None))
+    assert [(reply.finish_reason, reply.failed) for reply in replies] == [
+        ("length", False),
+        ("aborted", True),
+        ("only-reasoning", True),
+        ("refusal", False),
+    ]

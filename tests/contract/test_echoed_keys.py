@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract.asking import made, opened, requests
 from tests.contract.test_answers_without_end import finished, serving
 from tests.contract.test_runs import KEY, spec_file
 from tests.engines.openai.batches.made import PatientClock
@@ -19,8 +20,11 @@ from tests.engines.openai.batches.made import PatientClock
 from latentext.cli.app import exit_code
 from latentext.engines.openai.batches.downloading import download
 from latentext.engines.openai.batches.remote import open_remote
+from latentext.engines.openai.journal import Answer, Journal
 from latentext.engines.openai.redaction import RedactedStream, Redaction
+from latentext.engines.openai.spend import Spend
 from latentext.engines.openai.standin import Fault, StandIn
+from latentext.request import Completion
 
 SPELLED: dict[str, Callable[[str], str]] = {
     "as it is": lambda key: key,
@@ -109,6 +113,15 @@ def test_a_key_in_an_error_is_not_shown(
         exit_code(["run", spec_file(tmp_path, server, count=2), "-o", str(tmp_path / "data")])
     said = "".join(capsys.readouterr()).encode() + everything_in(tmp_path / "data")
     assert KEY.encode() not in said and base64.b64encode(KEY.encode())[:24] not in said
+
+
+def test_a_key_in_an_old_journal_reaches_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with Journal(tmp_path / "j") as journal:
+        journal.put("gpt-4o", Answer("key0", 0, echoing(KEY).body or b"", Spend(1))).result()
+    with StandIn() as server, opened(server, tmp_path / "j") as engine:
+        (outcome,) = made(engine, requests(1))
+    assert isinstance(outcome, Completion) and outcome.text == "I got [key]!"
 
 
 def test_a_key_in_an_output_file_of_a_batch_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

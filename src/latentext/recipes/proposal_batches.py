@@ -37,6 +37,7 @@ from latentext.pairs.proposing import Answer as Reply
 from latentext.pairs.task import Task
 from latentext.pairs.tokenizer import PairTokenizer
 from latentext.recipes.pairs.chats import round_chats
+from latentext.recipes.pairs.checkpoint import NOT_A_FAILURE
 from latentext.recipes.pairs.rounds import Round, needed_requests
 from latentext.request import Message
 from latentext.spec import ApiOptions, ModelSpec
@@ -279,9 +280,10 @@ def _reply(answer: Answer) -> Reply:
     if answer.body is None:
         return Reply(None, answer.outcome, failed=True)
     text = read_text(answer.body)
-    if text.text is None and text.reason == "no-choice":
-        return Reply(None, text.reason, failed=True)
-    return Reply(text.text, text.finish_reason if text.text is not None else "refusal")
+    if text.text is not None:
+        return Reply(text.text, text.finish_reason)
+    refused = text.reason in NOT_A_FAILURE
+    return Reply(None, "refusal" if refused else text.reason, failed=not refused)
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:

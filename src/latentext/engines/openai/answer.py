@@ -70,7 +70,9 @@ def read_text(body: Mapping[str, Any]) -> Text:
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, Mapping):
-        return Text(None, "", usage, "no-choice", "the server answered without a text", written)
+        words = words_of(body.get("error"))
+        said = f"the server answered without a text{': ' if words else ''}{words}"
+        return Text(None, "", usage, "no-choice", said, written)
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
     finish, content = finish_reason(choice.get("finish_reason")), _content(message.get("content"))
@@ -117,6 +119,18 @@ def _text_of(part: object) -> str | None:
         return None
     text = part.get("text")
     return text if isinstance(text, str) else None
+
+
+def read_kept(raw: bytes, redaction: Redaction) -> Text:
+    """The text of an answer in the journal, whichever version put it there.
+
+    One that cannot be read, such as thousands of brackets in brackets, is a failure: it was paid, and must not stop
+    every later run.
+    """
+    try:
+        return read_text(read_body(redaction.of_bytes(raw)))
+    except MalformedAnswerError as error:
+        return Text(None, "", None, "malformed-answer", str(error))
 
 
 def without_key(text: Text, redaction: Redaction) -> Text:

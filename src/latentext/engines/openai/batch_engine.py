@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentext.dataset import filesystem
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.openai.answer import completion_of, read_body, read_text, without_key
+from latentext.engines.openai.answer import completion_of, read_kept, without_key
 from latentext.engines.openai.batch_accounts import BatchAccounts, Entry
 from latentext.engines.openai.batches.clock import Clock, Stopped, stoppable_clock
 from latentext.engines.openai.batches.ledger import Ledger, Step, read_ledger
@@ -298,7 +298,7 @@ class BatchEngine:
 
     def _completion(self, asked: _Asked, raw: bytes, decoding: Decoding) -> Completion | Failure:
         # Journals of 0.1.0 may hold a key that a server sent back.
-        text = without_key(read_text(read_body(self._remote.redaction.of_bytes(raw))), self._remote.redaction)
+        text = without_key(read_kept(raw, self._remote.redaction), self._remote.redaction)
         with self._encoding:
             return completion_of(
                 asked.request, asked.sample, text, tokenizer=self._tokenizer, ends_with_eos=not decoding.stop

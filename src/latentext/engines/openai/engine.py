@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.openai.answer import Text, completion_of, read_body, read_text, without_key
+from latentext.engines.openai.answer import Text, completion_of, read_kept, without_key
 from latentext.engines.openai.bounds import worst_case
 from latentext.engines.openai.budget import Budget, refuse_unpriced
 from latentext.engines.openai.client import ChatClient
@@ -201,7 +201,7 @@ class OpenAIEngine:
                 for job in jobs:
                     if (raw := kept.get(job.name)) is not None:
                         # Journals of 0.1.0 may hold a key that a server sent back.
-                        text = read_text(read_body(self._redaction.of_bytes(raw)))
+                        text = read_kept(raw, self._redaction)
                         yield self._completion(job, text, decoding)
             for _ in range(asked):
                 result = outbox.results.get()

@@ -211,7 +211,8 @@ def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextErr
             remedy="a field set to null there is left out of every request",
         )
     if error.kind is ApiErrorKind.REDIRECT:
-        return SpecError(error.message, where=where or "model.api.base_url", remedy="name the right address there")
+        remedy = "if that address is right, give it here"
+        return SpecError(error.message, where=where or "model.api.base_url", remedy=remedy)
     if error.unsent:
         return unreachable(error.message)
     return EngineError(f"the server failed ({error.kind.value}): {error.message}", where=where)

@@ -20,11 +20,10 @@ _SHORTEST = 6
 _MOST_BACKSLASHES = 8
 _LONGEST_CHARACTER = _MOST_BACKSLASHES + len("u0073")
 _MOST_WAITING = 1 << 20
-_ESCAPED_LETTER = re.compile(rb"\\u00[2-7]")
 
 
 class Redaction:
-    """Replaces one key; `found` counts how often it had to.
+    r"""Replaces one key; `found` counts how often it had to.
 
     Example:
         >>> redaction = Redaction("secret-key-0123")
@@ -37,6 +36,9 @@ class Redaction:
     def __init__(self, key: str | None):
         spellings = _spellings(key) if key is not None and len(key) >= _SHORTEST else []
         pattern = "|".join(_character(s[0], first=True) + "".join(map(_character, s[1:])) for s in spellings)
+        letters = "|".join(f"{ord(letter):02x}" for letter in sorted(set("".join(spellings))))
+        # Servers escape < and > in every text that has them; only letters of the key are worth a search.
+        self._escaped_letter = re.compile(rf"\\u00(?:{letters})".encode(), re.IGNORECASE)
         self._plain = [spelling.replace("\\", "").encode() for spelling in spellings]
         self._pattern = re.compile(pattern) if pattern else None
         self._in_bytes = re.compile(pattern.encode()) if pattern else None
@@ -59,7 +61,7 @@ class Redaction:
 
     def _may_be_in(self, raw: bytes) -> bool:
         """A quick look, a hundred times faster than the search, which clears nearly every answer."""
-        if _ESCAPED_LETTER.search(raw):
+        if self._escaped_letter.search(raw):
             return True
         unescaped = raw.replace(b"\\", b"")
         return any(spelling in unescaped for spelling in self._plain)

@@ -38,7 +38,7 @@ def refuse_redirect(response: httpx2.Response) -> None:
         raise RedirectError(f"the server redirects to {one_line(location)!r}, which is no address") from None
     place = one_line(f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}{target.path}")
     if _origin(target) != _origin(request.url):
-        raise RedirectError(f"the server redirects to another server, {place}, which gets nothing")
+        raise RedirectError(f"the server redirects to another server, {place}, to which nothing was sent")
     if request.method not in ("GET", "HEAD") and response.status_code not in _KEEPS_METHOD:
         raise RedirectError(
             f"the server redirects to {place} by status {response.status_code}, which asks without the question"

@@ -31,7 +31,7 @@ from latentext.pairs.proposing import Answer
 from latentext.request import Message
 
 _VERSION = 1
-_NOT_A_FAILURE = ("content-filter", "refused", "no-text")
+NOT_A_FAILURE = ("content-filter", "refused", "no-text")
 """Reasons of engines that mean: the model was asked, and refused."""
 
 
@@ -148,7 +148,7 @@ class Checkpoint:
             for row in table.to_pylist():
                 yield row["index"], Answer(row["text"], row["finish_reason"])
             for failure in receipt.failures:
-                refused = failure.reason in _NOT_A_FAILURE
+                refused = failure.reason in NOT_A_FAILURE
                 yield failure.index, Answer(None, "refusal" if refused else failure.reason, failed=not refused)
 
 
