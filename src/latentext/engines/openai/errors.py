@@ -211,7 +211,7 @@ def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextErr
             remedy="a field set to null there is left out of every request",
         )
     if error.kind is ApiErrorKind.REDIRECT:
-        remedy = "if that address is right, give it here"
+        remedy = "if you trust that address, set base_url to it"
         return SpecError(error.message, where=where or "model.api.base_url", remedy=remedy)
     if error.unsent:
         return unreachable(error.message)
