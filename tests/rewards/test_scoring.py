@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from latentext.errors import SpecError
+from latentext.models import model_fingerprint, resolve_model
+from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.rewards import Candidate, parse_reward, parse_rewards, reward_settings, score, score_name
+from latentext.rewards.encoding import reward_model_identity
 from latentext.rewards.entries import ClassifierReward, PerplexityReward, WordsReward
 
 COUNTING = """
@@ -116,6 +121,21 @@ def test_other_weights_are_another_reward(distilbert: Path, tmp_path: Path) -> N
     model.save_pretrained(folder)
     trained = ClassifierReward(name="a", classifier=str(folder))
     assert reward_settings(trained) != reward_settings(ClassifierReward(name="a", classifier=str(distilbert)))
+
+
+@pytest.mark.parametrize("change", [{"model_max_length": 7}, {"truncation_side": "left"}])
+def test_where_long_texts_are_cut_makes_another_reward(
+    distilbert: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    copy = Path(shutil.copytree(distilbert, tmp_path / "copy"))
+    before = reward_model_identity(str(copy), None)
+    # As 0.1.0 made it of a model whose tokenizer cuts nowhere before the model itself would.
+    source = resolve_model(str(copy))
+    parts = f"{model_fingerprint(source)} {tokenizer_fingerprint(load_tokenizer(source))}"
+    assert before == hashlib.sha256(parts.encode()).hexdigest()[:32]
+    path = copy / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert reward_model_identity(str(copy), None) != before
 
 
 def test_a_function_is_identified_by_its_file_or_by_its_version(tmp_path: Path) -> None:

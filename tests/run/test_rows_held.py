@@ -84,7 +84,9 @@ def test_a_column_corrected_after_a_finished_run_is_refused(tmp_path: Path, rows
     rows("A", "B", "C", "D")
     run()
     rows("A", "B", "X", "D")
-    refused(tmp_path / "data", run, r"row 2: .label. was \"C\" and is \"X\"; restore .* can also be joined")
+    refused(
+        tmp_path / "data", run, r"row 2: .label. was \"C\" and is \"X\"; restore .* corrected columns can be joined to"
+    )
 
 
 @pytest.mark.parametrize(

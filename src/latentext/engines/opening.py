@@ -6,9 +6,10 @@ finished dataset is recognised and another model refused within a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -17,6 +18,7 @@ from latentext.engines.openai.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
 from latentext.limits import Limits
+from latentext.models.deciding import END_TOKENS, further_facts
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import Decoding, ModelSpec
@@ -31,12 +33,14 @@ class ModelFacts:
         tokenizer: None where the model is behind a server and no local model is named.
         dtype: such as ``float32``; with `device`, of the model on this machine, None if there is none.
         device: ``cpu``, ``cuda`` or ``mps``.
+        further: what else of the model decides, by its name in the run's identity (`latentext.models.deciding`).
     """
 
     identity: str
     tokenizer: PreTrainedTokenizerBase | None
     dtype: str | None
     device: str | None
+    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_facts(model: ModelSpec, engine: Engine | None = None) -> ModelFacts:
@@ -45,18 +49,25 @@ def model_facts(model: ModelSpec, engine: Engine | None = None) -> ModelFacts:
     Raises:
         SpecError, CredentialsError: there is no such model or device, or it is not given out.
     """
-    if isinstance(engine, TransformersEngine):
-        loaded = engine.loaded
-        return ModelFacts(model_identity(model), loaded.tokenizer, _name(loaded.dtype), loaded.device.type)
     here = local_model(model)
     if here is None:
         return ModelFacts(model_identity(model), None, None, None)
     source = resolve_model(here.name, here.revision)
-    device = choose_device(here.device)
-    tokenizer = getattr(engine, "tokenizer", None)  # An engine that is open may have read it already.
-    if tokenizer is None:
-        tokenizer = load_tokenizer(source, trust_remote_code=here.trust_remote_code)
-    return ModelFacts(model_identity(model), tokenizer, _name(choose_dtype(here, source, device)), device.type)
+    if isinstance(engine, TransformersEngine):
+        loaded = engine.loaded
+        tokenizer, dtype, device = loaded.tokenizer, loaded.dtype, loaded.device
+    else:
+        device = choose_device(here.device)
+        tokenizer = getattr(engine, "tokenizer", None)  # An engine that is open may have read it already.
+        if tokenizer is None:
+            tokenizer = load_tokenizer(source, trust_remote_code=here.trust_remote_code)
+        dtype = choose_dtype(here, source, device)
+    further = further_facts(source, tokenizer, trust_remote_code=here.trust_remote_code)
+    if isinstance(engine, TransformersEngine):
+        further[END_TOKENS] = sorted(engine.loaded.eos_token_ids)
+    if model.remote:  # A server ends its texts itself.
+        del further[END_TOKENS]
+    return ModelFacts(model_identity(model), tokenizer, _name(dtype), device.type, further)
 
 
 def local_model(model: ModelSpec) -> ModelSpec | None:

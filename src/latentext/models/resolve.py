@@ -97,11 +97,32 @@ def model_fingerprint(source: ModelSource) -> str:
     Raises:
         SpecError, CredentialsError: the hub has no such model, or does not give it out, or cannot be reached.
     """
-    folder = Path(source.path_or_id) if source.local else _hub_snapshot(source)
+    folder = model_folder(source, ["config.json", "*.safetensors"])
+    if not source.local and not any(folder.glob("*.safetensors")):
+        folder = model_folder(source, ["config.json", "*.bin"])
     total = hashlib.sha256(b"latentext model 1\n")
     for path in _identifying_files(folder):
-        total.update(f"{path.relative_to(folder).as_posix()} {_content_sha256(path)}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()} {content_sha256(path)}\n".encode())
     return total.hexdigest()
+
+
+def model_folder(source: ModelSource, patterns: list[str]) -> Path:
+    """The folder with a model's files: its own, or that of the hub's cache, with those that match fetched.
+
+    Raises:
+        SpecError, CredentialsError: the hub has no such model, or does not give it out, or cannot be reached.
+    """
+    if source.local:
+        return Path(source.path_or_id)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(
+            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=patterns, token=hub_token())
+        )
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise hub_error(error, source.name) from error
 
 
 def hub_token() -> str | None:
@@ -159,7 +180,7 @@ def _identifying_files(folder: Path) -> list[Path]:
     return [folder / "config.json", *weights]
 
 
-def _content_sha256(path: Path) -> str:
+def content_sha256(path: Path) -> str:
     """Hash of a file; of a large one in the hub's cache without reading it."""
     if (known := known_sha256(path)) is not None:
         return known
@@ -168,19 +189,3 @@ def _content_sha256(path: Path) -> str:
         while block := file.read(_HASH_BLOCK):
             total.update(block)
     return total.hexdigest()
-
-
-def _hub_snapshot(source: ModelSource) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        patterns = ["config.json", "*.safetensors"]
-        folder = Path(
-            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=patterns, token=hub_token())
-        )
-        if not any(folder.glob("*.safetensors")):
-            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=["*.bin"], token=hub_token())
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise hub_error(error, source.name) from error
-    return folder

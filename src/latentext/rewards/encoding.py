@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from latentext.errors import SpecError
 from latentext.models.resolve import hub_error, hub_token, model_fingerprint, resolve_model
@@ -93,13 +94,28 @@ def load_reward_model(
 def reward_model_from(model: Any, tokenizer: Any) -> RewardModel:
     """Wrap a model and tokenizer that are in memory already."""
     model.eval()
-    positions = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    positions = _positions(model.config, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     return RewardModel(model, tokenizer, int(min(positions, tokenizer.model_max_length)), int(pad))
 
 
 def reward_model_identity(name: str, revision: str | None) -> str:
-    """32 hex digits that stand for a reward model: its weights, configuration and tokenizer, wherever they lie."""
+    """32 hex digits that stand for a reward model: its weights, configuration and tokenizer, wherever they lie.
+
+    How the tokenizer cuts long texts is in neither, so it is added where it is not the model's own length, from the
+    right; scores of other models keep the identity that they had in 0.1.0.
+    """
     source = resolve_model(name, revision)
-    parts = f"{model_fingerprint(source)} {tokenizer_fingerprint(load_tokenizer(source))}"
+    tokenizer = load_tokenizer(source)
+    parts = f"{model_fingerprint(source)} {tokenizer_fingerprint(tokenizer)}"
+    try:
+        config = AutoConfig.from_pretrained(source.path_or_id, revision=source.revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise hub_error(error, name) from error
+    if tokenizer.model_max_length < _positions(config, tokenizer) or tokenizer.truncation_side != "right":
+        parts += f" {tokenizer.model_max_length} {tokenizer.truncation_side}"
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def _positions(config: Any, tokenizer: Any) -> int:
+    return int(getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length)

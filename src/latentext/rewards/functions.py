@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from latentext.errors import SpecError
 from latentext.rewards.candidate import Candidate
+from latentext.rewards.local_modules import local_imports
 
 RewardFunction = Callable[[Candidate], float]
 Function = TypeVar("Function", bound=RewardFunction)
@@ -30,7 +31,8 @@ def reward(name: str, *, version: str | None = None) -> Callable[[Function], Fun
     Args:
         name: letters, digits, ``_``, ``-`` and ``.``; part of a folder's name.
         version: identifies the function; change it when the function changes its mind. Without it, any change of the
-            file that the function lives in makes a new reward, whose scores are computed anew.
+            file that the function lives in, or of a local file that it imports, makes a new reward, whose scores are
+            computed anew. What else it reads, such as a word list, needs a version.
 
     Example:
         >>> @reward("exclamations")
@@ -74,7 +76,8 @@ def load_function(path: str) -> RewardFunction:
 
 
 def function_identity(function: RewardFunction) -> str:
-    """What stands for a function in its scores' identity: its version, or the sha256 of the file it lives in."""
+    """What stands for a function in its scores' identity: its version, or the sha256 of the file it lives in and, where
+    it imports any, of the local files that it imports."""
     version = getattr(function, "reward_version", None)
     if version is not None:
         return f"version {version}"
@@ -83,7 +86,11 @@ def function_identity(function: RewardFunction) -> str:
         raise SpecError(
             f"no file holds the reward {function!r}", remedy="give it a version: @reward(name, version=...)"
         )
-    return f"sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+    total = hashlib.sha256(Path(file).read_bytes())
+    package = getattr(inspect.getmodule(function), "__package__", None) or ""
+    for name, imported in local_imports(Path(file), package).items():
+        total.update(f"\n{name} {hashlib.sha256(imported.read_bytes()).hexdigest()}".encode())
+    return f"sha256 {total.hexdigest()}"
 
 
 def _load_module(name: str, path: str) -> ModuleType:

@@ -22,7 +22,7 @@ from latentext.errors import DatasetError, SpecError
 from latentext.plan.note import PlanNote
 from latentext.run.foreign import refuse_foreign
 from latentext.run.lease import Leases
-from latentext.run.provenance import Provenance, read_provenance
+from latentext.run.provenance import Provenance, differing_facts, read_provenance
 from latentext.run.workspace import PLAN
 from latentext.spec_file import dump_spec, relative_inputs, resolve_inputs
 
@@ -76,7 +76,7 @@ def _refuse_another_run(
     theirs, ours = _facts(part, note, provenance), _facts(first, first_note, first_provenance)
     if note.rows_sha256 and first_note.rows_sha256:  # A plan of 0.1.0 has none: then the prompts alone are compared.
         theirs["the prompts' columns"], ours["the prompts' columns"] = note.rows_sha256, first_note.rows_sha256
-    if differing := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
+    if differing := differing_facts(ours, theirs):
         raise SpecError(
             f"made by another run than {first}: {', '.join(differing)} differ",
             where=str(part),

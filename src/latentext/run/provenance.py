@@ -20,9 +20,12 @@ from pydantic import ValidationError
 from latentext.dataset import layout
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError, SpecError
+from latentext.models.deciding import FURTHER_FACTS
 from latentext.spec import Frozen, Spec, VllmOptions
 
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
+"""Identities of version 1 (latentext 0.1.0) lack the facts of `latentext.models.deciding`."""
+
 REMEDY = "change them back, choose another --output, or start again with --fresh"
 """What to do when a spec is not the one that a directory was made with."""
 
@@ -45,13 +48,20 @@ class Provenance(Frozen):
 
 
 def make_identity(
-    spec: Spec, *, model: str, tokenizer: str | None, dtype: str | None, device: str | None
+    spec: Spec,
+    *,
+    model: str,
+    tokenizer: str | None,
+    dtype: str | None,
+    device: str | None,
+    further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The facts that decide outputs, under the names that the spec gives them.
 
     Args:
         model, tokenizer: fingerprints.
         dtype, device: as resolved, not ``auto``; of a remote model without a local one they are None, as its tokenizer.
+        further: the facts of `latentext.models.deciding`.
     """
     return {
         "version": IDENTITY_VERSION,
@@ -67,6 +77,7 @@ def make_identity(
         **({"model.quantization": spec.model.quantization} if spec.model.quantization is not None else {}),
         **_decoding(spec),
         **_length(spec),
+        **(further or {}),
     }
 
 
@@ -159,10 +170,35 @@ def refuse_changes(root: Path, before: Provenance, identity: Mapping[str, Any], 
     ):
         if wanted is not None:
             was[name], now[name] = recorded, wanted
-    differing = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    if differing:
+    if differing := differing_facts(was, now):
         changes = ", ".join(f"{n} was {_short(was.get(n))} and is {_short(now.get(n))}" for n in differing)
         raise SpecError(f"this directory was made with other settings: {changes}", where=str(root), remedy=REMEDY)
+
+
+def differing_facts(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names of the facts that differ between two identities; what one of 0.1.0 could not know is not compared.
+
+    Example:
+        >>> differing_facts({"version": 1, "seed": 0}, {"version": 2, "seed": 0, "model.end_tokens": [2]})
+        []
+        >>> differing_facts({"version": 2, "model.end_tokens": [1]}, {"version": 2, "model.end_tokens": [2]})
+        ['model.end_tokens']
+    """
+    unknown = _is_old(one) or _is_old(other)
+    passed_over = {"version", *FURTHER_FACTS} if unknown else set()
+    return [name for name in {**one, **other} if name not in passed_over and one.get(name) != other.get(name)]
+
+
+def completed(before: Provenance, identity: Mapping[str, Any]) -> Provenance:
+    """What an earlier run wrote, with the facts that 0.1.0 could not know as they are now."""
+    if not _is_old(before.identity):
+        return before
+    further = {name: identity[name] for name in FURTHER_FACTS if name in identity}
+    return before.model_copy(update={"identity": {**before.identity, **further, "version": IDENTITY_VERSION}})
+
+
+def _is_old(identity: Mapping[str, Any]) -> bool:
+    return identity.get("version") == 1
 
 
 def _short(value: Any) -> str:

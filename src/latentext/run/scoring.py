@@ -163,8 +163,11 @@ def refuse_missing(entries: Iterable[str | Mapping[str, Any]]) -> None:
 
 def identified(workspace: Workspace, entries: Iterable[str | Mapping[str, Any]]) -> list[IdentifiedReward]:
     """The rewards of a spec with what decides their numbers; errors as `refuse_missing`."""
-    generator = " ".join(map(str, workspace.settings.values()))
-    return [(reward, reward_settings(reward, generator)) for reward in parse_rewards(entries)]
+    rewards = parse_rewards(entries)
+    generator = ""
+    if any(isinstance(reward, PerplexityReward) for reward in rewards):
+        generator = " ".join(map(str, workspace.settings.values()))
+    return [(reward, reward_settings(reward, generator)) for reward in rewards]
 
 
 def reward_works(

@@ -25,16 +25,17 @@ from latentext.dataset.records import read_records
 from latentext.dataset.restoring import requests_of, states_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.verify import verify_files
-from latentext.engines.opening import local_model
+from latentext.engines.opening import local_model, model_facts
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model
+from latentext.models.deciding import FURTHER_FACTS
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.plan.comparing import unplanned_rows
 from latentext.prompts.chat import ChatFormat, added_bos
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.request import StateRows
 from latentext.run.captures import states_spec
-from latentext.run.provenance import read_provenance
+from latentext.run.provenance import IDENTITY_VERSION, differing_facts, read_provenance
 from latentext.run.replaying import written_texts
 from latentext.spec import ModelSpec, Spec
 from latentext.spec_file import resolve_inputs
@@ -94,10 +95,16 @@ def _identity(root: Path, model: ModelSpec, tokenizer: PreTrainedTokenizerBase) 
     if provenance is None:
         yield Finding(layout.PROVENANCE, "missing")
         return
-    if provenance.identity["model"] != model_identity(model):
+    recorded = provenance.identity
+    if recorded["model"] != model_identity(model):
         yield Finding(layout.PROVENANCE, f"the model {model.name} has other weights now than when the texts were made")
-    if provenance.identity["tokenizer"] != tokenizer_fingerprint(tokenizer):
+    if recorded["tokenizer"] != tokenizer_fingerprint(tokenizer):
         yield Finding(layout.PROVENANCE, f"the tokenizer of {model.name} is another now than when the texts were made")
+    now = {"version": IDENTITY_VERSION, **model_facts(model).further}
+    held = {name: recorded[name] for name in ("version", *FURTHER_FACTS) if name in recorded}
+    for name in differing_facts(held, now):
+        what = f"{name} of {model.name} was {recorded.get(name)} when the texts were made and is {now.get(name)}"
+        yield Finding(layout.PROVENANCE, what)
 
 
 def _choose(dataset: Dataset, sample: int) -> Chosen:

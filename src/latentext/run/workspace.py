@@ -18,6 +18,7 @@ import torch
 from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import sweep, write_bytes
 from latentext.dataset.documents import read_spec
+from latentext.dataset.stages import StatesStage, declared_stages, read_stage
 from latentext.engines.engine import Engine
 from latentext.engines.openai.spend import Spend
 from latentext.engines.opening import (
@@ -35,7 +36,7 @@ from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model
 from latentext.errors import DatasetError, EngineError, SpecError
 from latentext.limits import Limits
-from latentext.models.resolve import resolve_model
+from latentext.models.resolve import model_fingerprint, resolve_model
 from latentext.plan import Plan, Shard, make_plan
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
@@ -48,6 +49,7 @@ from latentext.run.progress import Progress
 from latentext.run.provenance import (
     REMEDY,
     Provenance,
+    completed,
     make_identity,
     package_versions,
     read_provenance,
@@ -60,6 +62,10 @@ from latentext.states.sites import resolve_sites
 
 PLAN = layout.PLAN
 JOURNAL = "journal.sqlite"
+_TAKEN_OVER = (
+    "made by latentext 0.1.0, which did not record end tokens, custom code and adapters: "
+    "they are recorded now, as they are, and must stay so"
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class Workspace:
             assert isinstance(self.engine, TransformersEngine)
             return self.engine.loaded
         here = required_local_model(self.spec)
+        self._refuse_other_weights(here)
         self.close_engine()  # One copy of the weights at a time is what the memory has room for.
         return load_model(here)
 
@@ -151,7 +158,26 @@ class Workspace:
     def settings(self) -> dict[str, Any]:
         """What decides a capture's numbers beside the texts: kept in its ``stage.json``."""
         identity = self.provenance.identity
-        return {name: identity[name] for name in ("model", "model.dtype", "model.attention")}
+        settings = {name: identity[name] for name in ("model", "model.dtype", "model.attention")}
+        if self.spec.model.remote:  # Of a server the identity has the name; states come from weights on this machine.
+            settings[_LOCAL] = _weights(required_local_model(self.spec))
+        return settings
+
+    def _refuse_other_weights(self, here: ModelSpec) -> None:
+        """Refuse to read states from other weights than those that the directory's captures were read from."""
+        for stage in declared_stages(self.root, "states"):
+            before = read_stage(self.root, stage, StatesStage).settings.get(_LOCAL)
+            if before is not None and before != _weights(here):
+                raise SpecError(
+                    f"{stage} was read from other weights than model.local has now", where=str(self.root), remedy=REMEDY
+                )
+
+
+_LOCAL = "model.local"
+
+
+def _weights(model: ModelSpec) -> str:
+    return model_fingerprint(resolve_model(model.name, model.revision))
 
 
 def required_local_model(spec: Spec) -> ModelSpec:
@@ -206,6 +232,7 @@ def prepare(
         tokenizer=None if facts.tokenizer is None else tokenizer_fingerprint(facts.tokenizer),
         dtype=facts.dtype,
         device=facts.device,
+        further=facts.further,
     )
     if spec.states is not None:
         here = required_local_model(spec)
@@ -221,7 +248,7 @@ def prepare(
     filesystem.make_folder(root)
     leases = Leases(root)
     try:
-        provenance, plan = _settle(spec, root, leases, before, facts)
+        provenance, plan = _settle(spec, root, leases, before, identity, facts, progress)
     except BaseException:
         leases.close()
         raise
@@ -258,18 +285,29 @@ def workspace_of(root: Path, progress: Progress, engine: Engine | None = None) -
     return prepare(read_spec(root), root, progress, engine)
 
 
-def _settle(spec: Spec, root: Path, leases: Leases, proposed: Provenance, facts: ModelFacts) -> tuple[Provenance, Plan]:
+def _settle(
+    spec: Spec,
+    root: Path,
+    leases: Leases,
+    proposed: Provenance,
+    identity: dict[str, Any],
+    facts: ModelFacts,
+    progress: Progress,
+) -> tuple[Provenance, Plan]:
     """Write what all runs of the directory share, or take it over: of runs that start together, the first decides."""
     with leases.wait_for("plan"):
         if (provenance := read_provenance(root)) is not None:
-            refuse_changes(root, provenance, proposed.identity, spec)
+            refuse_changes(root, provenance, identity, spec)
         sweep(root)
         leases.sweep()
         plan = _plan(spec, root, facts, (provenance or proposed).shard_size)
-        if provenance is None:
-            write_provenance(root, provenance := proposed)
-        _write_spec(root, spec, provenance)
-    return provenance, plan
+        now = proposed if provenance is None else completed(provenance, identity)
+        if now != provenance:
+            write_provenance(root, now)
+            if provenance is not None:
+                progress.note(_TAKEN_OVER)
+        _write_spec(root, spec, now)
+    return now, plan
 
 
 def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, engine: Engine | None) -> Provenance:

@@ -19,6 +19,7 @@ from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.soundness import check_soundness
 from latentext.errors import EngineError, SpecError
 from latentext.libraries.transformers.models import attention_name, block_configs
+from latentext.models.deciding import end_token_ids
 from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec
@@ -181,16 +182,6 @@ def choose_dtype(spec: ModelSpec, source: ModelSource, device: torch.device) -> 
     )
     dtype = getattr(config.get_text_config(), "dtype", None)
     return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
-
-
-def end_token_ids(generation_config: Any, text_config: Any, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end a text: the generation config's list and the tokenizer's own end token."""
-    configured = getattr(generation_config, "eos_token_id", None)
-    if configured is None:
-        configured = getattr(text_config, "eos_token_id", None)
-    ids = set(configured) if isinstance(configured, list | tuple) else {configured}
-    ids.add(tokenizer.eos_token_id)
-    return frozenset(int(i) for i in ids if i is not None)
 
 
 def _context_length(config: Any) -> int:

@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset.atomic import temporary_folder
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.engine import state_dtype
-from latentext.engines.transformers.loading import end_token_ids
 from latentext.engines.vllm import starting
 from latentext.engines.vllm.extraction import read_extracted
 from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written
 from latentext.engines.vllm.sampling import sampling_params, text_seed
 from latentext.engines.vllm.support import refuse_unsupported
 from latentext.errors import LatentextError
-from latentext.models.resolve import hub_token, resolve_model
+from latentext.models.deciding import end_tokens_of
+from latentext.models.resolve import resolve_model
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding, ModelSpec
 
@@ -163,18 +163,7 @@ class VllmEngine:
     def _end_token_ids(self) -> frozenset[int]:
         """The tokens that end a text, by the same rule as with a model that transformers loaded."""
         source = resolve_model(self.model.name, self.model.revision)
-        place: dict[str, Any] = {
-            "revision": source.revision or "main",
-            "token": None if source.local else hub_token(),
-        }
-        config = AutoConfig.from_pretrained(
-            source.path_or_id, trust_remote_code=self.model.trust_remote_code, **place
-        ).get_text_config()
-        try:
-            generation = GenerationConfig.from_pretrained(source.path_or_id, **place)
-        except OSError:  # The model has none of its own.
-            generation = None
-        return end_token_ids(generation, config, self.tokenizer)
+        return end_tokens_of(source, self.tokenizer, self.model.trust_remote_code)
 
 
 _PROCESS = threading.Lock()
