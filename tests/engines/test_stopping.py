@@ -94,18 +94,18 @@ def test_whether_a_text_ended_and_where_it_is_cut_agree_at_every_length() -> Non
     ids = _ids("one. two. three. four.")
     for least in range(1, len(ids)):
         stops = StopStrings(byte_tokenizer(), Decoding(stop=(". ", "ee"), min_new_tokens=least, max_new_tokens=99))
-        end = next((n for n in range(1, len(ids) + 1) if stops.reached(ids[:n])), None)
+        end = next((n for n in range(1, len(ids) + 1) if stops.reached([], ids[:n])), None)
         if end is None:
-            assert stops.text(ids) == "one. two. three. four."
+            assert stops.text([], ids) == "one. two. three. four."
             continue
         assert end >= least
-        cut = stops.text(ids[:end])
+        cut = stops.text([], ids[:end])
         assert "one. two. three. four."[len(cut) : end] in {". ", "ee"}
 
 
 def test_a_long_stop_string_of_many_bytes_a_character_is_found() -> None:
     stops = StopStrings(byte_tokenizer(), Decoding(stop=("日本語日本語日本語",)))
     ids = _ids("x日本語日本語日本語")
-    assert stops.reached(ids)
-    assert not stops.reached(ids[:-1])
-    assert stops.text(ids) == "x"
+    assert stops.reached([], ids)
+    assert not stops.reached([], ids[:-1])
+    assert stops.text([], ids) == "x"

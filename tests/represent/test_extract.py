@@ -60,7 +60,9 @@ def published_procedure(
         steps = [step[-1][0, -1] for step in output.hidden_states]
         rows = torch.stack(steps[1:] or steps)
         vectors.append({"last": steps[-1], "mean": rows.mean(0), "max": rows.amax(0)}[pooling])
-        texts.append(tokenizer.decode(output.sequences[0, ids.shape[1] :], skip_special_tokens=True))
+        # gpi-pack decodes the answer alone, by which SentencePiece vocabularies lose the space before it.
+        prompt, whole = (tokenizer.decode(part, skip_special_tokens=True) for part in (ids[0], output.sequences[0]))
+        texts.append(whole[len(prompt) :])
     return vectors, texts
 
 

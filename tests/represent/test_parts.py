@@ -46,7 +46,7 @@ def test_a_segments_state_stands_on_the_token_of_its_last_character(
         for place, end in enumerate(sentence_ends(record["text"])[:-1]):
             row = next(r for r in range(len(text)) if np.array_equal(text[r], segments.states[index, place]))
             assert record["text"][end - 1] in stories.tokenizer.decode([names[row]])
-            assert stories.tokenizer.decode(record["token_ids"][:row]).rstrip() == record["text"][:end].rstrip()
+            assert stories.tokenizer.decode(record["token_ids"][:row]).strip() == record["text"][:end].strip()
     with pytest.raises(ArgumentError, match="do not ascend"):
         segment_states(dataset, stories.tokenizer, lambda text: [5, 3])
     with pytest.raises(ArgumentError, match="no ends of segments are given for text 1"):

@@ -7,9 +7,10 @@ string counts when the token that completes it is the `min_new_tokens`-th or a l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+from latentext.prompts.token_text import continuation_text
 from latentext.spec import Decoding
 
 
@@ -24,25 +25,29 @@ class StopStrings:
         # inside the text (a lost leading space, half a character), hence the margin.
         self._tail = max((len(s.encode()) for s in decoding.stop), default=0) + 8
 
-    def reached(self, token_ids: Sequence[int]) -> bool:
-        """Whether the text that these generated tokens spell has come to a stop string."""
-        if not self._stop or len(token_ids) < self._first_end:
+    def reached(self, prompt_token_ids: Sequence[int], token_ids: Sequence[int]) -> bool:
+        """Whether the text that these generated tokens spell behind their prompt has come to a stop string."""
+        if not self._stop or len(token_ids) < self._first_end or not self._may_be_reached(prompt_token_ids, token_ids):
             return False
-        spelt = (token for token in reversed(token_ids) if token not in self._silent)
-        tail = self._decode(list(islice(spelt, self._tail))[::-1])
-        return any(s in tail for s in self._stop) and self._find(token_ids, self._decode(token_ids)) is not None
+        written = continuation_text(self._tokenizer, prompt_token_ids, token_ids)
+        return self._find(prompt_token_ids, token_ids, written) is not None
 
-    def text(self, token_ids: Sequence[int]) -> str:
+    def text(self, prompt_token_ids: Sequence[int], token_ids: Sequence[int]) -> str:
         """The text without special tokens, cut before the first stop string."""
-        written = self._decode(token_ids)
-        return written[: self._find(token_ids, written)] if self._stop else written
+        written = continuation_text(self._tokenizer, prompt_token_ids, token_ids)
+        return written[: self._find(prompt_token_ids, token_ids, written)] if self._stop else written
 
-    def _find(self, token_ids: Sequence[int], written: str) -> int | None:
+    def _may_be_reached(self, prompt_token_ids: Sequence[int], token_ids: Sequence[int]) -> bool:
+        """A quick look at the last tokens: no stop string is missed, some may be the prompt's own."""
+        backwards = chain(reversed(token_ids), reversed(prompt_token_ids))
+        spelt = list(islice((token for token in backwards if token not in self._silent), self._tail))[::-1]
+        tail = self._tokenizer.decode(spelt, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        # Behind half a character, some decoders spoil whole ones too.
+        return "\ufffd" in tail or any(s in tail for s in self._stop)
+
+    def _find(self, prompt_token_ids: Sequence[int], token_ids: Sequence[int], written: str) -> int | None:
+        required = continuation_text(self._tokenizer, prompt_token_ids, token_ids[: self._first_end - 1])
         # A cut-off character shows as a replacement mark, which the next token may turn into something shorter.
-        before = len(self._decode(token_ids[: self._first_end - 1]).rstrip("\ufffd"))
+        before = len(required.rstrip("\ufffd"))
         found = (written.find(s, max(0, before - len(s) + 1)) for s in self._stop)
         return min((at for at in found if at >= 0), default=None)
-
-    def _decode(self, token_ids: Sequence[int]) -> str:
-        written: str = self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return written

@@ -282,7 +282,8 @@ class Decoder:
         return logits
 
     def _finish_reason(self, text: Text, token: int) -> str:
-        if token in self.loaded.eos_token_ids or self.stop_strings.reached(text.token_ids):
+        prompt = text.task.request.prompt_token_ids
+        if token in self.loaded.eos_token_ids or self.stop_strings.reached(prompt, text.token_ids):
             return "stop"
         return "length" if len(text.token_ids) >= text.task.max_new_tokens else ""
 

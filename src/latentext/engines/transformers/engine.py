@@ -263,7 +263,7 @@ class TransformersEngine:
         completion = Completion(
             index=request.index,
             sample=sample,
-            text=stop_strings.text(text.token_ids),
+            text=stop_strings.text(request.prompt_token_ids, text.token_ids),
             token_ids=text.token_ids,
             finish_reason=text.finish_reason,
             logprobs=text.logprobs if decoding.logprobs else None,

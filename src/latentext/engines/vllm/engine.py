@@ -209,7 +209,7 @@ def _completion(
     return Completion(
         index=request.index,
         sample=sample,
-        text=stop_strings.text(written.token_ids),
+        text=stop_strings.text(request.prompt_token_ids, written.token_ids),
         token_ids=written.token_ids,
         finish_reason=written.finish_reason,
         logprobs=written.logprobs if decoding.logprobs else None,

@@ -193,7 +193,7 @@ class StepLoop:
             written.logprobs.extend(
                 chosen[token].logprob for chosen, token in zip(piece.logprobs, piece.token_ids, strict=True)
             )
-        if text.order.stop_strings is not None and (end := _end_at(text.order.stop_strings, written.token_ids, seen)):
+        if end := _end_at(text.order, written.token_ids, seen):
             del written.token_ids[end:], written.logprobs[end:]
             written.finish_reason = STOP
             if not output.finished:
@@ -229,9 +229,12 @@ class StepLoop:
             ticket.finished.put(self._error)
 
 
-def _end_at(stop_strings: StopStrings, token_ids: list[int], seen: int) -> int:
+def _end_at(order: Order, token_ids: list[int], seen: int) -> int:
     """The number of tokens after which a stop string stands, looked for after the first `seen`; 0: none does."""
-    return next((n for n in range(seen + 1, len(token_ids) + 1) if stop_strings.reached(token_ids[:n])), 0)
+    if (stops := order.stop_strings) is None:
+        return 0
+    ends = range(seen + 1, len(token_ids) + 1)
+    return next((end for end in ends if stops.reached(order.prompt_token_ids, token_ids[:end])), 0)
 
 
 def finish_saving(engine: Any) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from latentext.dataset.reader import Dataset
 from latentext.errors import ArgumentError
+from latentext.prompts.token_text import continuation_text
 from latentext.spec import Pool
 
 Ends = Callable[[str], Sequence[int]]
@@ -103,9 +104,11 @@ def segment_states(
     frame = dataset.to_frame()
     names = frame["id"].tolist() if "id" in frame else frame["index"].tolist()
     per_text = []
-    for index, name, text, token_ids in zip(frame["index"], names, frame["text"], frame["token_ids"], strict=True):
-        wanted = ends(text) if callable(ends) else _given(ends, name)
-        rows = _rows(list(wanted), text, [int(token) for token in token_ids], tokenizer, name)
+    columns = (frame["index"], names, frame["text"], frame["prompt_token_ids"], frame["token_ids"])
+    for index, name, text, prompt_ids, token_ids in zip(*columns, strict=True):
+        wanted = list(ends(text) if callable(ends) else _given(ends, name))
+        _refuse_unfit(wanted, text, name)
+        rows = _rows(wanted, list(map(int, prompt_ids)), list(map(int, token_ids)), tokenizer)
         start = view.text(int(index)).start
         per_text.append(view[np.asarray(rows, np.int64) + start] if rows else np.empty((0, view.width), np.float32))
     lengths = np.array([len(states) for states in per_text], np.int64)
@@ -121,14 +124,17 @@ def _given(ends: Mapping[Any, Sequence[int]], name: Any) -> Sequence[int]:
     return ends[name]
 
 
-def _rows(ends: list[int], text: str, token_ids: list[int], tokenizer: Any, name: Any) -> list[int]:
-    """Row s stands at position P-1+s, on generated token s-1: so the row of token k is k+1, if there is one."""
+def _refuse_unfit(ends: list[int], text: str, name: Any) -> None:
     if ends != sorted(set(ends)) or (ends and not (ends[0] > 0 and ends[-1] <= len(text))):
         what = f"the ends of segments {ends} of text {name!r} do not ascend from 1 to {len(text)}"
         raise ArgumentError(what, remedy="give the number of characters up to the end of each segment")
 
+
+def _rows(ends: list[int], prompt_ids: list[int], token_ids: list[int], tokenizer: Any) -> list[int]:
+    """Row s stands at position P-1+s, on generated token s-1: so the row of token k is k+1, if there is one."""
+
     def characters(tokens: int) -> int:
-        return len(tokenizer.decode(token_ids[:tokens], skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return len(continuation_text(tokenizer, prompt_ids, token_ids[:tokens]))
 
     counts = range(len(token_ids) + 1)
     return [min(bisect_left(counts, end, key=characters), len(token_ids) - 1) for end in ends]
