@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,19 @@ def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     assert answer["code"] == 0
     assert f"Usage: latentext{''.join(' ' + word for word in words)}" in "\n".join(help_lines)
     assert not HEAVY & set(answer["modules"])
+
+
+@pytest.mark.parametrize(
+    ("before", "first", "expected"),
+    [(None, "", "PASSIVE"), ("ACTIVE", "", "ACTIVE"), (None, "import torch", "None")],
+    ids=["unset", "set by the user", "torch is there"],
+)
+def test_threads_wait_passively_unless_the_user_says_otherwise(before: str | None, first: str, expected: str) -> None:
+    program = f"{first}\nimport os, latentext\nprint(os.environ.get('OMP_WAIT_POLICY'))"
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = others if before is None else others | {"OMP_WAIT_POLICY": before}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == expected
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

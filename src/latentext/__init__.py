@@ -7,9 +7,16 @@ are loaded on first use (PEP 562).
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Any
 
 __version__ = "0.1.0"
+
+# While another process is busy, OpenMP's threads that wait actively keep each other from the cores: a run is then three
+# to fifty times slower. OpenMP reads this when torch loads it.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PUBLIC = {
     "Spec": "latentext.spec",
