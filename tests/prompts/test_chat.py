@@ -23,24 +23,24 @@ USER = {"role": "user", "content": "Hello!"}
 ASSISTANT = {"role": "assistant", "content": "Hi."}
 
 # What each template writes for SYSTEM and USER, read off the template by hand. The blank line that Llama 3.1 and 3.2
-# write behind the date stays.
+# write behind the date belongs to it.
 _LLAMA_3 = (
-    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n{}Be kind.<|eot_id|>"
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe kind.<|eot_id|>"
     "<|start_header_id|>user<|end_header_id|>\n\nHello!<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
 )
 _CHATML = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n"
 GOLDEN = {
     "llama-2-chat": (MISTRAL, "<s>[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\nHello! [/INST]"),
-    "llama-3-instruct": (LLAMA, _LLAMA_3.format("")),
-    "llamacpp.meta-llama-Llama-3.1-8B-Instruct": (LLAMA, _LLAMA_3.format("\n")),
-    "llamacpp.meta-llama-Llama-3.2-3B-Instruct": (LLAMA, _LLAMA_3.format("\n")),
+    "llama-3-instruct": (LLAMA, _LLAMA_3),
+    "llamacpp.meta-llama-Llama-3.1-8B-Instruct": (LLAMA, _LLAMA_3),
+    "llamacpp.meta-llama-Llama-3.2-3B-Instruct": (LLAMA, _LLAMA_3),
     "llamacpp.Qwen-Qwen2.5-7B-Instruct": (QWEN, _CHATML),
     "qwen2-instruct.from-tokenizer_config": (QWEN, _CHATML),
     "mistral-7b-instruct-v0.3": (MISTRAL, "<s>[INST] Be kind.\n\nHello![/INST]"),
     "solar-instruct": (MISTRAL, "<s>### System:\nBe kind.\n\n### User:\nHello!\n\n### Assistant:\n"),
 }
 _INDENTED_FOR_READING = {"llama-2-chat", "llama-3-instruct", "solar-instruct"}
-_DATE_LINES = re.compile(r"Cutting Knowledge Date: December 2023\nToday Date: (01 Jan 2000|26 Jul 2024)\n")
+_DATE_LINES = re.compile(r"Cutting Knowledge Date: December 2023\nToday Date: (01 Jan 2000|26 Jul 2024)\n\n")
 
 
 def _template(materials: Path, name: str) -> str:
@@ -102,7 +102,7 @@ def test_the_tokenizers_own_templates_are_used_as_they_come(load) -> None:
     for name in (LLAMA, QWEN):
         assert ChatFormat().render(load(name), [USER]) == _plain_jinja(load(name), [USER])
     tiny = AutoTokenizer.from_pretrained(TINY_FOLDER)
-    assert ChatFormat().render(tiny, [SYSTEM, USER]) == _LLAMA_3.format("\n")
+    assert ChatFormat().render(tiny, [SYSTEM, USER]) == _LLAMA_3
 
 
 @pytest.mark.parametrize("role", ["user", "system"])
@@ -130,7 +130,7 @@ def test_fifty_thousand_cutoff_phrases_in_a_message_stay(load) -> None:
     # Put back one after the other, each by a pass over the text, these would take minutes.
     text = "".join(f"{number} Cutting Knowledge Date: Knowledge cutoff: " for number in range(25_000))
     rendered = ChatFormat().render(load(LLAMA), [SYSTEM, {"role": "user", "content": text}])
-    assert rendered == _LLAMA_3.format("\n").replace("Hello!", text.strip())
+    assert rendered == _LLAMA_3.replace("Hello!", text.strip())
 
 
 def test_date_lines_stay_when_asked(load) -> None:
@@ -152,6 +152,76 @@ _CUTOFF_ON_THE_LINE_OF_A_MESSAGE = "{% for m in messages %}Knowledge cutoff: 202
 _LEADING_SPACE = (
     "\n  {% if true %}x{% endif %}\n{{ messages[0]['content'] }}\nIt is {{ strftime_now('%d') | upper }}.\n"
 )
+
+
+_GRANITE_33 = (  # As published: the persona on the line of the date; the caller's system text takes its place.
+    "{% if messages[0]['role'] == 'system' %}{% set system, rest = messages[0]['content'], messages[1:] %}{% else %}"
+    "{% set system = \"Knowledge Cutoff Date: April 2024. Today's Date: \" + strftime_now('%B %d, %Y') + "
+    '". You are Granite, developed by IBM. You are a helpful AI assistant." %}{% set rest = messages %}{% endif %}'
+    "{{ '<|start_header_id|>system<|end_header_id|>' + system + '<|eot_id|>\n' }}"
+    "{% for m in rest %}{{ m['content'] }}{% endfor %}"
+)
+
+
+def test_a_persona_on_the_line_of_the_date_stays(load) -> None:
+    rendered = ChatFormat().render(load(LLAMA, _GRANITE_33), [USER])
+    persona = "You are Granite, developed by IBM. You are a helpful AI assistant."
+    assert rendered == f"<|start_header_id|>system<|end_header_id|>{persona}<|eot_id|>\nHello!"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "You are Kimi and today is {}.",
+        "Kimi is here, it is {}.",
+        "It is {}, a fine day, and you are Kimi.",
+        "You are Kimi. As of {} you know all about tea.",
+    ],
+)
+def test_a_date_within_a_sentence_of_other_words_is_refused_and_named(load, said: str) -> None:
+    template = f"{said.format('{{ date_string }}')}\n{{{{ messages[0]['content'] }}}}"
+    with pytest.raises(PromptError, match=r"date into a sentence .* prompts\.remove_date_lines: false"):
+        ChatFormat().render(load(LLAMA, template), [USER])
+    assert "Kimi" in ChatFormat(remove_date_lines=False).render(load(LLAMA, template), [USER])
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Today's date: {}", "The current date is {}.", "Current date: {} (UTC)", "日期：{}", "Today is {}, {}."],
+)
+def test_a_sentence_that_tells_the_date_alone_goes(load, said: str) -> None:
+    template = f"You are Kimi. {said.replace('{}', '{{ date_string }}')} Be brief.\n{{{{ messages[0]['content'] }}}}"
+    if said.endswith("."):
+        assert ChatFormat().render(load(LLAMA, template), [USER]) == "You are Kimi. Be brief.\nHello!"
+    alone = template.replace("You are Kimi. ", "").replace(" Be brief.", "")
+    assert ChatFormat().render(load(LLAMA, alone), [USER]) == "Hello!"
+
+
+def test_the_ids_of_the_default_prompt_are_those_of_the_published_tool(load) -> None:
+    tokenizer = load(LLAMA)
+    form = ChatFormat()
+    ids = form.encode(tokenizer, form.render(tokenizer, [USER]))
+    # <|begin_of_text|> <|start_header_id|> system <|end_header_id|> \n\n <|eot_id|>
+    assert ids[:6] == [128000, 128006, 9125, 128007, 271, 128009]
+
+
+def test_a_blank_line_that_a_message_begins_with_is_never_touched(load) -> None:
+    template = "Today Date: {{ date_string }}\n{{ messages[0]['content'] }}"
+    asked = [{"role": "user", "content": "\nHello!"}]
+    assert ChatFormat().render(load(LLAMA, template), asked) == "\nHello!"
+
+
+def test_paragraphs_around_the_date_stay_apart(load, materials: Path) -> None:
+    rendered = ChatFormat().render(load(LLAMA, _template(materials, "unsloth.gpt-oss")), [USER])
+    assert "date" not in rendered.lower() and "cutoff" not in rendered.lower()
+    assert "large language model trained by OpenAI.\n\nReasoning: medium" in rendered
+
+
+def test_datasets_of_0_1_0_go_on_with_the_prompts_that_they_began_with(load) -> None:
+    spec = PromptSpec(list=["Hello!"])
+    for begun_by, behind in (("0.1.0", "\n\n\n"), ("0.2.0.dev0", "\n\n"), (None, "\n\n")):
+        form = ChatFormat.from_spec(spec, "x", begun_by)
+        assert f"system<|end_header_id|>{behind}<|eot_id|>" in form.render(load(LLAMA), [USER])
 
 
 def test_a_header_on_the_line_of_the_date_is_kept(load) -> None:
@@ -230,9 +300,9 @@ def _backend(materials: Path, name: str) -> Tokenizer:
 def test_ids_begin_with_exactly_one_bos_where_the_tokenizer_adds_it(load, materials: Path) -> None:
     llama = load(LLAMA)
     rendered = ChatFormat().render(llama, [USER])
-    # <|begin_of_text|> 128000, <|start_header_id|> 128006, system 9125, <|end_header_id|> 128007, three line breaks
-    # 1432, <|eot_id|> 128009, user 882, two line breaks 271, Hello 9906, ! 0, assistant 78191: see tokenizer.json.
-    expected = [128000, 128006, 9125, 128007, 1432, 128009, 128006, 882, 128007, 271, 9906, 0, 128009]
+    # <|begin_of_text|> 128000, <|start_header_id|> 128006, system 9125, <|end_header_id|> 128007, two line breaks
+    # 271, <|eot_id|> 128009, user 882, two line breaks 271, Hello 9906, ! 0, assistant 78191: see tokenizer.json.
+    expected = [128000, 128006, 9125, 128007, 271, 128009, 128006, 882, 128007, 271, 9906, 0, 128009]
     expected += [128006, 78191, 128007, 271]
     assert ChatFormat().encode(llama, rendered) == expected
     assert _backend(materials, f"tokenizers/{LLAMA}").encode(rendered, add_special_tokens=False).ids == expected

@@ -278,6 +278,8 @@ def _print_plan(spec: Spec) -> int:
         ]
     if plan.cost is not None:
         rows.append(("cost, at most", money(plan.cost)))
+    if plan.removed_dates:
+        rows.append(("left out of every prompt", " ".join(plan.removed_dates)))
     for line in columns(rows):
         typer.echo(line)
     return 0

@@ -71,6 +71,7 @@ class Plan:
         shards: in order; any of them can be asked for without those before.
         prompt_tokens: tokens of all prompts (without a tokenizer bytes, which bound them).
         longest_prompt: the same of the longest one.
+        removed_dates: sentences of the chat template about dates that all prompts are made without.
     """
 
     count: int
@@ -83,6 +84,7 @@ class Plan:
     _stored: StoredRows | None
     _model_id: str
     _decoding: Decoding
+    removed_dates: tuple[str, ...] = ()
 
     def requests(self, shard: Shard) -> tuple[list[Request], list[Failure]]:
         """The requests of a shard, and for rows that gave none the reason (as sample 0).
@@ -115,6 +117,7 @@ def make_plan(
     directory: Path,
     shard_size: int,
     root: Path | None = None,
+    begun_by: str | None = None,
     on_progress: Progress | None = None,
 ) -> Plan:
     """Make the plan of a spec in `directory`, or open or extend the one that is there.
@@ -126,6 +129,7 @@ def make_plan(
         directory: made if absent.
         shard_size: requests a shard; a plan that exists keeps its own.
         root: the dataset that the plan is of: its records say what a changed row held before.
+        begun_by: the version of latentext that began the dataset, None for a new one.
         on_progress: told of the pass over the rows, where one is needed.
 
     Raises:
@@ -135,7 +139,7 @@ def make_plan(
     """
     make_folder(directory)
     conversations, requests_a_row = _chats(spec, directory)
-    form = ChatFormat.from_spec(spec.prompts, spec.model.name)
+    form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
     encoder = PromptEncoder(conversations, form, tokenizer)
     source = _source_fingerprint(form, conversations, tokenizer)
     limit = spec.prompts.limit
@@ -163,6 +167,7 @@ def make_plan(
         stored,
         model_id,
         spec.decoding,
+        () if tokenizer is None else tuple(form.removed_dates(tokenizer)),
     )
 
 
@@ -197,6 +202,7 @@ def _source_fingerprint(form: ChatFormat, conversations: Chats, tokenizer: PreTr
         "remove_date_lines": form.remove_date_lines,
         "add_generation_prompt": form.add_generation_prompt,
         **({"if_any": True} if form.if_any else {}),
+        **({"date_sentences": True} if form.remove_date_lines and not form.whole_date_lines else {}),
         **({} if form.legacy is None else {"legacy": [form.legacy.text, form.legacy.system]}),
         "tokenizer": None if tokenizer is None else tokenizer_fingerprint(tokenizer),
     }

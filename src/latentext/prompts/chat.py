@@ -22,7 +22,9 @@ from latentext.models.registry import registered_models
 from latentext.prompts.dates import (
     SENTINEL,
     SHADOW_DATE_FUNCTION,
+    date_sentences,
     drop_date_lines,
+    drop_dates,
     is_date_line,
     mask_cutoff_phrases,
     split_lines,
@@ -32,6 +34,8 @@ from latentext.prompts.legacy_formats import IF_ANY, TEMPLATE, LegacyFormat, leg
 from latentext.request import Message
 from latentext.spec import PromptSpec
 
+_KEEP_DATES = "keep both with prompts.remove_date_lines: false"
+
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
@@ -39,7 +43,8 @@ class ChatFormat:
 
     Attributes:
         use_chat_template: False joins the messages' texts with blank lines instead, without any role marks.
-        remove_date_lines: leave out the template's date and knowledge cut-off lines.
+        remove_date_lines: leave out the template's sentences about the date and the knowledge cut-off.
+        whole_date_lines: leave them out as version 0.1.0 did, for datasets that it began.
         add_generation_prompt: end with the header of the assistant's turn.
         legacy: a hand-written format in place of the tokenizer's template.
         if_any: a tokenizer without a template, as base models have, gets the messages' texts without marks.
@@ -61,10 +66,14 @@ class ChatFormat:
     add_generation_prompt: bool = True
     legacy: LegacyFormat | None = None
     if_any: bool = False
+    whole_date_lines: bool = False
 
     @classmethod
-    def from_spec(cls, prompts: PromptSpec, model: str = "") -> ChatFormat:
+    def from_spec(cls, prompts: PromptSpec, model: str = "", begun_by: str | None = None) -> ChatFormat:
         """The format that a spec asks for; `auto` is the one that the registry has for `model`.
+
+        Args:
+            begun_by: the version of latentext that made the dataset's first shard, None for a new one.
 
         Raises:
             SpecError: no format has that name.
@@ -75,7 +84,8 @@ class ChatFormat:
             entry = registered_models().get(model)
             name = TEMPLATE if entry is None else entry.chat_format
         flags = (prompts.use_chat_template, prompts.remove_date_lines, prompts.add_generation_prompt)
-        return cls(*flags, legacy_format(name) if prompts.use_chat_template else None, if_any)
+        legacy = legacy_format(name) if prompts.use_chat_template else None
+        return cls(*flags, legacy, if_any, whole_date_lines=begun_by is not None and begun_by.startswith("0.1."))
 
     def render(self, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
         """The prompt as text, with the special tokens that the template writes.
@@ -96,6 +106,19 @@ class ChatFormat:
         if self.if_any and tokenizer.chat_template is None:
             return join_texts
         return _Template.of(tokenizer, self).render
+
+    def removed_dates(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """The template's sentences about dates that prompts are made without, for people: the date itself as ``…``."""
+        if not self.use_chat_template or self.legacy is not None or not self.remove_date_lines:
+            return []
+        if self.if_any and tokenizer.chat_template is None:
+            return []
+        template = _Template.of(tokenizer, self)
+        try:
+            rendered = template.fill([{"role": "user", "content": "-"}])
+        except PromptError:  # What it wants beside a user's turn is said prompt by prompt.
+            return []
+        return date_sentences(rendered, template.special_tokens)
 
     def encode(self, tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         """Token ids of a rendered prompt, with exactly one BOS if this tokenizer begins its texts with one."""
@@ -140,6 +163,7 @@ class _Template:
     special_tokens: tuple[str, ...]
     remove_date_lines: bool
     add_generation_prompt: bool
+    whole_date_lines: bool
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, form: ChatFormat) -> _Template:
@@ -155,6 +179,7 @@ class _Template:
             tuple(sorted(special | set(variables.values()))),
             form.remove_date_lines,
             form.add_generation_prompt,
+            form.whole_date_lines,
         )
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -167,7 +192,10 @@ class _Template:
         if not self.remove_date_lines:
             return self.fill(messages)
         masked = mask_cutoff_phrases(messages)
-        return masked.unmask(drop_date_lines(self.fill(masked.messages), self.special_tokens))
+        filled = self.fill(masked.messages)
+        if self.whole_date_lines:
+            return masked.unmask(drop_date_lines(filled, self.special_tokens))
+        return masked.unmask(drop_dates(filled, self.special_tokens, blank_lines=layout.blank_line_behind_dates))
 
     def fill(self, messages: Sequence[Message]) -> str:
         """Render as it stands, the dates replaced by the sentinel if they are to go."""
@@ -186,11 +214,15 @@ class _Template:
 class _Layout:
     """What a template does with a sequence of roles, whatever the texts are.
 
-    `problem` says in words why such a conversation cannot be used; `shown` tells for each message whether it appears.
+    Attributes:
+        problem: in words, why such a conversation cannot be used.
+        shown: for each message whether it appears.
+        blank_line_behind_dates: the template itself writes one; one that a message begins with is never touched.
     """
 
     problem: str
     shown: tuple[bool, ...] = ()
+    blank_line_behind_dates: bool = False
 
 
 @lru_cache(maxsize=256)
@@ -205,10 +237,15 @@ def _layout(template: _Template, roles: tuple[str, ...]) -> _Layout:
     if not all(shown):
         dropped = roles[shown.index(False)]
         return _Layout(f"the chat template drops the {dropped} message", shown)
+    if not template.remove_date_lines:
+        return _Layout("", shown)
     for piece, is_line in split_lines(rendered, template.special_tokens):
-        if template.remove_date_lines and is_line and is_date_line(piece) and any(text in piece for text in texts):
-            return _Layout("the chat template writes message text on the line of the date", shown)
-    return _Layout("", shown)
+        if is_line and is_date_line(piece) and any(text in piece for text in texts):
+            return _Layout(f"the chat template writes message text on the line of the date; {_KEEP_DATES}", shown)
+    short, long = (drop_dates(rendered, template.special_tokens, blank_lines=drop) for drop in (True, False))
+    if SENTINEL in short and not template.whole_date_lines:
+        return _Layout(f"the chat template writes the date into a sentence with other words; {_KEEP_DATES}", shown)
+    return _Layout("", shown, blank_line_behind_dates=short != long)
 
 
 def _seat_system_text(template: _Template, messages: Sequence[Message]) -> Sequence[Message]:

@@ -1,9 +1,10 @@
-"""Rendering a chat template without the lines that tell the model what day it is.
+"""Rendering a chat template without the sentences that tell the model what day it is.
 
 Templates of the Llama 3 family print a knowledge cut-off and today's date into every prompt, so the same spec would
 give other token ids tomorrow. Cutting known phrases out of the finished text would also cut them out of what a user
 wrote. Here the template is rendered with its date bound to a sentinel that no text contains, phrases of the cut-off
-line are masked in the messages meanwhile, and then exactly the lines that the template itself wrote are dropped.
+line are masked in the messages meanwhile, and then exactly the sentences that the template itself wrote are dropped.
+Most have a line of their own; Granite 3.3 writes its persona on the same line, which stays.
 
 The sentinel and the masks are private-use characters, which `upper`, `capitalize` and `trim` leave alone.
 """
@@ -35,6 +36,16 @@ def unguessable(length: int = 16) -> str:
 
 SENTINEL = unguessable()
 """Stands for the date in a rendering; new in every process, and never in what is returned."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])([ \t]+)(?=[^\W\d_a-z])")
+"""The space between two sentences of a line: the next begins with a capital, or in a script without small letters."""
+
+_COLON = r"(?:[^\W\d]\S*[ \t]+){0,4}[^\W\d]\S*[:\uff1a]"
+_WORDS = r"(?:(?:today(?:['\u2019]s)?|the|current|date|time|day|is|it|now)[ \t]+){1,5}"
+_DATE = re.compile(
+    rf"[ \t]*(?:{_COLON}|{_WORDS})[ \t]*(?:{SENTINEL}[ \t,]*)+(?:\([^()\n]{{0,30}}\))?[ \t]*[.!]?[ \t]*", re.IGNORECASE
+)
+"""A label with a colon, or words for a date, and then the date: "Today Date: …", "The current date is … (UTC)."."""
 
 # A variable given to `render` is reduced to plain data, so the function `strftime_now` is shadowed by a macro instead.
 # The line break belongs to the macro's tag (trim_blocks), and leaves the template at the start of a line as before.
@@ -77,8 +88,29 @@ def _number(digits: str) -> int:
 
 
 def is_date_line(line: str) -> bool:
-    """Whether the template wrote this line to tell the date or the end of the model's knowledge."""
+    """Whether the template tells the date or the end of the model's knowledge on this line."""
     return SENTINEL in line or _CUTOFF_LINE.match(line) is not None
+
+
+def without_date_sentences(line: str) -> str:
+    """What is left of a date line: nothing where it tells the date alone.
+
+    A sentence that holds the date among other words stays, so that the sentinel in the result tells of it.
+
+    Example:
+        >>> without_date_sentences(f"Knowledge Cutoff Date: April 2024. Today's Date: {SENTINEL}. You are Granite.\\n")
+        'You are Granite.\\n'
+        >>> without_date_sentences("Cutting Knowledge Date: Dec. 2023\\n")
+        ''
+    """
+    written = line.rstrip("\n")
+    # Splitting at a group puts the spaces at the odd places: each goes with the sentence behind it.
+    spaces_and_sentences = ["", *_SENTENCE_END.split(written)]
+    kept = ""
+    for space, sentence in zip(spaces_and_sentences[::2], spaces_and_sentences[1::2], strict=True):
+        if not (_DATE.fullmatch(sentence) or _CUTOFF_LINE.match(sentence)):
+            kept += (space if kept else "") + sentence
+    return kept + line[len(written) :] if kept.strip() else ""
 
 
 def split_lines(rendered: str, special_tokens: tuple[str, ...]) -> list[tuple[str, bool]]:
@@ -101,8 +133,43 @@ def split_lines(rendered: str, special_tokens: tuple[str, ...]) -> list[tuple[st
     return pieces
 
 
+def drop_dates(rendered: str, special_tokens: tuple[str, ...], *, blank_lines: bool) -> str:
+    """Leave out the template's date sentences; every other byte stays.
+
+    Args:
+        blank_lines: where date lines stand between blank lines, or between a special token and a blank line, leave out
+            the blank line behind them too: it set them apart, as at the beginning of Llama 3's system text.
+    """
+    if SENTINEL not in rendered and _CUTOFF.search(rendered) is None:
+        return rendered
+    kept, dropped_last = list[tuple[str, bool]](), False
+    for piece, is_line in split_lines(rendered, special_tokens):
+        if is_line and is_date_line(piece):
+            if rest := without_date_sentences(piece):
+                kept.append((rest, True))
+            dropped_last = not rest
+        elif blank_lines and is_line and dropped_last and piece == "\n" and _is_set_apart(kept):
+            dropped_last = False
+        else:
+            kept.append((piece, is_line))
+            dropped_last = False
+    return "".join(piece for piece, _ in kept)
+
+
+def _is_set_apart(before: Sequence[tuple[str, bool]]) -> bool:
+    """Whether a blank line, a special token or nothing stands before the place that is looked at."""
+    return not before or not before[-1][1] or before[-1][0] == "\n"
+
+
+def date_sentences(rendered: str, special_tokens: tuple[str, ...]) -> list[str]:
+    """What `drop_dates` leaves out, each once, the sentinel as an ellipsis."""
+    lines = [piece for piece, is_line in split_lines(rendered, special_tokens) if is_line and is_date_line(piece)]
+    gone = (line.replace(without_date_sentences(line).strip() or "\0", "").strip() for line in lines)
+    return list(dict.fromkeys(re.sub(f"(?:{SENTINEL})+", "…", text) for text in gone if text))
+
+
 def drop_date_lines(rendered: str, special_tokens: tuple[str, ...]) -> str:
-    """Leave out the template's date lines; every other byte stays, the blank line behind them too."""
+    """The rule of version 0.1.0, for datasets that it began: whole lines go, and the blank line behind them stays."""
     if SENTINEL not in rendered and _CUTOFF.search(rendered) is None:
         return rendered
     pieces = split_lines(rendered, special_tokens)

@@ -41,6 +41,8 @@ class Estimate:
     model_bytes: int | None = None
     kv_cache_bytes: int = 0
     cost: float | None = None
+    removed_dates: tuple[str, ...] = ()
+    """Sentences of the chat template that prompts are made without."""
 
 
 def estimate(spec: Spec) -> Estimate:
@@ -69,6 +71,7 @@ def bound(spec: Spec, plan: Plan) -> Estimate:
         prompt_tokens=plan.prompt_tokens,
         max_new_tokens_total=texts * longest,
         record_bytes=texts * _RECORD_BYTES + (prompt_tokens + texts * longest) * _BYTES_PER_TOKEN,
+        removed_dates=plan.removed_dates,
     )
     if spec.model.remote:
         made = replace(made, cost=_cost(spec, plan, texts))

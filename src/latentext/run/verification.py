@@ -128,7 +128,9 @@ def _texts_in(root: Path, stage: str, shard_number: int) -> list[tuple[int, int]
 
 def _prompts(dataset: Dataset, spec: Spec, tokenizer: PreTrainedTokenizerBase, chosen: Chosen) -> Iterator[Finding]:
     """The recorded messages, rendered and encoded again, give the recorded ids: one BOS, the same template."""
-    chat = ChatFormat.from_spec(spec.prompts, spec.model.name)
+    provenance = read_provenance(dataset.directory)
+    begun_by = None if provenance is None else provenance.versions.get("latentext")
+    chat = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
     for (stage, number), texts in sorted(chosen.items()):
         name = f"{stage}/{layout.table_name(number)}"
         for request in requests_of(read_records([dataset.directory / name])):

@@ -300,14 +300,28 @@ def _settle(
             refuse_changes(root, provenance, identity, spec)
         sweep(root)
         leases.sweep()
-        plan = _plan(spec, root, facts, (provenance or proposed).shard_size)
-        now = proposed if provenance is None else completed(provenance, identity)
+        plan = _plan(spec, root, facts, (provenance or proposed).shard_size, _version_of(provenance))
+        if provenance is None:
+            now = _with_removed_dates(proposed, plan)
+        else:
+            now = completed(provenance, identity)
         if now != provenance:
             write_provenance(root, now)
             if provenance is not None:
                 progress.note(_TAKEN_OVER)
         _write_spec(root, spec, now)
     return now, plan
+
+
+def _with_removed_dates(proposed: Provenance, plan: Plan) -> Provenance:
+    if not plan.removed_dates:
+        return proposed
+    return proposed.model_copy(update={"engine": proposed.engine | {"removed_dates": list(plan.removed_dates)}})
+
+
+def _version_of(provenance: Provenance | None) -> str | None:
+    """The version of latentext that began a dataset."""
+    return None if provenance is None else provenance.versions.get("latentext")
 
 
 def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, engine: Engine | None) -> Provenance:
@@ -340,7 +354,7 @@ def _shard_size(spec: Spec, facts: ModelFacts) -> int:
     return (512 if facts.device == "cuda" and not spec.model.remote else 128) * several
 
 
-def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int) -> Plan:
+def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int, begun_by: str | None) -> Plan:
     """Make, open or extend the plan; if it is refused because the wording changed, say which fields did."""
     try:
         return make_plan(
@@ -350,6 +364,7 @@ def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int) -> Plan:
             directory=root / PLAN,
             shard_size=shard_size,
             root=root,
+            begun_by=begun_by,
         )
     except SpecError as error:
         if error.where != "prompts" or not (root / layout.SPEC).exists():
