@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # While another process is busy, OpenMP's threads that wait actively keep each other from the cores: a run is then three
 # to fifty times slower. OpenMP reads this when torch loads it.

@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.run.made import commits, leftovers
+from tests.run.made import commits, leftovers, small_spec
 
 import latentext
 from latentext.cli.app import exit_code
 from latentext.dataset.parts import open_part
+from latentext.run.provenance import read_provenance, write_provenance
 from latentext.run.status import status
+from latentext.spec_file import dump_spec
 
 OLD = Path(__file__).parents[1] / "data" / "made_by_0.1.0"
 
@@ -85,3 +87,23 @@ def test_pairs_of_0_1_0_grow_by_pairs_and_by_a_site(old: Path) -> None:
     assert len(data.records().to_pylist()) == 6
     assert len(data.states("embed", positions="text")) == len(data.states("resid_post.2", positions="text"))
     assert exit_code(["verify", str(root)]) == 0
+
+
+def test_a_dataset_of_0_1_0_whose_texts_lack_their_first_space_takes_no_more_texts(
+    stories260k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, root = tmp_path / "spec.yaml", tmp_path / "data"
+    spec.write_text(dump_spec(small_spec(stories260k, counts=1, decoding={"max_new_tokens": 4})))
+    words = ["run", str(spec), "--output", str(root)]
+    assert exit_code([*words, "--limit", "2"]) == 0
+    provenance = read_provenance(root)
+    assert provenance is not None
+    older = provenance.model_copy(update={"versions": provenance.versions | {"latentext": "0.1.0"}})
+    write_provenance(root, older)  # As 0.1.0 would have written it.
+    assert exit_code([*words, "--limit", "2"]) == 0
+    assert exit_code(["capture", str(root), "--sites", "embed"]) == 0
+    capsys.readouterr()
+    assert exit_code(words) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "begun by latentext 0.1.0" in said and "lack the space before the answer" in said and "--fresh" in said
+    assert exit_code([*words, "--fresh"]) == 0

@@ -77,6 +77,19 @@ def test_answers_of_tiny_and_their_states_are_those_of_transformers(tiny: Loaded
     _assert_as_transformers_writes_it(tiny, _chats(tiny), 24)
 
 
+def test_a_prompt_and_its_story_read_as_the_whole_decoded(stories: LoadedModel) -> None:
+    requests = _requests(stories, [*BEGINNINGS, "there was a little dog"])
+    decoding = Decoding(temperature=1.0, max_new_tokens=12, n=4)
+    spaces = 0
+    for result in TransformersEngine(stories).generate(requests, range(4), decoding, 0):
+        assert isinstance(result, Generated)
+        prompt, answer = requests[result.completion.index].prompt_token_ids, result.completion.token_ids
+        head, whole = (stories.tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, [*prompt, *answer]))
+        assert head + result.completion.text == whole
+        spaces += result.completion.text.startswith(" ")
+    assert spaces > len(requests)
+
+
 def test_a_story_ends_by_itself_in_its_context(stories: LoadedModel) -> None:
     """stories260k ends a story with ``<s>``, id 1, as its generation config says; its context is 512."""
     assert stories.eos_token_ids == {1, 2}

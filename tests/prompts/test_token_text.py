@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from latentext.engines.stopping import StopStrings
-from latentext.prompts.token_text import continuation_text, token_text
+from latentext.prompts.token_text import continuation_text, loses_opening_space, token_text
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import Decoding
 
@@ -77,6 +77,10 @@ def test_the_space_before_an_answer_is_kept(tokenizers: dict[str, Any], kind: st
     answer = tokenizer.encode("there was a little dog named Spot")[len(prompt) :]
     assert continuation_text(tokenizer, prompt, answer) == " named Spot"
     assert token_text(tokenizer, answer[0]).startswith(" n")
+
+
+def test_which_tokenizers_lose_the_space_is_known(tokenizers: dict[str, Any]) -> None:
+    assert {kind for kind in KINDS if loses_opening_space(tokenizers[kind])} == {"mistral-v1", "stories260k"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

