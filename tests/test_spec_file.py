@@ -128,7 +128,7 @@ _scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False
     grid=st.dictionaries(_names, st.lists(_scalars, min_size=1, max_size=3), min_size=1, max_size=3),
     template=st.text(),
     name=st.text(),
-    temperature=st.floats(0, 1e300),
+    temperature=st.just(0.0) | st.floats(1e-6, 1e6),
     stop=st.lists(st.text(min_size=1), max_size=2),
     sites=st.lists(st.integers(-3, 3) | st.sampled_from(["embed", "resid_post.3"]), min_size=1, max_size=2),
     seed=st.integers(),

@@ -60,6 +60,9 @@ def test_readers_of_yaml_1_1_read_the_same_texts(word: str) -> None:
     ("text", "finding"),
     [
         ("a: 1\nb: 2\na: 3", "line 3: 'a' is given twice"),
+        ("1: a\n0x1: b", "line 2: '0x1' is given twice"),
+        ("x: {1: a, true: b}", "line 1: 'true' is given twice"),
+        ("null: a\n~: b", "line 2: '~' is given twice"),
         ("a: [1, 2", "line 1"),
         ("a: !!python/object/apply:os.system ['true']", "line 1: a tag .*is not read"),
         ("? [a, b]\n: 1", "line 1: a name must be one word"),

@@ -199,9 +199,11 @@ def _seen_from(folder: Path, names: Sequence[str], value: Any) -> Any:
 
 
 def _first_finding(error: ValidationError, fields: Mapping[str, Any], where: str) -> SpecError:
-    """The first of pydantic's findings in our words; an unknown name comes first, for it often causes the others."""
+    """The first of pydantic's findings in our words; an unknown name comes first, for it often causes the others, and a
+    number that is not finite, of which every other type that a field can have says only that it is not that type."""
     findings = error.errors(include_url=False)
-    finding = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
+    telling = ("extra_forbidden", "finite_number")
+    finding = next((found for kind in telling for found in findings if found["type"] == kind), findings[0])
     names = _field_path(finding["loc"], fields)
     remedy = None
     if finding["type"] == "extra_forbidden":
@@ -216,6 +218,7 @@ def _first_finding(error: ValidationError, fields: Mapping[str, Any], where: str
     else:
         # Where several types may stand, each has its own complaint about the same field.
         same = [other["msg"] for other in findings if _field_path(other["loc"], fields) == names]
+        same = [finding["msg"]] if finding["type"] == "finite_number" else same
         message = ", or ".join(dict.fromkeys(same)).removeprefix("Value error, ")
         what = f"{'.'.join(names)}: {message}" if names else message
         if finding["type"] != "value_error":

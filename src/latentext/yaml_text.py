@@ -118,7 +118,13 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
             problem = f"{key.value!r} is given twice" if isinstance(key, yaml.ScalarNode) else "a name must be one word"
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         seen.add(key.value)
-    return {loader.construct_object(key): loader.construct_object(item, deep=True) for key, item in node.value}
+    found: dict[Any, Any] = {}
+    for key, item in node.value:
+        # ``1`` and ``0x1`` are one number, and to Python ``true`` is the same key as they are.
+        if (name := loader.construct_object(key)) in found:
+            raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+        found[name] = loader.construct_object(item, deep=True)
+    return found
 
 
 _Loader.add_constructor(_TAG + "int", _construct_int)

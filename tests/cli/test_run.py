@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -97,6 +98,21 @@ def test_a_dry_run_makes_nothing(
     assert numbers["new tokens, at most"] == "480"
     assert {"prompt tokens", "records on disk, at most", "states on disk, at most", "model in memory"} <= set(numbers)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_that_cannot_be_kept_are_named_before_a_run_and_in_a_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = pa.table({"q": ["red", "blue"], "image": [b"1", b"2"], "sound": [b"3", b"4"]})
+    pq.write_table(rows, tmp_path / "p.parquet")
+    (tmp_path / "s.yaml").write_text(
+        "prompts: {file: p.parquet, template: 'Say {q}.'}\nmodel: tiny\ndecoding: {max_new_tokens: 2}\noutput: d\n"
+    )
+    said = "2 columns of bytes or durations not kept: image, sound"
+    assert said in output_of(capsys, "run", "s.yaml", "--dry-run")
+    assert exit_code(["run", "s.yaml"]) == 0
+    assert said in capsys.readouterr().err
 
 
 def test_a_preview_prints_texts_and_keeps_nothing(

@@ -39,6 +39,49 @@ def test_a_template_without_gaps_and_rows_is_one_request(tmp_path: Path) -> None
     assert _users(_chats(tmp_path, template="Tell a story.")) == ["Tell a story."]
 
 
+@pytest.mark.parametrize("form", ["{ q }", "{q:10}", "{q.name}", "{q!r}", "{{q}}"])
+@pytest.mark.parametrize("kind", ["grid", "list", "jsonl", "csv"])
+def test_braces_around_a_column_that_put_nothing_in_are_refused(tmp_path: Path, form: str, kind: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"q": "red"}\n{"q": "blue"}\n')
+    (tmp_path / "a.csv").write_text("q\nred\nblue\n")
+    rows = {
+        "grid": {"grid": {"q": ["red", "blue"]}},
+        "list": {"list": [{"q": "red"}, {"q": "blue"}]},
+        "jsonl": {"file": str(tmp_path / "a.jsonl")},
+        "csv": {"file": str(tmp_path / "a.csv")},
+    }[kind]
+    refusal = f"{form} is no gap: it would be sent as it stands; write {{q}} to put in the column 'q'"
+    for where, wording in (
+        ("prompts.template", {"template": f"Say {form} or {{q}}."}),
+        ("prompts.templates.1", {"templates": ["Say {q}.", f"Write {form}."]}),
+        ("prompts.system", {"template": "Say {q}.", "system": f"You like {form}."}),
+    ):
+        with pytest.raises(SpecError) as caught:
+            _chats(tmp_path / where, **wording, **rows).refuse_idle_templates()
+        assert str(caught.value) == f"{where}: {refusal}"
+
+
+@pytest.mark.parametrize("form", ["{ other }", "{other.name}", '{"a": 1}', "int main() { return 0; }", "{}", "{0}"])
+def test_braces_around_anything_else_are_text(tmp_path: Path, form: str) -> None:
+    chats = _chats(tmp_path, template=f"{form} {{q}}", grid={"q": ["red"]})
+    chats.refuse_idle_templates()
+    assert _users(chats) == [f"{form} red"]
+
+
+def test_a_template_without_a_gap_over_rows_that_have_columns_is_refused(tmp_path: Path) -> None:
+    grid = {"q": ["red", "blue"], "n": {"range": [0, 50]}}
+    with pytest.raises(SpecError) as caught:
+        _chats(tmp_path, template="Tell a story. {}", grid=grid).refuse_idle_templates()
+    assert str(caught.value) == (
+        "prompts.template: has no gap, so all 100 rows would give the same prompt; put a column in, such as {q}, {n}; "
+        "several samples of one prompt are decoding.n"
+    )
+    with pytest.raises(SpecError, match=r"prompts\.templates\.1: has no gap"):
+        _chats(tmp_path, templates=["{q}", "Tell a story."], grid=grid).refuse_idle_templates()
+    _chats(tmp_path, template="Tell a story.", system="You like {q}.", grid=grid).refuse_idle_templates()
+    _chats(tmp_path, template="Tell a story.").refuse_idle_templates()
+
+
 def test_each_template_goes_over_all_rows_in_turn(tmp_path: Path) -> None:
     chats = _chats(tmp_path, templates=["A {n}", "B {n}"], grid={"n": [1, 2]})
     assert _users(chats) == ["A 1", "A 2", "B 1", "B 2"]

@@ -140,10 +140,22 @@ def test_parquet_rows_are_read_by_row_group_with_days_as_text_and_bytes_left_out
     rows = _open(path)
     assert len(rows) == count
     assert rows.columns == ("prompt", "day", "turns")
+    assert rows.left_out == RenamedRows(rows, {"q": "prompt"}).left_out == ("image",)
     for index in (4999, 0, 1699, 1700, 1023, 1024, 3399):
         day = (datetime.date(2020, 1, 1) + datetime.timedelta(days=index)).isoformat()
         turns = [{"role": "user", "content": str(index)}]
         assert rows.row(index) == {"prompt": f"prompt {index}", "day": day, "turns": turns}
+
+
+def test_doubled_columns_of_a_parquet_file_are_refused_also_inside_of_others(tmp_path: Path) -> None:
+    arrays = [pa.array(["a", "b"]), pa.array(["c", "d"]), pa.array([1, 2])]
+    pq.write_table(pa.Table.from_arrays(arrays, names=["q", "q", "n"]), tmp_path / "a.parquet")
+    with pytest.raises(SpecError, match=r"a\.parquet: two columns are called 'q'; rename one"):
+        _open(tmp_path / "a.parquet")
+    inner = pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], names=["x", "x"])
+    pq.write_table(pa.table({"q": ["a", "b"], "meta": inner}), tmp_path / "b.parquet")
+    with pytest.raises(SpecError, match=r"b\.parquet: two columns are called 'meta\.x'; rename one"):
+        _open(tmp_path / "b.parquet")
 
 
 def test_an_index_is_made_once_and_again_when_the_file_changed_or_the_index_is_lost(tmp_path: Path) -> None:

@@ -257,7 +257,13 @@ def intention(plan: Estimate) -> str:
     """What a run is about to make, in one line."""
     disk = size(plan.record_bytes + plan.state_bytes)
     line = f"{counted(plan.requests, 'request')}: at most {plan.max_new_tokens_total:,} new tokens and {disk} on disk"
-    return f"{line}, at most {money(plan.cost)}" if plan.cost else line
+    line = f"{line}, at most {money(plan.cost)}" if plan.cost else line
+    return f"{line}; {_left_out(plan)}" if plan.left_out else line
+
+
+def _left_out(plan: Estimate) -> str:
+    names = ", ".join(plan.left_out[:5]) + (", …" if len(plan.left_out) > 5 else "")
+    return f"{counted(len(plan.left_out), 'column')} of bytes or durations not kept: {names}"
 
 
 def _print_plan(spec: Spec) -> int:
@@ -282,6 +288,8 @@ def _print_plan(spec: Spec) -> int:
         rows.append(("left out of every prompt", " ".join(plan.removed_dates)))
     for line in columns(rows):
         typer.echo(line)
+    if plan.left_out:
+        typer.echo(_left_out(plan))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,8 +18,11 @@ def as_frame(records: pa.Table) -> pd.DataFrame:
     """All columns of `records` with each variable as a column of its own, messages as lists, usage as two columns;
     the counts of verification are columns where texts were expected.
 
-    A variable named like another column is called ``variables.<name>``; one that a row lacks is None there.
+    A variable named like another column is called ``variables.<name>``, with as many ``variables.`` as it takes to be
+    no other variable's name; one that a row lacks is None there.
     """
+    import pandas as pd
+
     frame = records.flatten().to_pandas()
     frame = frame.rename(columns=lambda name: name.removeprefix("usage."))
     if not records["verification"].is_valid().to_numpy().any():
@@ -27,10 +31,21 @@ def as_frame(records: pa.Table) -> pd.DataFrame:
     rows = [json.loads(text) for text in frame["variables"]]
     position = frame.columns.get_loc("variables")
     frame = frame.drop(columns="variables")
-    for offset, name in enumerate(dict.fromkeys(name for row in rows for name in row)):
-        column = name if name not in frame.columns else f"variables.{name}"
-        frame.insert(position + offset, column, [row.get(name) for row in rows])
-    return frame
+    names = dict.fromkeys(name for row in rows for name in row)
+    called = _column_names(names, set(frame.columns))
+    variables = pd.DataFrame({called[name]: pd.Series([row.get(name) for row in rows]) for name in names}, frame.index)
+    return pd.concat([frame.iloc[:, :position], variables, frame.iloc[:, position:]], axis=1)
+
+
+def _column_names(names: Collection[str], taken: set[str]) -> dict[str, str]:
+    """What the column of each variable is called, where `taken` are the others."""
+    called = {}
+    for name in names:
+        column = name
+        while column in taken or (column != name and column in names):
+            column = f"variables.{column}"
+        called[name] = column
+    return called
 
 
 def with_covariates(frame: pd.DataFrame, covariates: pd.DataFrame, by: str, *, drop_missing: bool) -> pd.DataFrame:

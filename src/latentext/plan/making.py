@@ -72,6 +72,7 @@ class Plan:
         prompt_tokens: tokens of all prompts (without a tokenizer bytes, which bound them).
         longest_prompt: the same of the longest one.
         removed_dates: sentences of the chat template about dates that all prompts are made without.
+        left_out: columns of the input that the requests' variables lack, since JSON has no form for their values.
     """
 
     count: int
@@ -79,6 +80,7 @@ class Plan:
     shards: Shards
     prompt_tokens: int
     longest_prompt: int
+    left_out: tuple[str, ...]
     _directory: Path
     _encoder: PromptEncoder
     _stored: StoredRows | None
@@ -139,12 +141,15 @@ def make_plan(
     """
     make_folder(directory)
     conversations, requests_a_row = _chats(spec, directory)
+    note = _open_note(directory)
+    if note is None:  # What an earlier version took goes on as it was begun.
+        conversations.refuse_idle_templates()
     form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
     encoder = PromptEncoder(conversations, form, tokenizer)
     source = _source_fingerprint(form, conversations, tokenizer)
     limit = spec.prompts.limit
     wanted = len(conversations) if limit is None else min(limit * requests_a_row, len(conversations))
-    note = _open_note(directory) or PlanNote(source, shard_size)
+    note = note or PlanNote(source, shard_size)
     report = on_progress or (lambda done, total: None)
     stored = StoredRows(root) if root is not None else None
     if note.planned > len(conversations):
@@ -162,6 +167,7 @@ def make_plan(
         shards,
         note.prompt_tokens,
         note.longest_prompt,
+        conversations.left_out,
         directory,
         encoder,
         stored,

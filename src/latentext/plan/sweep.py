@@ -19,13 +19,19 @@ TEMPERATURE = "temperature"
 
 
 class Chats(Protocol):
-    """Chats by number; `identity` changes when any of them does, `row_of` is the row that a chat is made of."""
+    """Chats by number; `identity` changes when any of them does, `row_of` is the row that a chat is made of, and
+    `left_out` are the columns of the source that rows cannot have."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Conversation | BadRow: ...
 
     def row_of(self, index: int) -> int: ...
+
+    def refuse_idle_templates(self) -> None: ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]: ...
 
     @property
     def identity(self) -> Mapping[str, Any]: ...
@@ -56,6 +62,13 @@ class AtTemperatures:
                 remedy="give that column another name by prompts.columns",
             )
         return replace(chat, variables={**chat.variables, TEMPERATURE: temperature}, temperature=temperature)
+
+    def refuse_idle_templates(self) -> None:
+        self._chats.refuse_idle_templates()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self._chats.left_out
 
     def row_of(self, index: int) -> int:
         return self._chats.row_of(index // len(self._temperatures))

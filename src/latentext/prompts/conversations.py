@@ -26,10 +26,11 @@ from latentext.prompts.rows import (
     OneRow,
     RenamedRows,
     Rows,
+    known_columns,
     require_any_column,
     require_columns,
 )
-from latentext.prompts.templates import fields, fill
+from latentext.prompts.templates import fields, fill, meant_as_gap
 from latentext.request import Message
 from latentext.spec import PromptSpec
 
@@ -72,6 +73,36 @@ class Conversations:
             return problem
         messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row)
         return messages if isinstance(messages, BadRow) else self._with_system(messages, row)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Columns of the source that its rows do not have, because JSON has no form for what they hold."""
+        return getattr(self._rows, "left_out", ())
+
+    def refuse_idle_templates(self) -> None:
+        """Refuse templates whose rows change nothing, or that would send braces where a column was meant.
+
+        Raises:
+            SpecError: the first of them.
+        """
+        columns = known_columns(self._rows)
+        places = [
+            f"prompts.templates.{n}" if self._numbered else "prompts.template" for n in range(len(self._templates))
+        ]
+        texts = dict(zip(places, self._templates, strict=True))
+        for where, text in {**texts, "prompts.system": self._system or ""}.items():
+            if (found := meant_as_gap(text, set(columns))) is not None:
+                form, name = found
+                what = f"{form} is no gap: it would be sent as it stands"
+                raise SpecError(what, where=where, remedy=f"write {{{name}}} to put in the column {name!r}")
+        for where, text in texts.items():
+            if columns and not fields(text) and not fields(self._system or ""):
+                some = ", ".join(f"{{{name}}}" for name in columns[:3])
+                raise SpecError(
+                    f"has no gap, so all {len(self._rows):,} rows would give the same prompt",
+                    where=where,
+                    remedy=f"put a column in, such as {some}; several samples of one prompt are decoding.n",
+                )
 
     def row_of(self, index: int) -> int:
         """The number of the row that a chat is made of, from 0."""

@@ -13,7 +13,7 @@ from latentext.spec import HubSource
 
 
 class HubRows:
-    """The rows of one split, memory-mapped from the datasets cache; columns of bytes are left out.
+    """The rows of one split, memory-mapped from the datasets cache; columns of bytes are `left_out`.
 
     Raises:
         SpecError: the extra is missing, or there is no such dataset, configuration or split, or no network.
@@ -42,6 +42,7 @@ class HubRows:
             raise hub_error(error, source.name, kind="dataset") from error
         schema = loaded.features.arrow_schema
         self.columns = tuple(field.name for field in schema if is_plain(field.type))
+        self.left_out = tuple(field.name for field in schema if not is_plain(field.type))
         self._rows = loaded.select_columns(list(self.columns))
         self.identity: Mapping[str, Any] = {"hub": source.model_dump(), "rows": len(loaded)}
 

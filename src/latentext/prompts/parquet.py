@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from itertools import accumulate
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentext.errors import SpecError
-from latentext.prompts.rows import Row
+from latentext.prompts.rows import Row, doubled_name
 
 _ROWS_AT_ONCE = 1024
 
@@ -22,7 +22,11 @@ _ROWS_AT_ONCE = 1024
 class ParquetRows:
     """The rows of a Parquet file; one row group and 1,024 converted rows are held at a time.
 
-    Columns of bytes (images, sound) are left out: they are no values of a prompt.
+    Columns of bytes (images, sound) and of durations are `left_out`: JSON, as which a row is kept, has no form for
+    them.
+
+    Raises:
+        SpecError: damaged, or two columns or parts of a column have one name.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]):
@@ -32,7 +36,11 @@ class ParquetRows:
             what = str(error).splitlines()[0]
             raise SpecError(f"not readable as Parquet: {what}", where=str(path), remedy="check the file") from None
         self.identity = identity
-        self.columns = tuple(field.name for field in self._file.schema_arrow if is_plain(field.type))
+        schema = self._file.schema_arrow
+        if (doubled := _doubled(schema)) is not None:
+            raise SpecError(f"two columns are called {doubled!r}", where=str(path), remedy="rename one")
+        self.columns = tuple(field.name for field in schema if is_plain(field.type))
+        self.left_out = tuple(field.name for field in schema if not is_plain(field.type))
         metadata = self._file.metadata
         counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._group_starts = [0, *accumulate(counts)]
@@ -58,6 +66,19 @@ class ParquetRows:
         assert table is not None
         rows = [plain_row(row) for row in table.slice(within, _ROWS_AT_ONCE).to_pylist()]
         return self._group_starts[number] + within, rows
+
+
+def _doubled(fields: Iterable[pa.Field], within: str = "") -> str | None:
+    """A name that two columns, or two parts of one, have; with the names of the columns around it."""
+    fields = list(fields)
+    if (name := doubled_name(field.name for field in fields)) is not None:
+        return within + name
+    for field in fields:
+        kind = field.type
+        inner = [kind.field(place) for place in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+        if (name := _doubled(inner, f"{within}{field.name}.")) is not None:
+            return name
+    return None
 
 
 def is_plain(kind: pa.DataType) -> bool:

@@ -28,6 +28,8 @@ class BadRow:
 
 Row = dict[str, Any]
 
+_FIRST_ROWS = 64
+
 
 class Rows(Protocol):
     """A source of rows.
@@ -35,6 +37,8 @@ class Rows(Protocol):
     Attributes:
         columns: the names that every row has, where they are known without reading rows; else None.
         identity: plain values that change when the source's content does (hashes, never paths).
+
+    A source that cannot give some of its columns names them as `left_out`.
     """
 
     @property
@@ -159,6 +163,7 @@ class RenamedRows:
     def __init__(self, rows: Rows, names: Mapping[str, str]):
         self._rows, self._names = rows, dict(names)
         require_columns(rows, names.values(), where="prompts.columns")
+        self.left_out: tuple[str, ...] = getattr(rows, "left_out", ())
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -190,6 +195,14 @@ def doubled_name(names: Iterable[str]) -> str | None:
         'b'
     """
     return min((name for name, times in Counter(names).items() if times > 1), default=None)
+
+
+def known_columns(rows: Rows) -> list[str]:
+    """The columns of the rows; where the source has no header those of its first rows."""
+    if rows.columns is not None:
+        return list(rows.columns)
+    first = (rows.row(index) for index in range(min(len(rows), _FIRST_ROWS)))
+    return list(dict.fromkeys(name for row in first if not isinstance(row, BadRow) for name in row))
 
 
 def require_columns(rows: Rows, names: Iterable[str], *, where: str) -> None:

@@ -43,6 +43,8 @@ class Estimate:
     cost: float | None = None
     removed_dates: tuple[str, ...] = ()
     """Sentences of the chat template that prompts are made without."""
+    left_out: tuple[str, ...] = ()
+    """Columns of the input that the records will lack: JSON has no form for bytes and durations."""
 
 
 def estimate(spec: Spec) -> Estimate:
@@ -69,6 +71,7 @@ def bound(spec: Spec, plan: Plan) -> Estimate:
     made = Estimate(
         requests=plan.count,
         prompt_tokens=plan.prompt_tokens,
+        left_out=plan.left_out,
         max_new_tokens_total=texts * longest,
         record_bytes=texts * _RECORD_BYTES + (prompt_tokens + texts * longest) * _BYTES_PER_TOKEN,
         removed_dates=plan.removed_dates,

@@ -46,7 +46,7 @@ class LengthSpec(Frozen):
     min: int | None = Field(default=None, ge=0)
     max: int | None = Field(default=None, ge=1)
     human: str = "human_completions"
-    tokens_per_word: float | None = Field(default=None, gt=0.0)
+    tokens_per_word: float | None = Field(default=None, ge=0.001, le=1e6)
 
     @model_validator(mode="after")
     def _order(self) -> Self:

@@ -18,6 +18,6 @@ def one_or_many(value: Any) -> Any:
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and strict about names."""
+    """A value: immutable, strict about names, and without infinity and NaN, which mean nothing in any field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)

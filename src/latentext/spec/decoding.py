@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from latentext.spec.base import Frozen, one_or_many
+
+
+def _greedy_or_warm(temperature: float) -> float:
+    # Logits over a temperature near the smallest number of all are infinite, and a text of infinities fails.
+    if 0.0 < temperature < LOWEST_TEMPERATURE:
+        raise ValueError(f"at least {LOWEST_TEMPERATURE}, or 0 for greedy decoding")
+    return temperature
+
+
+LOWEST_TEMPERATURE = 1e-6
+Temperature = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_greedy_or_warm)]
 
 _NOT_WITH_EXPECT = (
     "temperature",
@@ -35,14 +46,14 @@ class Decoding(Frozen):
     text: greedy decoding then checks the expected tokens in one pass instead of writing them one by one.
     """
 
-    temperature: float = Field(default=0.0, ge=0.0)
-    temperatures: tuple[Annotated[float, Field(ge=0.0)], ...] = ()
+    temperature: Temperature = 0.0
+    temperatures: tuple[Temperature, ...] = ()
     top_k: int | None = Field(default=None, ge=1)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     min_p: float = Field(default=0.0, ge=0.0, le=1.0)
-    repetition_penalty: float = Field(default=1.0, gt=0.0)
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
+    repetition_penalty: float = Field(default=1.0, ge=1e-6, le=1e6)
+    presence_penalty: float = Field(default=0.0, ge=-1e6, le=1e6)
+    frequency_penalty: float = Field(default=0.0, ge=-1e6, le=1e6)
     no_repeat_ngram_size: int = Field(default=0, ge=0)
     stop: Annotated[tuple[str, ...], BeforeValidator(one_or_many)] = ()
     min_new_tokens: int = Field(default=0, ge=0)

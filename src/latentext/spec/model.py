@@ -25,7 +25,7 @@ class ApiOptions(Frozen):
     concurrency: int = Field(default=16, ge=1)
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
-    timeout: float = Field(default=120.0, gt=0)
+    timeout: float = Field(default=120.0, ge=0.001, le=1e6)
     max_tries: int = Field(default=6, ge=1)
     request: dict[str, Any] = Field(default_factory=dict)
     prices: str | None = None
