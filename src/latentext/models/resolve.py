@@ -126,8 +126,17 @@ def model_folder(source: ModelSource, patterns: list[str]) -> Path:
 
 
 def hub_token() -> str | None:
-    """The Hugging Face token: HF_TOKEN of the environment, else of a `.env` file here or in a folder above."""
-    return os.environ.get("HF_TOKEN") or dotenv_values(find_dotenv(usecwd=True)).get("HF_TOKEN")
+    """The Hugging Face token: HF_TOKEN of the environment, else of a `.env` file here or in a folder above.
+
+    Raises:
+        CredentialsError: HTTP has no form for it; the message does not show it.
+    """
+    found = os.environ.get("HF_TOKEN") or dotenv_values(find_dotenv(usecwd=True)).get("HF_TOKEN")
+    token = (found or "").strip()
+    if not (token.isascii() and token.isprintable()):
+        what = "it holds a line break or another character that HTTP cannot send"
+        raise CredentialsError(what, where="HF_TOKEN", remedy="copy the token again, as one line")
+    return token or None
 
 
 def hub_error(error: Exception, name: str, kind: str = "model") -> LatentextError:

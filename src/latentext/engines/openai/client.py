@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from latentext.engines.openai.addresses import base_and_query, endpoint
 from latentext.engines.openai.answer_size import MOST_ERROR_BYTES, most_bytes, too_large
-from latentext.engines.openai.credentials import api_key, on_loopback, server_address
+from latentext.engines.openai.credentials import api_key, on_loopback, refuse_unsendable, server_address
 from latentext.engines.openai.http_errors import one_kind_of_error
 from latentext.engines.openai.reaching import CONNECT_SECONDS
 from latentext.engines.openai.redaction import Redaction
@@ -24,6 +26,10 @@ from latentext.spec import ApiOptions
 
 if TYPE_CHECKING:
     import httpx2
+
+
+_OF_THE_ENVIRONMENT = {"openai-organization": "OPENAI_ORG_ID", "openai-project": "OPENAI_PROJECT_ID"}
+"""Headers that the official client sends, by the variables that it reads them from."""
 
 
 def require_openai() -> None:
@@ -36,6 +42,17 @@ def require_openai() -> None:
         import openai  # noqa: F401
     except ImportError as error:
         raise EngineError("the client of OpenAI is not installed", remedy="pip install 'latentext[api]'") from error
+
+
+def refuse_unsendable_headers(headers: Mapping[str, object]) -> None:
+    """Refuse headers that HTTP has no form for: the official client fills some of them from the environment.
+
+    Raises:
+        CredentialsError: naming the variable, or else the header.
+    """
+    for name, value in headers.items():
+        if isinstance(value, str):
+            refuse_unsendable(value, _OF_THE_ENVIRONMENT.get(name.lower(), f"HTTP header {name}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +95,13 @@ class ChatClient:
             http["trust_env"] = False  # A proxy of the environment does not know this machine's own addresses.
         timeout = httpx2.Timeout(options.timeout, connect=min(options.timeout, CONNECT_SECONDS))
         self._http = _transport()(timeout=timeout, **http)
-        self._official = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=self._http)
-        self._url = httpx2.URL(f"{self._official.base_url}chat/completions")
+        base, query = base_and_query(url)
+        self._official = openai.AsyncOpenAI(
+            api_key=key, base_url=base, default_query=query, max_retries=0, http_client=self._http
+        )
+        self._url = httpx2.URL(endpoint(str(self._official.base_url), "chat/completions", urlsplit(url or "").query))
         headers = self._official.default_headers | self._official.auth_headers
+        refuse_unsendable_headers(headers)
         # Without what the client tells its maker about `post` and the machine that it runs on.
         self._headers = [
             (name, value)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from latentext.engines.openai.addresses import problem_of
 from latentext.engines.openai.redaction import MARK, redaction_of
 from latentext.errors import CredentialsError, SpecError
 
@@ -33,9 +34,10 @@ def server_address(base_url: str | None) -> str | None:
     if url is None:
         return None
     where = "model.api.base_url" if base_url else _BASE_URL
+    if problem := problem_of(url):
+        what = f"{without_keys(url)!r} is no address of a server: {problem}"
+        raise SpecError(what, where=where, remedy="as in http://host:port/v1")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SpecError(f"{without_keys(url)!r} is no address of a server", where=where, remedy="http://host:port/v1")
     if parts.username is not None or parts.password is not None:
         raise SpecError("the address holds a password", where=where, remedy=f"put the key into {KEY}")
     return url
@@ -69,9 +71,10 @@ def api_key(url: str | None) -> tuple[str, bool]:
     A server other than OpenAI's gets a placeholder where no key is set: llama.cpp and vLLM ask for none.
 
     Raises:
-        CredentialsError: OpenAI's own server needs a key, and there is none.
+        CredentialsError: OpenAI's own server needs a key, and there is none; or the key cannot be sent.
     """
     if key := _found():
+        refuse_unsendable(key, KEY)
         return key, True
     if not is_openai(url):
         return PLACEHOLDER, False
@@ -81,6 +84,21 @@ def api_key(url: str | None) -> tuple[str, bool]:
         "model.api.base_url",
         heading="OpenAI keys",
     )
+
+
+def refuse_unsendable(value: str, name: str) -> None:
+    """Refuse a key, or another value of an HTTP header, that HTTP has no form for.
+
+    Args:
+        name: of the environment variable or header.
+
+    Raises:
+        CredentialsError: a line break or the like is in it; the message does not show the value.
+    """
+    if value.isascii() and value.isprintable():
+        return
+    what = "it holds a line break" if len(value.splitlines()) > 1 else "it holds a character that HTTP cannot send"
+    raise CredentialsError(what, where=name, remedy="copy the value again, as one line", heading="OpenAI keys")
 
 
 def without_keys(text: str) -> str:

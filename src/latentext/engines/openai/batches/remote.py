@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from latentext.engines.openai.addresses import base_and_query
 from latentext.engines.openai.batches.clock import Clock, backing_off
 from latentext.engines.openai.batches.http_client import guarded_client
 from latentext.engines.openai.batches.ledger import Counts, Status
+from latentext.engines.openai.client import refuse_unsendable_headers
 from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error, words_of
 from latentext.engines.openai.http_errors import is_of_the_network
 from latentext.engines.openai.redaction import Redaction
@@ -204,7 +206,8 @@ def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, k
         key: in place of the one in the environment, for a server that needs none.
 
     Raises:
-        CredentialsError: there is no key. SpecError: the address is none. EngineError: openai is not installed.
+        CredentialsError: there is no key, or it cannot be sent.
+        SpecError: the address is none. EngineError: openai is not installed.
     """
     from latentext.engines.openai.credentials import api_key, server_address
 
@@ -218,7 +221,11 @@ def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, k
     except ModuleNotFoundError as error:
         raise EngineError("the package openai is missing", remedy="pip install 'latentext[api]'") from error
     http = guarded_client(redaction, timeout=timeout)
-    client = openai.OpenAI(api_key=key, base_url=address, timeout=timeout, max_retries=0, http_client=http)
+    base, query = base_and_query(address)
+    client = openai.OpenAI(
+        api_key=key, base_url=base, default_query=query, timeout=timeout, max_retries=0, http_client=http
+    )
+    refuse_unsendable_headers({**client.default_headers, **client.auth_headers})
     return Remote(client, clock, redaction)
 
 
