@@ -17,18 +17,22 @@ from latentext.errors import SpecError
 
 Floats = NDArray[np.float64]
 
+LARGEST = 1e100
+"""Of rewards and target levels, in magnitude: squares and sums of larger ones would overflow."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bank:
     """Rewards of a fixed number of samples for each prompt.
 
     Attributes:
-        rewards: float64 [prompts, samples, values], raw and finite.
+        rewards: float64 [prompts, samples, values], raw, finite and at most `LARGEST` in magnitude.
         names: the values' names, in the order of the last axis.
         keys: what identifies each prompt in draws and messages (a request's key); its number when left out.
 
     Raises:
-        SpecError: wrong shape, an empty axis, names or keys that do not fit or repeat, or a reward that is not finite.
+        SpecError: wrong shape, an empty axis, names or keys that do not fit or repeat, or a reward that is not finite
+            or too large.
 
     Example:
         >>> bank = Bank([[[0.0], [1.0]], [[2.0], [3.0]]], names=("sentiment",))
@@ -70,7 +74,9 @@ class Bank:
         """Standard deviation of each reward over all samples of all prompts: float64 [values]."""
         # A constant's mean may be off by an ulp, which would give it a spread of 1e-17 instead of none.
         constant = np.ptp(self.rewards, axis=(0, 1)) == 0
-        return np.where(constant, 0.0, self.rewards.std(axis=(0, 1)))
+        # Near the smallest numbers squares vanish. Powers of two change no digit.
+        unit = power_of_two(np.abs(self.rewards).max(axis=(0, 1)))
+        return np.where(constant, 0.0, (self.rewards / unit).std(axis=(0, 1)) * unit)
 
     def index_of(self, name: str) -> int:
         """Place of a value on the last axis; an unknown name is a SpecError that lists the known ones."""
@@ -102,6 +108,17 @@ class Bank:
     def pooled(self) -> Bank:
         """All samples of all prompts as if they answered one prompt (docs/align.md says when not to)."""
         return Bank(self.rewards.reshape(1, -1, len(self.names)), self.names, ("pooled",))
+
+
+def power_of_two(numbers: Floats) -> Floats:
+    """The largest power of two that each number, at least 0, is not below; 1 for 0.
+
+    Example:
+        >>> power_of_two(np.array([0.0, 5.0, 1e-320])).tolist()[:2]
+        [1.0, 4.0]
+    """
+    mantissas, exponents = np.frexp(numbers)
+    return np.where(mantissas > 0, np.ldexp(1.0, exponents - 1), 1.0)
 
 
 def bank_of_rows(
@@ -155,13 +172,16 @@ def _check_shape(rewards: Floats, names: tuple[str, ...]) -> None:
 
 
 def _check_finite(rewards: Floats, names: tuple[str, ...], keys: tuple[str, ...]) -> None:
-    bad = np.argwhere(~np.isfinite(rewards))
+    bad = np.argwhere(~np.isfinite(rewards) | (np.abs(rewards) > LARGEST))
     if not len(bad):
         return
     prompt, sample, value = (int(i) for i in bad[0])
     key = "" if keys[prompt] == str(prompt) else f" ({keys[prompt]})"
     more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+    finite = np.isfinite(rewards[prompt, sample, value])
     raise SpecError(
         f"reward {names[value]!r} of prompt {prompt}{key}, sample {sample} is {rewards[prompt, sample, value]}{more}",
-        remedy="score these texts again, or leave the prompt or the reward out",
+        remedy=f"at most {LARGEST:g} can be weighed: divide the reward by a constant"
+        if finite
+        else "score these texts again, or leave the prompt or the reward out",
     )

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentext.align.bank import Bank, Floats
+from latentext.align.bank import Bank, Floats, power_of_two
 from latentext.align.weights import Weights, checked_lambda, scores
 from latentext.errors import SpecError
 
@@ -37,7 +37,8 @@ def best_of(bank: Bank, lam: ArrayLike, n: int | None = None) -> Weights:
     if not 1 <= size <= bank.samples:
         raise SpecError(f"best-of-{size} needs {size} samples a prompt", remedy=f"the bank has {bank.samples}")
     by_rank = _rank_probabilities(bank.samples, size)
-    values = scores(bank, checked_lambda(bank, lam))
+    direction = checked_lambda(bank, lam)
+    values = scores(bank, direction / power_of_two(np.abs(direction).max()))
     with np.errstate(divide="ignore"):  # Ranks below n never win: log 0 is meant.
         return Weights(np.log(_shared_between_ties(values, by_rank)))
 

@@ -80,7 +80,10 @@ def sweep(
     points = []
     for budget, direction in itertools.product(budgets, _directions(len(names), steps)):
         unit = np.zeros(len(bank.names))
-        unit[columns] = direction / bank.spreads[columns]
+        with np.errstate(over="ignore"):
+            unit[columns] = direction / bank.spreads[columns]
+        if not np.isfinite(unit).all():
+            raise SpecError("these rewards differ by so little that λ overflows", remedy="multiply them by a constant")
         strength = _strength(scores(bank, unit), budget)
         if strength is not None:
             points.append(FrontierPoint(budget, direction, diagnose(bank, strength * unit, replicates=replicates)))

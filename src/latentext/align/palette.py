@@ -86,13 +86,18 @@ def solve(bank: Bank, targets: Mapping[str, Target], *, pooled: bool = False) ->
 
 def solve_levels(bank: Bank, target: Floats, *, pooled: bool = False) -> Solution:
     """As `solve`, with the level of every value of the bank given: float64 [values]."""
+    if not np.isfinite(target).all():
+        raise SpecError(f"a target is not finite: {target.tolist()}", remedy="give a level for every value")
     if bank.samples == 1 and not pooled:
         raise SpecError("one sample a prompt leaves λ nothing to choose from", remedy="add samples to the bank")
     rows = bank.pooled() if pooled else bank
     found = reach(rows, target)
     if found.fraction < 1.0:
         raise _out_of_reach(rows, target, found)
-    lam, levels, divergence = _maximise_dual(rows, target)
+    with np.errstate(over="ignore"):
+        lam, levels, divergence = _maximise_dual(rows, target)
+    if not np.isfinite(lam).all():
+        raise SpecError("these rewards differ by so little that λ overflows", remedy="multiply them by a constant")
     return Solution(
         names=bank.names,
         lam=lam,
@@ -156,9 +161,13 @@ def _out_of_reach(bank: Bank, target: Floats, found: Reach) -> SpecError:
             f"all samples of each prompt have equal rewards {', '.join(still)}: no λ moves them",
             remedy="leave these targets out; if the texts are equal too, the bank was sampled at temperature 0",
         )
-    nearest = ", ".join(f"{name} {level:.3f}" for name, level in zip(bank.names, found.levels, strict=True))
-    asked = ", ".join(f"{name} {level:.3f}" for name, level in zip(bank.names, target, strict=True))
+    nearest, asked = _listed(bank, found.levels), _listed(bank, target)
     return SpecError(
         f"no weights over {bank.samples} samples reach {asked}: at most {found.fraction:.1%} of the way from the base",
         remedy=f"ask for less than {nearest}, or add samples",
     )
+
+
+def _listed(bank: Bank, levels: Floats) -> str:
+    named = zip(bank.names, levels, strict=True)
+    return ", ".join(f"{name} {level:.3f}" if abs(level) < 1e6 else f"{name} {level:g}" for name, level in named)

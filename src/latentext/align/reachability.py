@@ -17,12 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentext.align.bank import Bank, Floats
+from latentext.align.bank import Bank, Floats, power_of_two
 from latentext.align.optimisers import scipy_optimize
 from latentext.errors import SpecError
 
 _TOLERANCE = 1e-6
 _ROUNDS = 2000
+_LONGEST_WAY = 1e6
+"""In standard deviations; no bank goes so far."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,10 @@ def reach(bank: Bank, target: Floats) -> Reach:
     if not (way > 0).any():
         return Reach(np.inf, target)
     scale = np.where(bank.spreads > 0, bank.spreads, 1.0)
-    fraction = _largest_fraction((bank.rewards - base) / scale, way / scale)
+    steps = way / scale
+    # The programme's solver takes no numbers beyond its own bounds; a way cut short has the same direction.
+    shorter = np.where(np.abs(steps).max() > _LONGEST_WAY, power_of_two(np.abs(steps).max()), 1.0)
+    fraction = _largest_fraction((bank.rewards - base) / scale, steps / shorter) / float(shorter)
     return Reach(fraction, base + min(fraction, 1.0) * way)
 
 

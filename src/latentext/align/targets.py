@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from latentext.align.bank import Bank, Floats
+from latentext.align.bank import LARGEST, Bank, Floats
 from latentext.errors import ArgumentError, SpecError
 
 _NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
@@ -37,7 +37,7 @@ def parse_target(text: str | float) -> Target:
     """Read one target; a bare number is a level.
 
     Raises:
-        ArgumentError: the text is none of the four forms.
+        ArgumentError: the text is none of the four forms, or the number is not finite or too large.
 
     Example:
         >>> parse_target("+0.5sd")
@@ -46,11 +46,11 @@ def parse_target(text: str | float) -> Target:
         Target(kind='level', amount=-3.3)
     """
     if isinstance(text, (int, float)):
-        return Target("level", float(text))
+        return Target("level", _amount(text, text))
     match = _TARGET.fullmatch(text.strip())
     if match is None or (match["unit"] == "%" and match["sign"]):
         raise ArgumentError(f"not a target: {text!r}", remedy="write 2.46, +0.4, +0.5sd or 80%")
-    amount = float(f"{match['sign']}{match['number']}")
+    amount = _amount(f"{match['sign']}{match['number']}", text)
     if match["unit"] == "sd":
         return Target("deviations", amount)
     if match["unit"] == "%":
@@ -87,9 +87,21 @@ def target_levels(bank: Bank, targets: Mapping[str, Target]) -> Floats:
     """The level that each target asks for on this bank: float64 [targets], in the order of `targets`.
 
     Raises:
-        SpecError: the bank lacks a value, or a shift in standard deviations of a reward that is constant.
+        SpecError: the bank lacks a value, a shift in standard deviations of a reward that is constant, or a level too
+            large to compute with.
     """
-    return np.array([_level(bank, name, target) for name, target in targets.items()])
+    levels = {name: _level(bank, name, target) for name, target in targets.items()}
+    for name, level in levels.items():
+        if not abs(level) <= LARGEST:
+            raise SpecError(f"the target of {name!r} is {level:g}", remedy=f"give a level of at most {LARGEST:g}")
+    return np.array(list(levels.values()))
+
+
+def _amount(number: str | float, text: str | float) -> float:
+    amount = float(number)
+    if not abs(amount) <= LARGEST:
+        raise ArgumentError(f"not a target: {text!r}", remedy=f"give a finite number, at most {LARGEST:g}")
+    return amount
 
 
 def _parse_pair(text: str) -> tuple[str, Target]:

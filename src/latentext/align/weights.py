@@ -40,7 +40,8 @@ class Weights:
     @property
     def effective_sample_size(self) -> Floats:
         """1 / Σ w² (Kish 1965), from 1 (one sample takes all) to N (all alike): float64 [prompts], or [1] pooled."""
-        return np.exp(-log_sum_exp(2.0 * self._distributions))
+        with np.errstate(over="ignore"):  # Twice the logarithm of nearly nothing.
+            return np.exp(-log_sum_exp(2.0 * self._distributions))
 
     @property
     def divergence(self) -> Floats:
@@ -105,19 +106,32 @@ def scores(bank: Bank, lam: Floats) -> Floats:
 
     Differences from the bank's first sample are formed before they are multiplied, so a large constant in a reward
     costs no digits.
+
+    Raises:
+        SpecError: λ·r is larger than a number can be.
     """
     differences = bank.rewards - bank.rewards[0, 0]
-    tilted: Floats = differences @ lam
+    with np.errstate(over="ignore", invalid="ignore"):
+        tilted: Floats = differences @ lam
+    if not np.isfinite(tilted).all():
+        values = ", ".join(f"{name}={value:g}" for name, value in zip(bank.names, lam, strict=True) if value)
+        raise SpecError(f"λ {values} is too large: λ times the rewards overflows", remedy="give a smaller λ")
     return tilted
 
 
 def log_normalise(scores: Floats, *, pooled: bool = False) -> Floats:
     """Subtract from each row (from all, when pooled) its log Σ exp, so that exp of the result sums to 1."""
-    total = log_sum_exp(scores.reshape(1, -1) if pooled else scores)
-    return scores - total[:, None]
+    rows = scores.reshape(1, -1) if pooled else scores
+    with np.errstate(over="ignore"):
+        # The largest goes first: beside λ·r = 1e20 the logarithm of a number of samples would be lost.
+        # The smallest number stands for what lies below it: the weight is 0 either way.
+        shifted = np.maximum(rows - rows.max(axis=1, keepdims=True), -np.finfo(np.float64).max)
+    normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised.reshape(scores.shape)
 
 
 def log_sum_exp(scores: Floats) -> Floats:
     """Log Σ_j exp(scores_j) of each row: float64 [rows]. Nothing overflows: the row's largest is taken out first."""
     largest = scores.max(axis=1)
-    return np.asarray(largest + np.log(np.exp(scores - largest[:, None]).sum(axis=1)))
+    with np.errstate(over="ignore"):
+        return np.asarray(largest + np.log(np.exp(scores - largest[:, None]).sum(axis=1)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from latentext.cli.numbers import finite
 from latentext.cli.wording import columns, counted
 from latentext.errors import EXIT_DONE, ArgumentError, LatentextError, SpecError
 
@@ -26,7 +27,9 @@ BestOf = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Best-of-N in the direction of λ instead of exp(λ·r).")
 ]
 Smooth = Annotated[bool, typer.Option("--smooth", help="Pareto-smooth the weights.")]
-Samples = Annotated[int | None, typer.Option(min=2, metavar="N", help="Only the first N samples of each prompt.")]
+Samples = Annotated[
+    int | None, typer.Option(min=2, max=10**9, metavar="N", help="Only the first N samples of each prompt.")
+]
 Targets = Annotated[
     list[str] | None,
     typer.Option(
@@ -69,7 +72,7 @@ def draw(
     value_list: ValueList = None,
     best_of: BestOf = None,
     smooth: Smooth = False,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Texts a prompt.")] = 1,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=10**6, help="Texts a prompt.")] = 1,
     without_replacement: Annotated[
         bool, typer.Option("--without-replacement", help="No text twice for one prompt.")
     ] = False,
@@ -119,13 +122,16 @@ def solve(
         bool, typer.Option("--pooled", help="One softmax over all prompts, for comparison with published numbers.")
     ] = False,
     hold_out: Annotated[
-        float, typer.Option("--hold-out", min=0.0, max=0.9, help="The share of prompts that judge λ; 0 for none.")
+        float,
+        typer.Option(
+            "--hold-out", callback=finite, min=0.0, max=0.9, help="The share of prompts that judge λ; 0 for none."
+        ),
     ] = 0.25,
     apply: Annotated[
         Path | None, typer.Option("--apply", metavar="DIR", help="Another bank; print what λ realises on it.")
     ] = None,
     samples: Samples = None,
-    seed: Annotated[int, typer.Option(help="Decides which prompts are held out.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which prompts are held out.")] = 0,
 ) -> int:
     """Find the smallest λ that reaches target levels, or say how far the bank goes."""
     from latentext.align import describe, describe_solution, diagnose
@@ -156,9 +162,13 @@ def sweep(
     ],
     budget: Annotated[
         list[float] | None,
-        typer.Option(metavar="NATS", help="Mean divergence from the base model; may be repeated. Default 0.1, 0.3, 1."),
+        typer.Option(
+            metavar="NATS",
+            callback=finite,
+            help="Mean divergence from the base model; may be repeated. Default 0.1, 0.3, 1.",
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Directions from one value to the next.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Directions from one value to the next.")] = 8,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the points as CSV too.")
     ] = None,
@@ -205,7 +215,7 @@ def report(
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; DIR/align by default.")
     ] = None,
     samples: Samples = None,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which prompts are shown.")] = 0,
 ) -> int:
     """Draw what a λ does: rewards before and after, levels against targets, effective sample size, frontier, texts.
 

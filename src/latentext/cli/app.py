@@ -36,7 +36,7 @@ from latentext.cli import (
     status,
     verify,
 )
-from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, printable
+from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, SpecError, printable
 from latentext.interrupts import sigterm_as_interrupt
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def exit_code(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its result, or the exit code of the error that was printed, is returned."""
     try:
+        _refuse_other_encodings(sys.argv[1:] if arguments is None else arguments)
         with sigterm_as_interrupt():
             result = app(args=arguments, prog_name="latentext", standalone_mode=False)
     except LatentextError as error:
@@ -138,6 +139,15 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_DONE if result is None else int(result)
+
+
+def _refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Specs, metadata and messages hold paths as UTF-8; a name in another encoding cannot be written into them."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise SpecError("is not UTF-8", where=word, remedy="give the file or folder another name") from None
 
 
 def _usage_line(error: typer.TyperException) -> str:

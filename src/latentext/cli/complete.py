@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from latentext.cli.numbers import finite
 from latentext.cli.run import continued_by, intention, limits_from, print_summary
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
@@ -75,7 +76,10 @@ def complete(
         bool, typer.Option("--all", help="The original's whole grid: 4 corpora, 4 models, 3 temperatures.")
     ] = False,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="A server may cost so much for the whole sweep, at most.")
+        float | None,
+        typer.Option(
+            min=0, callback=finite, metavar="USD", help="A server may cost so much for the whole sweep, at most."
+        ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where a request failed.")] = False,
     fresh: Annotated[

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli import pairs_generate, pairs_plan
+from latentext.cli.numbers import finite
 from latentext.cli.pairs_options import (
     CacheDir,
     ConfigDir,
@@ -126,8 +127,8 @@ def split(
     by: Annotated[
         Literal["scenario", "word", "frame", "topic"], typer.Option(help="What must not stand on two sides.")
     ] = "word",
-    val: Annotated[float, typer.Option(min=0, max=0.99, help="The share of validation.")] = 0.1,
-    test: Annotated[float, typer.Option(min=0, max=0.99, help="The share of test.")] = 0.0,
+    val: Annotated[float, typer.Option(min=0, max=0.99, callback=finite, help="The share of validation.")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=0.99, callback=finite, help="The share of test.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same split.")] = 0,
     force: Force = False,
 ) -> int:

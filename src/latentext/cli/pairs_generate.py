@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from latentext.cli.numbers import finite
 from latentext.cli.pairs_options import (
     CacheDir,
     ConfigDir,
@@ -72,7 +73,7 @@ ModelName = Annotated[
     str, typer.Option(metavar="ID|DIR", help="A model of the server, or with --engine transformers a local one.")
 ]
 EngineOption = Annotated[EngineName, typer.Option(help="auto: transformers for tiny and for folders, else openai.")]
-Temperature = Annotated[float, typer.Option(min=0, help="Of the replies.")]
+Temperature = Annotated[float, typer.Option(min=0, callback=finite, help="Of the replies.")]
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests in flight at most.")]
 PerMinute = Annotated[int | None, typer.Option(min=1, help="The account's limit, if known.")]
 JournalPath = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from latentext.cli.numbers import finite
 from latentext.cli.pairs_options import ConfigDir
 from latentext.cli.proposal_options import MaxTokens, PairsEach, PriceTable, Scenarios, TaskName
 from latentext.errors import EXIT_DONE
@@ -18,7 +19,12 @@ def plan(
     expected_yield: Annotated[
         float | None,
         typer.Option(
-            "--yield", min=0.001, max=1, metavar="SHARE", help="Valid new pairs of those asked for. Default: a range."
+            "--yield",
+            callback=finite,
+            min=0.001,
+            max=1,
+            metavar="SHARE",
+            help="Valid new pairs of those asked for. Default: a range.",
         ),
     ] = None,
     model: Annotated[str, typer.Option(metavar="ID", help="The model that would propose.")] = "gpt-4o",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli.capture import as_site, separated
+from latentext.cli.numbers import finite
 from latentext.errors import SpecError
 from latentext.spec import Keep
 
@@ -39,14 +40,18 @@ def probe(
     test_by: Annotated[
         str | None, typer.Option(metavar="GROUP", help="Test on held-out groups of this kind, such as count or word.")
     ] = None,
-    validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the groups that choose settings.")] = 0.15,
-    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the groups that probes are judged by.")] = 0.2,
+    validation: Annotated[
+        float, typer.Option(min=0, max=1, callback=finite, help="Share of the groups that choose settings.")
+    ] = 0.15,
+    test: Annotated[
+        float, typer.Option(min=0, max=1, callback=finite, help="Share of the groups that probes are judged by.")
+    ] = 0.2,
     twins: Annotated[int, typer.Option(min=0, help="Models with random weights that read the same texts.")] = 3,
     keep: Annotated[
         Keep | None, typer.Option(help="Texts that the run's check must have passed; what the spec says by default.")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="linear, mlp: passes over the training rows.")] = 50,
-    seed: Annotated[int, typer.Option(help="Decides the division of texts and the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the division of texts and the training.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where probes and scores are written.")
     ] = None,

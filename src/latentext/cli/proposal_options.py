@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from latentext.cli.numbers import finite
+
 ResponseForm = Literal["json_schema", "json_object", "none"]
 
 TaskName = Annotated[str, typer.Option("--task", metavar="TASK", help="The name or file of a task.")]
@@ -16,13 +18,17 @@ Form = Annotated[
     typer.Option("--response-format", help="How the server is asked to hold replies to JSON; some know no schemas."),
 ]
 MinYield = Annotated[
-    float, typer.Option(min=0, max=1, help="Valid new pairs of those asked for, under which nothing more is asked.")
+    float,
+    typer.Option(
+        min=0, max=1, callback=finite, help="Valid new pairs of those asked for, under which nothing more is asked."
+    ),
 ]
 BaseUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="Any server that speaks OpenAI's protocol, http://host:port/v1.")
 ]
 MaxCost = Annotated[
-    float | None, typer.Option(min=0, metavar="USD", help="A hard cap on the money spent, earlier runs included.")
+    float | None,
+    typer.Option(min=0, callback=finite, metavar="USD", help="A hard cap on the money spent, earlier runs included."),
 ]
 MaxTokensTotal = Annotated[
     int | None,

@@ -26,7 +26,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; DIR/report by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides which rows are drawn as points.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which rows are drawn as points.")] = 0,
 ) -> None:
     """Draw a dataset: lengths, tokens, states, correctness, probes; completions beside human texts.
 

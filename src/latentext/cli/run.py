@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from latentext.cli.numbers import finite
 from latentext.cli.wording import columns, counted, size
 from latentext.engines.openai.spend import money
 from latentext.errors import EXIT_INTERRUPTED, SpecError
@@ -56,7 +57,8 @@ def run(
         bool, typer.Option("--dry-run", help="Print what the run would make, and make nothing.")
     ] = False,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="Stop before requests to a server cost more in all.")
+        float | None,
+        typer.Option(min=0, callback=finite, metavar="USD", help="Stop before requests to a server cost more in all."),
     ] = None,
     max_tokens_total: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Stop before requests to a server use more tokens in all.")
@@ -79,10 +81,11 @@ def run(
         str | None, typer.Option(metavar="HOST:PORT", help="Ray's cluster; without it one is started here.")
     ] = None,
     gpus_per_worker: Annotated[
-        float, typer.Option(min=0, metavar="G", help="GPUs that Ray reserves for each worker.")
+        float, typer.Option(min=0, callback=finite, metavar="G", help="GPUs that Ray reserves for each worker.")
     ] = 0,
     shard_timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Replace a worker that takes longer for a shard.")
+        float | None,
+        typer.Option(min=0, callback=finite, metavar="SECONDS", help="Replace a worker that takes longer for a shard."),
     ] = None,
 ) -> int:
     """Make the dataset of a spec, or continue it.

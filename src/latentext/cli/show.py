@@ -42,7 +42,7 @@ def print_texts(directory: Path, count: int, first: int = 0) -> None:
     from latentext.dataset.reader import open as open_dataset
 
     dataset = open_dataset(directory)
-    rows = list(islice(_rows(dataset, first), count))
+    rows = list(islice(_rows(dataset, first), min(count, sys.maxsize)))
     if not rows:
         typer.echo("No texts yet." if first == 0 else f"No texts from request {first} on.")
         return

@@ -88,7 +88,8 @@ def effective_sample_size(bank: Bank, lam: ArrayLike) -> Picture | Skipped:
     direction = np.atleast_1d(np.asarray(lam, dtype=np.float64))
     if not direction.any():
         return SIZES.skipped("λ is 0: all samples count alike")
-    sizes = np.array([tilt(bank, strength * direction).effective_sample_size for strength in _STRENGTHS])
+    with np.errstate(over="ignore"):  # `tilt` says which λ is too large.
+        sizes = np.array([tilt(bank, strength * direction).effective_sample_size for strength in _STRENGTHS])
     low, middle, high = np.quantile(sizes, [0.1, 0.5, 0.9], axis=1)
     with canvas(width=6.4) as (figure, (panel,)):
         panel.fill_between(_STRENGTHS, low, high, color=BLUE, alpha=0.18, linewidth=0, label="10 % to 90 % of prompts")

@@ -6,6 +6,7 @@ all datasets of one follow each other, and it is loaded once. Names of folders a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,9 +88,11 @@ def _check(grid: Grid) -> None:
         for number in grid.prompts:
             task_template(corpus, number, where="--prompt")
     for temperature in grid.temperatures:
-        if temperature < 0:
+        if not 0 <= temperature < math.inf:
             raise SpecError(
-                f"{temperature:g} is below 0", where="--temperature", remedy="0 is greedy, 1 the model's own"
+                f"{temperature:g} is {'below 0' if temperature < 0 else 'no finite number'}",
+                where="--temperature",
+                remedy="0 is greedy, 1 the model's own",
             )
     for corpus in grid.data:
         if corpus not in grid.corpora:
