@@ -62,3 +62,18 @@ def test_standardised_rewards_have_mean_zero_and_deviation_one_and_constants_bec
     standard = Bank(rewards, ("humor", "constant")).standardised()
     assert standard.base_levels == pytest.approx([0.0, 0.0], abs=1e-12)
     assert standard.spreads == pytest.approx([1.0, 0.0])
+
+
+@pytest.mark.parametrize("value", [1.1e100, -1e308])
+def test_a_reward_too_large_to_be_squared_is_named_with_what_to_do(value: float) -> None:
+    rewards = np.zeros((2, 3, 1))
+    rewards[1, 2, 0] = value
+    with pytest.raises(SpecError, match=r"reward 'r' of prompt 1, sample 2 is .*; at most 1e\+100 can be weighed"):
+        Bank(rewards, names=("r",))
+
+
+@pytest.mark.parametrize("unit", [1e99, 1.0, 1e-180, 1e-300])
+def test_spreads_have_their_digits_at_any_size(unit: float) -> None:
+    rewards = np.random.default_rng(3).normal(size=(11, 4, 2))
+    spreads = Bank(rewards * unit, names=("a", "b")).spreads
+    np.testing.assert_allclose(spreads / unit, rewards.std(axis=(0, 1)), rtol=1e-12)

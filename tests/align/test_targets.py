@@ -27,10 +27,24 @@ def test_a_target_is_read(text: str | float, target: Target) -> None:
     assert parse_target(text) == target
 
 
-@pytest.mark.parametrize("text", ["", "high", "0.5 sd", "nan", "inf", "+80%", "120%", "1,5", "--1"])
+@pytest.mark.parametrize(
+    "text", ["", "high", "0.5 sd", "nan", "inf", "+80%", "120%", "1,5", "--1", "1e400", "-1e400sd", "1e101"]
+)
 def test_what_is_no_target_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ArgumentError, match="not a"):
         parse_target(text)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1e308])
+def test_a_number_that_is_no_target_is_refused(number: float) -> None:
+    with pytest.raises(ArgumentError, match=r"not a target: .*; give a finite number, at most 1e\+100"):
+        parse_target(number)
+
+
+def test_a_shift_that_comes_out_too_large_is_refused_by_name() -> None:
+    bank = Bank(np.arange(12.0).reshape(2, 6, 1) * 1e60, names=("humor",))
+    with pytest.raises(SpecError, match="the target of 'humor' is"):
+        target_levels(bank, parse_targets("humor=+1e90sd"))
 
 
 def test_palettes_are_read_from_text_lists_and_mappings() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from latentext.align import Bank, tilt
+from latentext.align import Bank, best_of, tilt
 from latentext.errors import SpecError
 
 Simulate = Callable[..., Bank]
@@ -82,3 +82,26 @@ def test_a_lambda_that_does_not_fit_is_refused(simulate: Simulate, lam: list[flo
 def test_a_single_sample_a_prompt_is_refused(simulate: Simulate) -> None:
     with pytest.raises(SpecError, match="one sample a prompt"):
         tilt(simulate(5, 1, seed=0), 1.0)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("strength", [1.0, 1e15, 1e20, 1e300, 1e307])
+def test_weights_sum_to_one_and_equal_scores_share_at_any_strength(strength: float, pooled: bool) -> None:
+    """Three prompts with two best samples each: at a large λ these take all, half each."""
+    bank = Bank([[[2.0], [1.0], [2.0]], [[0.5], [2.0], [2.0]], [[2.0], [2.0], [-3.0]]], names=("sentiment",))
+    weights = tilt(bank, strength, pooled=pooled)
+    assert np.isfinite(weights.log_weights).all()
+    np.testing.assert_allclose(weights.weights.sum(axis=None if pooled else 1), 1.0, rtol=1e-12)
+    assert weights.effective_sample_size.min() >= (1.99 if not pooled else 5.9)
+    if strength > 1:
+        share = 1 / 6 if pooled else 1 / 2
+        np.testing.assert_allclose(weights.weights[bank.rewards[:, :, 0] == 2.0], share, rtol=1e-12)
+
+
+@pytest.mark.parametrize("lam", [[1e308, 0.0], [1e308, -1e308], [-1.7e308, 1e300]])
+def test_a_lambda_whose_products_overflow_is_refused_and_best_of_n_takes_it(lam: list[float]) -> None:
+    bank = Bank(np.random.default_rng(5).normal(size=(7, 6, 2)) * [3.0, 0.1], names=("sentiment", "length"))
+    with pytest.raises(SpecError, match="is too large: λ times the rewards overflows; give a smaller λ"):
+        tilt(bank, lam)
+    smaller = (np.array(lam) / 2.0**1000).tolist()
+    np.testing.assert_array_equal(best_of(bank, lam).weights, best_of(bank, smaller).weights)

@@ -92,7 +92,7 @@ def merge(
         raise SpecError("no parts to merge")
     if any(part.path.resolve() == output.resolve() for part in parts):
         raise SpecError("is one of the parts", where=str(output), remedy="name another output")
-    count = _merged_before(parts, output) if remove_parts else None
+    count = _merged_before(parts, output, prompts) if remove_parts else None
     if count is None:
         count = _write_merged(parts, output, prompts, overwrite=overwrite)
     if remove_parts:
@@ -117,17 +117,21 @@ def _write_merged(parts: list[Part], output: Path, prompts: int | None, *, overw
     return len(rows)
 
 
-def _merged_before(parts: list[Part], output: Path) -> int | None:
-    """How many texts the output has, if some parts are gone because it holds them all already."""
-    left = [part for part in parts if part.path.exists()]
-    if not output.is_file() or (len(left) == len(parts) and parts[0].start == 0):
+def _merged_before(parts: list[Part], output: Path, prompts: int | None) -> int | None:
+    """How many texts the output has, if it holds those of all parts already; some of the parts may be gone."""
+    if not output.is_file() or prompts not in (None, parts[-1].end):
         return None
     rows, skipped = read_texts(output), set(read_beside(output).get("skipped", []))
     if len(rows) + len(skipped) != parts[-1].end:
         return None
     # The output has no row for a prompt without text.
     place = [0, *accumulate(number not in skipped for number in range(parts[-1].end))]
-    same = all(read_texts(part.path) == rows[place[part.start] : place[part.end]] for part in left)
+    same = all(
+        read_palette(part.path) in (None, read_palette(output))  # A part's λ goes before its texts.
+        and read_texts(part.path) == rows[place[part.start] : place[part.end]]
+        for part in parts
+        if part.path.exists()
+    )
     return len(rows) if same else None
 
 
