@@ -14,13 +14,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 GPI := build/gpi
 GPI_STAMP := $(GPI)/.installed
 
-.PHONY: audit hashes licences test-browser test-crash test-fuzz test-ray test-soak
+.PHONY: audit hashes licences newest oldest install-newest install-oldest test-newest test-oldest test-browser test-crash test-fuzz test-ray test-soak
 .PHONY: help install install-gpi install-vllm demo test test-fast test-gpi test-mock test-vllm lint format clean
 
 help:
 	@echo "make demo       make a dataset of 450 texts with hidden states in data/same_prompt (a few minutes)"
 	@echo "make test       ruff, mypy and all tests"
 	@echo "make test-fast  the tests without the slow ones; TESTS=tests/cli picks a folder"
+	@echo "make test-newest  the fast tests and the demo with the newest libraries (constraints-newest.txt); make newest moves them"
+	@echo "make test-oldest  the same at the lower bounds of pyproject.toml (constraints-oldest.txt; make oldest), on Python 3.11"
 	@echo "make test-gpi   the vectors of docs/represent.md in gpi-pack itself, installed in build/gpi"
 	@echo "make test-vllm  the tests of the engine vllm, in an environment of their own (once: about 2 GB and some minutes)"
 	@echo "make test-ray   runs over Ray actors, one of them killed (installs the extra ray)"
@@ -73,6 +75,34 @@ $(GPI_STAMP): constraints.txt | $(STAMP)
 	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
 	@$(GPI)/bin/python -m pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt gpi-pack==0.1.0 patsy==1.0.3
 	@touch $@
+
+# The libraries at both ends of what pyproject.toml admits, an environment each. The versions are frozen in a file, so
+# that a release elsewhere fails no unrelated change; `make newest` and `make oldest` resolve afresh and rewrite it.
+# TORCH is the newest torch of which a CPU build was had; `make newest TORCH=2.14.1` takes another.
+ENDS := newest oldest
+TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
+END_PIP := -m pip install --disable-pip-version-check --quiet
+
+$(ENDS:%=build/%-env/.installed): build/%-env/.installed: constraints-%.txt pyproject.toml | $(STAMP)
+	@echo "Setting up build/$*-env (once)"
+	@$(BIN)/python tools/freeze.py environment build/$*-env $*
+	@build/$*-env/bin/python $(END_PIP) --constraint $< "$$(grep '^torch==' $<)"
+	@build/$*-env/bin/python $(END_PIP) --constraint $< --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(ENDS:%=install-%): install-%: build/%-env/.installed
+
+$(ENDS): | $(STAMP)
+	@echo "Resolving the $@ versions in build/$@-env"
+	@$(BIN)/python tools/freeze.py environment build/$@-env $@
+	@$(BIN)/python tools/freeze.py $@ build/$@-env/bin/python $(EXTRAS) $(TORCH)
+	@touch build/$@-env/.installed
+
+$(ENDS:%=test-%): test-%: build/%-env/.installed
+	OMP_NUM_THREADS=1 build/$*-env/bin/python -m pytest --numprocesses auto --dist loadfile -m "not slow" $(TESTS)
+	@rm -rf build/$*-demo
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 build/$*-env/bin/latentext demo build/$*-demo
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 build/$*-env/bin/latentext verify build/$*-demo
 
 # vLLM wants an older transformers and much else, so it has an environment of its own. Without --no-deps pip would bring
 # torchvision, torchaudio and torchcodec, whose CPU builds keep vLLM from being imported, and triton, which has no CPU

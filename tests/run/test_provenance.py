@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_provenance_says_what_decides_the_numbers_and_nothing_of_the_machine(fin
     assert provenance is not None
     assert (provenance.threads, provenance.shard_size) == (1, 2)
     assert provenance.versions == package_versions()
-    assert provenance.versions["torch"] == torch.__version__
+    assert provenance.versions["torch"] == version("torch")
     identity = provenance.identity
     assert (identity["seed"], identity["model.dtype"], identity["decoding.max_new_tokens"]) == (0, "float32", 10)
     assert "decoding.n" not in identity
@@ -70,7 +71,7 @@ def test_other_versions_are_noted_and_not_refused(
 
     make_dataset(spec, root, engine=engine, progress=Listener())
     assert len(notes) == 1
-    assert notes[0].startswith(f"made with other versions (torch 2.0.0 → {torch.__version__})")
+    assert notes[0].startswith(f"made with other versions (torch 2.0.0 → {version('torch')})")
 
 
 def test_a_run_gives_the_process_its_number_of_threads_back(
