@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,7 +20,7 @@ from latentext.engines.openai.http_errors import one_kind_of_error
 from latentext.engines.openai.reaching import CONNECT_SECONDS
 from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.redirects import look_for_redirect
-from latentext.errors import EngineError
+from latentext.libraries import openai as library
 from latentext.spec import ApiOptions
 
 if TYPE_CHECKING:
@@ -32,27 +31,14 @@ _OF_THE_ENVIRONMENT = {"openai-organization": "OPENAI_ORG_ID", "openai-project":
 """Headers that the official client sends, by the variables that it reads them from."""
 
 
-def require_openai() -> None:
-    """Raise unless the official client is installed.
-
-    Raises:
-        EngineError: it is not; the extra that brings it is named.
-    """
-    try:
-        import openai  # noqa: F401
-    except ImportError as error:
-        raise EngineError("the client of OpenAI is not installed", remedy="pip install 'latentext[api]'") from error
-
-
-def refuse_unsendable_headers(headers: Mapping[str, object]) -> None:
+def refuse_unsendable_headers(headers: Mapping[str, str]) -> None:
     """Refuse headers that HTTP has no form for: the official client fills some of them from the environment.
 
     Raises:
         CredentialsError: naming the variable, or else the header.
     """
     for name, value in headers.items():
-        if isinstance(value, str):
-            refuse_unsendable(value, _OF_THE_ENVIRONMENT.get(name.lower(), f"HTTP header {name}"))
+        refuse_unsendable(value, _OF_THE_ENVIRONMENT.get(name.lower(), f"HTTP header {name}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +67,7 @@ class ChatClient:
     """
 
     def __init__(self, options: ApiOptions):
-        require_openai()
+        library.require()
         import httpx2
         import openai
 
@@ -94,20 +80,14 @@ class ChatClient:
         if self.direct:
             http["trust_env"] = False  # A proxy of the environment does not know this machine's own addresses.
         timeout = httpx2.Timeout(options.timeout, connect=min(options.timeout, CONNECT_SECONDS))
-        self._http = _transport()(timeout=timeout, **http)
+        self._http = library.async_transport()(timeout=timeout, **http)
         base, query = base_and_query(url)
         self._official = openai.AsyncOpenAI(
             api_key=key, base_url=base, default_query=query, max_retries=0, http_client=self._http
         )
         self._url = httpx2.URL(endpoint(str(self._official.base_url), "chat/completions", urlsplit(url or "").query))
-        headers = self._official.default_headers | self._official.auth_headers
-        refuse_unsendable_headers(headers)
-        # Without what the client tells its maker about `post` and the machine that it runs on.
-        self._headers = [
-            (name, value)
-            for name, value in headers.items()
-            if isinstance(value, str) and not name.lower().startswith("x-stainless-")
-        ]
+        self._headers = library.request_headers(self._official)
+        refuse_unsendable_headers(dict(self._headers))
         self._extensions = {"timeout": timeout.as_dict()}
 
     @property
@@ -157,10 +137,3 @@ async def _content(response: httpx2.Response, body: Mapping[str, Any]) -> bytes:
                 raise too_large(body)
             break
     return b"".join(pieces)[:most]
-
-
-def _transport() -> type[httpx2.AsyncClient]:
-    """The client's own transport over aiohttp, which takes half the processor time a request, where it is installed."""
-    import openai
-
-    return openai.DefaultAioHttpClient if find_spec("aiohttp") else openai.DefaultAsyncHttpxClient

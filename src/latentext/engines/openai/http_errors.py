@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
 
 from latentext.engines.openai.answer_size import TooLargeError
 from latentext.engines.openai.redirects import RedirectError
 from latentext.engines.openai.server_text import one_line
+from latentext.libraries.openai import errors_let_through
 
 
 @contextmanager
@@ -25,7 +24,7 @@ def one_kind_of_error() -> Iterator[None]:
     """
     import httpx2
 
-    let_through: tuple[type[Exception], ...] = (*_of_aiohttp(), httpx2.InvalidURL, ValueError)
+    let_through: tuple[type[Exception], ...] = (*errors_let_through(), httpx2.InvalidURL, ValueError)
     try:
         yield
     except let_through as error:
@@ -39,13 +38,3 @@ def is_of_the_network(error: Exception) -> bool:
 
     known = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError, TooLargeError, RedirectError)
     return isinstance(error, known)
-
-
-@cache
-def _of_aiohttp() -> tuple[type[Exception], ...]:
-    if not find_spec("aiohttp"):
-        return ()
-    import aiohttp
-    from aiohttp.http_exceptions import HttpProcessingError
-
-    return (aiohttp.ClientError, HttpProcessingError)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentext.libraries.vllm import extraction_example
+
 NAME = "HostHiddenStatesConnector"
 
 
@@ -34,9 +36,11 @@ def __getattr__(name: str) -> Any:
 
 def _connector() -> type:
     import torch
-    from vllm.distributed.kv_transfer.kv_connector.v1 import example_hidden_states_connector as example
 
-    class HostHiddenStatesConnector(example.ExampleHiddenStatesConnector):  # type: ignore[misc]
+    example = extraction_example()
+    base: type[Any] = example.ExampleHiddenStatesConnector
+
+    class HostHiddenStatesConnector(base):  # type: ignore[misc]
         """The example connector with its copy to the host replaced; on a GPU it is the example itself."""
 
         def _submit_async_write(self, pending: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from latentext.engines.engine import Capture
 from latentext.errors import EngineError
+from latentext.libraries.vllm import extraction_example
 from latentext.request import Request, StateRows
 from latentext.states.pooling import pool_rows
 from latentext.states.rows import label_rows, row_positions
@@ -34,19 +35,15 @@ def read_extracted(
     Raises:
         EngineError: there is no file, or it is of another text.
     """
-    from vllm.distributed.kv_transfer.kv_connector.v1.example_hidden_states_connector import (
-        cleanup_hidden_states,
-        load_hidden_states,
-    )
-
+    example = extraction_example()
     where = f"states of request {request.index}, sample {sample}"
     if path is None:
         raise EngineError("vLLM extracted no hidden states", where=where, remedy="use model.vllm.capture: replay")
     try:
-        content = load_hidden_states(path)
+        content = example.load_hidden_states(path)
     except OSError as error:
         raise EngineError(f"vLLM's file cannot be read: {error}", where=where) from error
-    cleanup_hidden_states(path)
+    example.cleanup_hidden_states(path)
     states = content["hidden_states"]
     if content["token_ids"].tolist() != [*request.prompt_token_ids, *token_ids][:-1] or len(states) != len(
         content["token_ids"]

@@ -20,6 +20,7 @@ from typing import Any
 from latentext.engines.stopping import StopStrings
 from latentext.errors import EngineError, LatentextError
 from latentext.finish_reasons import LENGTH, STOP, UNKNOWN, finish_reason
+from latentext.libraries.vllm import has_requests, token_prompt
 
 RESUME = "what is finished is kept; the same command continues"
 
@@ -166,8 +167,6 @@ class StepLoop:
                 finish_saving(engine)
 
     def _take_in(self, engine: Any, ticket: Ticket) -> None:
-        from vllm.inputs import tokens_input
-
         if ticket.dropped:
             self._abort(engine, [name for name, text in self._texts.items() if text.ticket is ticket])
             self._leave(ticket)
@@ -176,7 +175,7 @@ class StepLoop:
             name = next(self._names)
             text = _Text(ticket, order, Written(number))
             try:
-                engine.add_request(name, tokens_input(list(order.prompt_token_ids)), order.params)
+                engine.add_request(name, token_prompt(list(order.prompt_token_ids)), order.params)
             except ValueError as error:  # vLLM's way to refuse one request; the others go on.
                 text.written.problem = last_line(error)
                 ticket.finished.put(text.written)
@@ -243,8 +242,7 @@ def finish_saving(engine: Any) -> None:
     In this process vLLM's scheduler tells the connector of a finished text at the step after, which nobody would ask
     for when it was the last one. (In a process of its own vLLM goes on by itself.)
     """
-    core = getattr(engine.engine_core, "engine_core", None)
-    while core is not None and core.scheduler.has_requests():
+    while has_requests(engine):
         engine.step()
 
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection
 from typing import Any
 
+from latentext.libraries import vllm as library
 from latentext.spec import Decoding
 
 
@@ -38,12 +39,8 @@ def sampling_params(
         max_tokens: room for this text.
         extract: the connector is to keep the hidden states of the generated tokens too.
     """
-    from vllm.sampling_params import RequestOutputKind
-
-    from vllm import SamplingParams
-
     sampled = decoding.temperature > 0.0
-    return SamplingParams(
+    return library.sampling_params(
         temperature=decoding.temperature,
         top_k=decoding.top_k or 0,
         top_p=decoding.top_p,
@@ -58,6 +55,6 @@ def sampling_params(
         max_tokens=max_tokens,
         logprobs=0 if decoding.logprobs else None,
         detokenize=False,
-        output_kind=RequestOutputKind.DELTA if decoding.stop else RequestOutputKind.FINAL_ONLY,
+        stream=bool(decoding.stop),
         extra_args={"kv_transfer_params": {"include_output_tokens": True}} if extract else None,
     )

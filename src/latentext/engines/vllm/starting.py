@@ -23,6 +23,7 @@ from latentext.engines.vllm import connector
 from latentext.engines.vllm.support import INSTALL, layer_id
 from latentext.engines.vllm.wider_heads import widening, write_widened
 from latentext.errors import EngineError, SpecError
+from latentext.libraries import vllm as library
 from latentext.models.memory import host_memory
 from latentext.models.resolve import ModelSource, hub_token, resolve_model
 from latentext.spec import ModelSpec, VllmOptions
@@ -51,9 +52,7 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     try:
         with _quiet():
-            from vllm.platforms import current_platform
-
-            import vllm  # noqa: F401
+            current_platform = library.platform()
     except ModuleNotFoundError as error:
         if error.name == "vllm":
             raise SpecError("vLLM is not installed", where="model.engine", remedy=INSTALL, heading="vLLM") from error
@@ -72,13 +71,9 @@ def prepare_environment() -> None:
 def start(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path | None = None) -> Any:
     """Load the model into a vLLM ``LLMEngine``; arguments and errors as `engine_settings`."""
     settings = engine_settings(model, sites, storage)
-    from vllm.v1.engine.llm_engine import LLMEngine
-
-    from vllm import EngineArgs
-
     with _quiet(), _own_threads():
         try:
-            return LLMEngine.from_engine_args(EngineArgs(**settings))
+            return library.start_engine(settings)
         except BaseException:
             _clean_up()
             raise
@@ -133,24 +128,20 @@ def engine_settings(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path
 
 def stop(engine: Any) -> None:
     """Shut an engine down and give its memory back."""
-    engine.engine_core.shutdown()
+    library.shut_down(engine)
     del engine
     _clean_up()
 
 
 def _clean_up() -> None:
     """Give back what vLLM keeps for the whole process."""
-    from vllm.distributed import cleanup_dist_env_and_memory
-
     gc.unfreeze()
-    cleanup_dist_env_and_memory()
+    library.give_back_memory()
 
 
 def _device(model: ModelSpec) -> torch.device:
     """The device that the spec means, which must be the one that vLLM was built for."""
-    from vllm.platforms import current_platform
-
-    device, here = choose_device(model.device), str(current_platform.device_type)
+    device, here = choose_device(model.device), str(library.platform().device_type)
     if device.type != here:
         raise SpecError(
             f"this vLLM computes on {here}, not on {device.type}", where="model.device", remedy=f"use device: {here}"
@@ -160,10 +151,8 @@ def _device(model: ModelSpec) -> torch.device:
 
 def _on_a_cpu(model: ModelSpec, source: ModelSource, config: Any, storage: Path | None) -> dict[str, Any]:
     """What a CPU needs: heads of a size that has a kernel, and a cache of a size that leaves room for others."""
-    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
-
     settings: dict[str, Any] = {}
-    factor = widening(config, CPUAttentionBackend.get_supported_head_sizes())
+    factor = widening(config, library.cpu_head_sizes())
     if factor > 1:
         if storage is None:
             raise EngineError("there is no folder for rewritten weights", where=f"model {model.name}")
@@ -189,8 +178,6 @@ def _folder(source: ModelSource) -> Path:
 
 def _extraction(sites: tuple[str, ...], num_blocks: int, storage: Path | None) -> dict[str, Any]:
     """vLLM's settings to keep the states at these sites; see its documentation of hidden-state extraction."""
-    from vllm.config.kv_transfer import KVTransferConfig
-
     layer_ids = [layer_id(site, num_blocks) for site in sites]
     if storage is None or None in layer_ids:
         raise EngineError(f"vLLM cannot extract {', '.join(sites)}", where="states.sites")
@@ -201,7 +188,7 @@ def _extraction(sites: tuple[str, ...], num_blocks: int, storage: Path | None) -
             "num_speculative_tokens": 1,
             "draft_model_config": {"hf_config": {"eagle_aux_hidden_state_layer_ids": layer_ids}},
         },
-        "kv_transfer_config": KVTransferConfig(
+        "kv_transfer_config": library.transfer_config(
             kv_connector=connector.NAME,
             kv_connector_module_path=connector.__name__,
             kv_role="kv_producer",

@@ -13,6 +13,7 @@ from latentext.engines.openai.answer_size import MOST_ANSWER_BYTES, MOST_ERROR_B
 from latentext.engines.openai.http_errors import one_kind_of_error
 from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.redirects import refuse_redirect
+from latentext.libraries.openai import transport
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,12 +28,13 @@ def guarded_client(redaction: Redaction, **options: Any) -> httpx2.Client:
         TooLargeError: an answer is beyond the limit. RedirectError: it is a redirect that is not followed.
     """
     import httpx2
-    import openai
 
-    class GuardedClient(openai.DefaultHttpxClient):
+    base: type[Any] = transport()
+
+    class GuardedClient(base):  # type: ignore[misc]
         def send(self, request: httpx2.Request, *, stream: bool = False, **how: Any) -> httpx2.Response:
             with one_kind_of_error():
-                response = super().send(request, stream=True, **how)
+                response: httpx2.Response = super().send(request, stream=True, **how)
                 if stream and response.is_success:
                     return response
                 try:

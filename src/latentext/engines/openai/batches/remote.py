@@ -26,7 +26,8 @@ from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception
 from latentext.engines.openai.http_errors import is_of_the_network
 from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.server_text import one_line, well_formed
-from latentext.errors import EngineError, LatentextError
+from latentext.errors import LatentextError
+from latentext.libraries.openai import content_of, request_headers, require
 
 TAG = "latentext"
 """The key under which a batch's metadata hold our tag."""
@@ -216,16 +217,15 @@ def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, k
     if key is None:
         key, is_real = api_key(address)
         redaction = Redaction(key if is_real else None)
-    try:
-        import openai
-    except ModuleNotFoundError as error:
-        raise EngineError("the package openai is missing", remedy="pip install 'latentext[api]'") from error
+    require()
+    import openai
+
     http = guarded_client(redaction, timeout=timeout)
     base, query = base_and_query(address)
     client = openai.OpenAI(
         api_key=key, base_url=base, default_query=query, timeout=timeout, max_retries=0, http_client=http
     )
-    refuse_unsendable_headers({**client.default_headers, **client.auth_headers})
+    refuse_unsendable_headers(dict(request_headers(client)))
     return Remote(client, clock, redaction)
 
 
@@ -236,7 +236,7 @@ class _MalformedError(Exception):
 def _read(reply: Any) -> Mapping[str, Any]:
     """The JSON object of an answer."""
     try:
-        document = json.loads(reply.http_response.content)
+        document = json.loads(content_of(reply))
     except (ValueError, RecursionError) as error:
         raise _MalformedError("the answer is no JSON") from error
     if not isinstance(document, Mapping):
