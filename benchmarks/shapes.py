@@ -48,6 +48,36 @@ def random_model(shape: str, vocab_size: int, device: torch.device, dtype: torch
             torch.set_default_dtype(before)
 
 
+MASSIVE = 7
+"""The component of `massive_model` that reaches several hundred where the usual one is about 10."""
+
+
+def massive_model(vocab_size: int) -> LlamaForCausalLM:
+    """A Llama whose second block writes one component thirty times as large as the others, as trained models do.
+
+    Its down projections sum 1,408 terms, and its layers are large enough for packed weights.
+    """
+    set_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=512,
+        intermediate_size=1408,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=256,
+        initializer_range=0.08,
+        tie_word_embeddings=False,
+        pad_token_id=None,
+        bos_token_id=None,
+        eos_token_id=vocab_size - 1,
+    )
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[MASSIVE] *= 30
+    return model
+
+
 def save_random_model(shape: str, tokenizer: Any, folder: Path) -> Path:
     """The same on the disk in float32, with a tokenizer and many end tokens; made once.
 

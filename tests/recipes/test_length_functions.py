@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from tests.run.made import small_spec
+from tests.states.comparing import assert_same_states
 from transformers import AutoTokenizer
 
 import latentext
@@ -94,8 +95,8 @@ def test_every_layer_of_a_real_model_is_hugging_faces(stories: tuple[Any, Any]) 
     assert found["finish_reason"] == "stop"  # Its stories end: the labels below are true.
     assert [token["token_id"] for token in found["token_metadata"]] == expected["token_ids"]
     assert found["remaining_tokens"].tolist() == expected["remaining"]
-    scale = np.maximum(1, np.sqrt((expected["hidden_states"] ** 2).mean(1, keepdims=True)))
-    assert (np.abs(found["hidden_states"] - expected["hidden_states"]) / scale).max() <= 1e-4
+    found_states, expected_states = (torch.from_numpy(states["hidden_states"]) for states in (found, expected))
+    assert_same_states(found_states, expected_states, "every layer")
     assert found["layers_info"]["extracted_layers"] == [0, 1, 2, 3, 4, 5]
 
 

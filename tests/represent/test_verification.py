@@ -12,6 +12,7 @@ import pytest
 import torch
 from benchmarks.spelled import SpelledTokens
 from pydantic import ValidationError
+from tests.states.comparing import assert_same_states
 
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
@@ -79,8 +80,7 @@ def same(left: list[Generated], right: list[Generated]) -> None:
         assert a.states.position.tolist() == b.states.position.tolist()
         assert a.states.token_id.tolist() == b.states.token_id.tolist()
         for name, rows in a.states.tensors.items():
-            scale = rows.pow(2).mean(-1, keepdim=True).sqrt().clamp(min=1.0)
-            assert ((rows - b.states.tensors[name]).abs() <= 1e-4 * scale).all(), name
+            assert_same_states(rows, b.states.tensors[name], name)
 
 
 @pytest.mark.parametrize("pool", [("none",), ("last", "mean", "max", "first"), ("entropy_mean",)])

@@ -1,4 +1,4 @@
-"""What "the same states" means in fp32: DESIGN's tolerance, row by row."""
+"""What "the same states" means in float32: the definition in docs/architecture.md, for one row by itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import torch
 
 
 def assert_same_states(actual: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    """max|Δ| of each row ≤ 1e-4 · max(1, rms of the row)."""
+    """Every component within 1e-4 · (mean |x| + |x_j|) of its row.
+
+    Of the row alone, so stricter than the definition, which allows for what the component was before and elsewhere.
+    """
     assert actual.shape == expected.shape, f"{what}: {tuple(actual.shape)} is not {tuple(expected.shape)}"
     actual, expected = actual.double(), expected.double()
-    if not len(actual):
+    if not expected.numel():
         return
-    allowed = 1e-4 * expected.pow(2).mean(-1).sqrt().clamp(min=1.0)
-    worst = ((actual - expected).abs().amax(-1) / allowed).max().item()
-    assert worst <= 1.0, f"{what}: {worst:.2g} times the tolerance"
+    size = expected.abs()
+    off = (actual - expected).abs()
+    allowed = 1e-4 * (size.mean(-1, keepdim=True) + size)
+    assert (off <= allowed).all(), f"{what}: {(off / allowed).max().item():.2g} times the tolerance"

@@ -39,11 +39,8 @@ from latentext.run.provenance import IDENTITY_VERSION, differing_facts, read_pro
 from latentext.run.replaying import written_texts
 from latentext.spec import ModelSpec, Spec
 from latentext.spec_file import resolve_inputs
-from latentext.states.replay import WrittenText, replay
-
-_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
-"""How far a recomputed state may be off, as a share of max(1, rms of the row), by the dtype of the model."""
-
+from latentext.states.replay import WrittenText, replay_with_scales
+from latentext.states.rounding import ROW_SHARE, TOLERANCE, parts_of_scale, rows_beyond_rounding
 
 Chosen = dict[tuple[str, int], set[tuple[int, int]]]
 """The texts to look at, as (index, sample), by their records stage and shard."""
@@ -167,32 +164,46 @@ def _compare(
     root: Path, stage: str, number: int, capture: StatesStage, written: list[WrittenText], loaded: LoadedModel
 ) -> Iterator[Finding]:
     expected = {
-        (rows.index, rows.sample): rows
-        for rows in replay(
+        (rows.index, rows.sample): (rows, scales)
+        for rows, scales in replay_with_scales(
             loaded.layout, written, states_spec(capture), capture.sites, dtype=getattr(torch, capture.dtype)
         )
     }
     for rows in states_of(root, stage, number, tuple(capture.widths)):
-        if (again := expected.pop((rows.index, rows.sample), None)) is None:
+        if (found := expected.pop((rows.index, rows.sample), None)) is None:
             continue
+        again, scales = found
         for tensor in capture.widths:
-            if (why := difference(rows, again, tensor, loaded.dtype)) is not None:
+            if (why := difference(rows, again, scales[tensor], tensor, loaded.dtype)) is not None:
                 yield Finding(f"{stage}, shard {number}", f"request {rows.index}, sample {rows.sample}: {why}")
     for index, sample in expected:
         yield Finding(f"{stage}, shard {number}", f"request {index}, sample {sample} has no states")
 
 
-def difference(stored: StateRows, again: StateRows, tensor: str, model_dtype: torch.dtype) -> str | None:
-    """Why stored rows are not what the model gives, or None: |Δ| within rounding of max(1, rms of the row)."""
-    left, right = stored.tensors[tensor].float(), again.tensors[tensor].float()
-    if left.shape != right.shape:
-        return f"{tensor} has {len(left)} rows, expected {len(right)}"
-    scale = right.square().mean(-1).sqrt().clamp(min=1.0)
-    # States kept in a narrower type than the model's were rounded once more, relative to their own size.
-    narrowing = torch.finfo(stored.tensors[tensor].dtype).eps * right.abs().amax(-1)
-    excess = (left - right).abs().amax(-1) - _ROUNDING[model_dtype] * scale - narrowing
-    worst = int(excess.argmax())
-    if excess[worst] <= 0:
+def difference(
+    stored: StateRows, again: StateRows, scale: torch.Tensor, tensor: str, model_dtype: torch.dtype
+) -> str | None:
+    """Why stored rows are not what the model gives, or None where every row is within rounding.
+
+    Args:
+        scale: of each component (`latentext.states.rounding`), [rows, width].
+    """
+    found, expected = stored.tensors[tensor], again.tensors[tensor]
+    if found.shape != expected.shape:
+        return f"{tensor} has {len(found)} rows, expected {len(expected)}"
+    parts = parts_of_scale(found, expected, scale)
+    wrong = rows_beyond_rounding(parts, model_dtype, found.dtype)
+    if not wrong.any():
         return None
-    off = float((left - right).abs().amax(-1)[worst])
-    return f"{tensor} at position {int(stored.position[worst])} is off by {off:.3g} when computed again"
+    row = int(torch.where(wrong, parts.amax(-1), -1.0).argmax())
+    component, tolerance = int(parts[row].argmax()), TOLERANCE[model_dtype]
+    off = float((found[row, component].float() - expected[row, component].float()).abs())
+    part, most, of_what = float(parts[row, component]), tolerance, "its scale"
+    if part <= most:
+        part, most = float(parts[row].square().mean().sqrt()), ROW_SHARE * tolerance
+        of_what = "its scale over all components"
+    return (
+        f"{tensor} at position {int(stored.position[row])} is off by {off:.3g} in component {component} when computed "
+        f"again: {part:.2g} of {of_what}, where rounding gives {most:.2g} at most; "
+        f"{int(wrong.sum())} of {len(parts)} rows differ"
+    )

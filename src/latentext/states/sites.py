@@ -26,6 +26,20 @@ def all_sites(num_blocks: int) -> tuple[str, ...]:
     return ("embed", *(f"resid_post.{k}" for k in range(num_blocks - 1)), "final_norm")
 
 
+def sites_up_to(wanted: Sequence[str], num_blocks: int, *, unnormed: bool) -> tuple[str, ...]:
+    """Every site up to the deepest of `wanted`, in order of depth.
+
+    Args:
+        unnormed: whether the output of the last block, which has no Hugging Face index, can be read.
+
+    Example:
+        >>> sites_up_to(["resid_post.1"], 3, unnormed=True)
+        ('embed', 'resid_post.0', 'resid_post.1')
+    """
+    by_depth = ["embed", *(f"resid_post.{k}" for k in range(num_blocks if unnormed else num_blocks - 1)), "final_norm"]
+    return tuple(by_depth[: 1 + max(map(by_depth.index, wanted))])
+
+
 def site_at(index: int, num_blocks: int) -> str:
     """The site with a Hugging Face ``hidden_states`` index; negative indices count back from ``final_norm``.
 
