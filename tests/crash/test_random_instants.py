@@ -25,7 +25,7 @@ import latentext
 from latentext.engines.openai.batches.remote import open_remote
 from latentext.engines.openai.batches.workflow import Conditions, run_batches
 from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.standin import StandIn
+from latentext.engines.openai.standin import Asked, StandIn
 from latentext.spec_file import dump_spec
 from latentext.yaml_text import dump_yaml
 
@@ -118,43 +118,39 @@ def test_runs_of_a_server_killed_at_random_instants_get_the_same_answers_and_pay
         kills = Kills("openai", folder, seconds)
         for root in kills.rounds():
             paid: list[tuple[int, set[str]]] = []
-
-            def note(root: Path = root, paid: list[tuple[int, set[str]]] = paid) -> None:
-                time.sleep(0.05)  # What was on its way has come to the server.
-                paid.append((len(server.asked), answered(root)))
-
             began = len(server.asked)
+
+            def note(root: Path = root, paid: list[tuple[int, set[str]]] = paid, began: int = began) -> None:
+                time.sleep(0.05)  # What was on its way has come to the server.
+                paid.append((len(server.asked), answered(root, server.asked[began:])))
+
             kills.strike(lambda: start(words(root), log), note)  # noqa: B023 - called at once
             assert run(words(root), log) == 0, log.read_text()
             assert answers_and_records(root) == expected
             for asked_then, kept in paid:
-                again = {text_key(asked.headers) for asked in server.asked[asked_then:]} & kept
+                again = {asked.headers["idempotency-key"] for asked in server.asked[asked_then:]} & kept
                 assert again == set()
-            assert len({text_key(asked.headers) for asked in server.asked[began:]}) == 60
+            assert len({asked.headers["idempotency-key"] for asked in server.asked[began:]}) == 60
 
 
-def text_key(headers: object) -> str:
-    """Which text a request was for, by the header that says so."""
-    key, sample, _try = headers["idempotency-key"].rsplit("-", 2)  # type: ignore[index]
-    return f"{key} {sample}"
-
-
-def answered(root: Path) -> set[str]:
-    """The texts whose answers are on the disk: in the journal, or in records that are committed."""
+def answered(root: Path, asked: list[Asked]) -> set[str]:
+    """The keys of requests whose answers are on the disk: in the journal, or in records that are committed."""
     keys: set[str] = set()
     if (root / "journal.sqlite").exists():
         connection = sqlite3.connect(root / "journal.sqlite")
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
-            keys = {f"{key} {sample}" for key, sample in connection.execute("SELECT key, sample FROM answers")}
+            keys = {f"{name}-1" for (name,) in connection.execute("SELECT key FROM answers")}
         connection.close()
     if list(root.glob("records/*/*.receipt.json")):
-        keys |= {f"{row['key']} {row['sample']}" for row in latentext.open(root).records().to_pylist()}
+        prompts = {row["prompt"] for row in latentext.open(root).records().to_pylist()}
+        keys |= {one.headers["idempotency-key"] for one in asked if one.prompt in prompts}
     return keys
 
 
 def answers_and_records(root: Path) -> dict[str, str]:
-    """The files of a run that asked a server; the journal counts what may have been spent, which kills add to."""
-    return {name: digest for name, digest in contents(root).items() if not name.startswith("journal.sqlite")}
+    """The files of a run that asked a server, but for its name and its journal, which kills add to."""
+    own = ("journal.sqlite", "dataset.id")
+    return {name: digest for name, digest in contents(root).items() if not name.startswith(own)}
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ class Fault:
         connection: ``drop`` closes it without a word, ``cut`` in the middle of the answer; ``drip`` sends a byte every
             `seconds` and never ends in time; ``hang`` sends nothing for `seconds`.
         edit: replaces fields of the good answer; a name with dots goes into lists and objects.
+        billed: whether a provider bills for it; None: if its status is good.
     """
 
     name: str
@@ -28,11 +29,12 @@ class Fault:
     connection: Literal["keep", "drop", "cut", "drip", "hang"] = "keep"
     edit: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.05
+    billed: bool | None = None
 
     @property
     def answers(self) -> bool:
         """Whether a provider would bill for it: a good status, and the answer was sent."""
-        return self.status == 200
+        return self.status == 200 if self.billed is None else self.billed
 
     @classmethod
     def error(
