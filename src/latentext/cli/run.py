@@ -96,9 +96,9 @@ def run(
     from latentext.cli.spec_argument import spec_from
 
     chosen = spec_from(spec, changes or (), model, limit if preview is None else preview)
-    if dry_run:
-        return _print_plan(chosen)
     limits = limits_from(max_cost, max_tokens_total)
+    if dry_run:
+        return _print_plan(chosen, limits)
     if preview is not None:
         return _preview(chosen, preview, limits)
     if workers is not None or runner == "ray":
@@ -269,10 +269,10 @@ def _left_out(plan: Estimate) -> str:
     return f"{counted(len(plan.left_out), 'column')} of bytes or durations not kept: {names}"
 
 
-def _print_plan(spec: Spec) -> int:
+def _print_plan(spec: Spec, limits: Limits) -> int:
     from latentext.run.estimate import estimate
 
-    plan = estimate(spec)
+    plan = estimate(spec, limits)
     rows = [
         ("requests", f"{plan.requests:,}"),
         ("prompt tokens", f"{plan.prompt_tokens:,}"),

@@ -188,8 +188,12 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding, limits: Limits | No
     """
     if model.remote:
         from latentext.engines.openai import request_body
+        from latentext.engines.openai.budget import refuse_unpriced
+        from latentext.engines.openai.prices import price_of
 
         request_body.refuse_unsupported(model, decoding, limits)
+        if limits is not None:
+            refuse_unpriced(limits, price_of(model), model.name)
     if model.engine == "vllm":
         from latentext.engines.vllm import support
 

@@ -13,9 +13,10 @@ import torch
 from transformers import AutoConfig
 
 from latentext.dataset.atomic import temporary_folder
-from latentext.engines.opening import local_model
+from latentext.engines.opening import local_model, refuse_unsupported
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
+from latentext.limits import Limits
 from latentext.models.catalogue import describe_model
 from latentext.models.resolve import ModelSource, resolve_model
 from latentext.plan import Plan, make_plan
@@ -47,12 +48,16 @@ class Estimate:
     """Columns of the input that the records will lack: JSON has no form for bytes and durations."""
 
 
-def estimate(spec: Spec) -> Estimate:
+def estimate(spec: Spec, limits: Limits | None = None) -> Estimate:
     """Plan a spec in a temporary folder and bound what it makes.
+
+    Args:
+        limits: caps on what requests to a server cost.
 
     Raises:
         SpecError: whatever would stop the run before its first token.
     """
+    refuse_unsupported(spec.model, spec.decoding, limits)
     here = local_model(spec.model)
     tokenizer = None
     if here is not None:

@@ -122,3 +122,9 @@ def test_a_cap_on_money_needs_a_price() -> None:
     refuse_unpriced(Limits(max_cost=Decimal(1)), shipped_prices().of("gpt-4o"), "gpt-4o")
     refuse_unpriced(Limits(max_tokens_total=5), None, "my-model")
     assert issubclass(BudgetError, Exception)
+
+
+@pytest.mark.parametrize("cap", ["nan", "inf", "-1"])
+def test_a_cap_that_is_no_amount_is_refused_in_one_line(cap: str) -> None:
+    with pytest.raises(SpecError, match=f"--max-cost: is .*{cap.strip('-')}"):
+        Limits(max_cost=Decimal(cap))

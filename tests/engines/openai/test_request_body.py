@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from latentext.engines.openai.bounds import output_bound, prompt_bound, worst_ca
 from latentext.engines.openai.prices import shipped_prices
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.errors import SpecError
+from latentext.limits import Limits
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 
 MESSAGES = [{"role": "user", "content": "Grüße"}]
@@ -114,3 +117,75 @@ def test_the_bound_on_a_request_counts_bytes_messages_schema_and_output() -> Non
 def test_a_request_without_a_limit_has_no_bound() -> None:
     with pytest.raises(SpecError, match=r"model\.api\.request"):
         output_bound(chat_body(model(max_tokens=None), MESSAGES, Decoding()))
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), [9], {}, -1, 0, True, "30", 30.0, 10**30, b"9"], ids=lambda value: repr(value)
+)
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "best_of"])
+def test_a_limit_on_the_output_that_is_none_is_refused_before_anything_starts(name: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"model\.api\.request\.{name}") as refused:
+        refuse_unsupported(model(**{name: value}), Decoding())
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_limit_of_no_tokens_is_refused_by_the_name_that_was_given() -> None:
+    with pytest.raises(SpecError, match=r"decoding\.max_new_tokens"):
+        refuse_unsupported(model(), Decoding(max_new_tokens=0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": float("inf")}, [{1, 2}], date(2026, 1, 1), "a\ud83d"], ids=repr)
+def test_a_field_that_no_json_can_hold_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"model\.api\.request\.user"):
+        refuse_unsupported(model(user=value), Decoding())
+
+
+DEAR: list[dict[str, Any]] = [
+    {"best_of": 20},
+    {"service_tier": "priority"},
+    {"service_tier": "auto"},
+    {"prediction": {"type": "content", "content": "so long a text"}},
+    {"web_search_options": {}},
+    {"audio": {"voice": "alloy"}},
+    {"modalities": ["text", "audio"]},
+    {"tools": [{"type": "web_search"}]},
+    {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "code_interpreter"}]},
+    {"plugins": [{"id": "web"}]},
+    {"some_field_of_tomorrow": 1},
+]
+
+
+@pytest.mark.parametrize("fields", DEAR, ids=str)
+def test_a_cap_on_money_refuses_fields_whose_price_it_does_not_know(fields: dict[str, Any]) -> None:
+    refuse_unsupported(model(**fields), Decoding())
+    with pytest.raises(SpecError, match=rf"model\.api\.request\.{next(iter(fields))}.*--max-cost"):
+        refuse_unsupported(model(**fields), Decoding(), Limits(max_cost=Decimal(1)))
+
+
+@pytest.mark.parametrize("fields", [DEAR[0], DEAR[3], DEAR[4], DEAR[5], DEAR[7]], ids=str)
+def test_a_cap_on_tokens_refuses_fields_that_take_more_of_them(fields: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="--max-tokens-total"):
+        refuse_unsupported(model(**fields), Decoding(), Limits(max_tokens_total=100))
+    refuse_unsupported(model(some_field_of_tomorrow=1), Decoding(), Limits(max_tokens_total=100))
+
+
+def test_a_cap_allows_fields_that_change_no_price() -> None:
+    fields = {
+        "response_format": {"type": "json_object"},
+        "logprobs": True,
+        "top_logprobs": 5,
+        "top_k": 40,
+        "max_completion_tokens": 9,
+        "service_tier": "default",
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "guided_json": {},
+        "temperature": None,
+        "prediction": None,
+    }
+    refuse_unsupported(model(**fields), Decoding(), Limits(Decimal(1), 100))
+
+
+def test_texts_that_a_server_writes_beside_the_one_are_in_the_bound() -> None:
+    body = chat_body(model(best_of=20), MESSAGES, Decoding(max_new_tokens=10))
+    assert output_bound(body) == 200
+    assert output_bound({**body, "prediction": {"type": "content", "content": "x" * 50}}) > 250
