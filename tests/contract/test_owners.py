@@ -55,7 +55,7 @@ def server() -> Iterator[Honouring]:
 
 
 def spec_file(folder: Path, server: StandIn, seed: int = 0, **api: Any) -> str:
-    """Twelve requests at temperature 1, four a shard."""
+    """Twelve requests at temperature 1, in one shard."""
     options = {"base_url": server.url, "prices": "openai", "max_tries": 3, "concurrency": 2, **api}
     spec = {
         "name": "asked",
@@ -63,7 +63,7 @@ def spec_file(folder: Path, server: StandIn, seed: int = 0, **api: Any) -> str:
         "model": {"name": "gpt-4o", "engine": "openai", "api": options},
         "prompts": {"template": "Say {n}.", "grid": {"n": {"range": [0, 12]}}},
         "decoding": {"temperature": 1.0, "max_new_tokens": 12},
-        "shard_size": 4,
+        "shard_size": 12,
     }
     path = folder / f"spec{seed}.yaml"
     path.write_text(dump_yaml(spec))

@@ -88,6 +88,7 @@ def test_the_status_file_is_whole_at_every_moment_and_says_how_it_ended(tmp_path
         "seconds": 10.0,
         "seconds_left": 20.0,
         "note": "batch halved",
+        "error": None,
         "spend": None,
     }
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]

@@ -240,14 +240,16 @@ class StatusFile:
 
     The file is written whole and renamed, so that a reader never sees half of it, and at most once in `every`
     seconds. Its fields: state (running or ended), stage, texts {total, done}, tokens, tokens_per_second, seconds,
-    seconds_left (null while unknown), note (the last one) and spend (null without a server: answers, tokens and US
-    dollars of all runs so far). Counts of tokens and seconds are of this process.
+    seconds_left (null while unknown), note (the last one), error (why the run stopped before its end) and spend (null
+    without a server: answers, tokens and US dollars of all runs so far). Counts of tokens and seconds are of this
+    process.
     """
 
     def __init__(self, inner: Progress, directory: Path, every: float = 1.0, clock: Clock = time.monotonic):
         self._inner, self._path, self._every, self._clock = inner, directory / "status.json", every, clock
         self._tally: Tally | None = None
         self._note: str | None = None
+        self._error: str | None = None
         self._spend: Spend | None = None
         self._written = 0.0
 
@@ -276,6 +278,10 @@ class StatusFile:
         self._inner.note(line)
         self._note = line
 
+    def failed(self, error: BaseException) -> None:
+        """Keep why the run stops before its end for the last writing."""
+        self._error = str(error) or type(error).__name__
+
     def finish(self) -> None:
         """Write the last counts with the state `ended`."""
         self._inner.finish()
@@ -296,6 +302,7 @@ class StatusFile:
             "seconds": round(tally.seconds, 1),
             "seconds_left": None if tally.seconds_left is None else round(tally.seconds_left, 1),
             "note": self._note,
+            "error": self._error,
             "spend": None if self._spend is None else self._spend.facts(),
         }
         # A file that nobody depends on must not stop a run, nor hide what did: a full disk is met by the data too.

@@ -185,7 +185,8 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
         for work in works:
             finish_stage(workspace, work, progress, count)
         metadata = write_run_views(workspace)
-    except BaseException:
+    except BaseException as error:
+        progress.failed(error)
         workspace.leases.give_back()
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
         with suppress(LatentextError):

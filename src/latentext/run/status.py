@@ -13,6 +13,7 @@ from latentext.engines.openai.journal import read_spend
 from latentext.engines.openai.spend import Spend
 from latentext.plan.note import PlanNote
 from latentext.run.lease import Holder, holders
+from latentext.run.waiting import waiting
 from latentext.run.workspace import JOURNAL, PLAN
 
 
@@ -36,6 +37,7 @@ class Status:
     holders: dict[str, Holder]
     counts: dict[str, int]
     spend: Spend | None = None
+    waiting: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.directory}: {self.requests:,} requests"]
@@ -43,8 +45,9 @@ class Status:
         if self.counts:
             names = ("planned", "accepted", "rejected", "failed", "pending")
             lines.append("texts when a run last ended: " + ", ".join(f"{self.counts[n]:,} {n}" for n in names))
-        if self.spend is not None and self.spend.answers:
+        if self.spend is not None and (self.spend.answers or self.spend.uncertain_tokens):
             lines.append(f"spent so far: {self.spend} ({self.spend.answers:,} answers of a server)")
+        lines += () if self.holders else self.waiting
         lines += [f"at work: {name} by {holder}" for name, holder in self.holders.items()]
         if not self.holders:
             done = all(s.shards_done >= s.shards_planned for s in self.stages)
@@ -68,7 +71,7 @@ def status(directory: str | Path) -> Status:
     )
     metadata = root / layout.METADATA
     counts = read_json(metadata).get("counts", {})
-    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts, _spend(root))
+    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts, _spend(root), waiting(root))
 
 
 def _describe(root: Path, stage: str) -> str:

@@ -126,5 +126,5 @@ def test_a_cap_on_money_needs_a_price() -> None:
 
 @pytest.mark.parametrize("cap", ["nan", "inf", "-1"])
 def test_a_cap_that_is_no_amount_is_refused_in_one_line(cap: str) -> None:
-    with pytest.raises(SpecError, match=f"--max-cost: is .*{cap.strip('-')}"):
+    with pytest.raises(SpecError, match=r"--max-cost: is (NaN|Infinity|-1); give a number"):
         Limits(max_cost=Decimal(cap))

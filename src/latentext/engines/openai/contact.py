@@ -79,11 +79,11 @@ class Contact:
             if (reason := await connection_problem(self._url, direct=self._direct)) is None:
                 self.stands = True
                 return
-            # A host that swallows what is sent to it takes seconds to be known for one.
-            self._failed(f"no connection to {place_of(self._url)}: {reason}", 2 if reason == TIMED_OUT else 1)
+            self._failed(f"no connection to {place_of(self._url)}: {reason}")
 
-    def _failed(self, problem: str, times: int = 1) -> None:
-        self._failed_in_a_row += times
+    def _failed(self, problem: str) -> None:
+        # A host that swallows what is sent to it takes seconds to be known for one.
+        self._failed_in_a_row += 2 if problem.endswith(TIMED_OUT) else 1
         if self._failed_in_a_row >= _LOOKS:
             kept = f"; what was answered is kept ({self.answers:,} in this run)" if self.answers else ""
             self._stop(unreachable(problem + kept))

@@ -24,6 +24,7 @@ from latentext.engines.openai.batches.ledger import Counts, Status
 from latentext.engines.openai.client import refuse_unsendable_headers
 from latentext.engines.openai.errors import ApiError, ApiErrorKind, of_exception, stopping_error, words_of
 from latentext.engines.openai.http_errors import is_of_the_network
+from latentext.engines.openai.reaching import CONNECT_SECONDS, TIMED_OUT
 from latentext.engines.openai.redaction import Redaction
 from latentext.engines.openai.server_text import one_line, well_formed
 from latentext.errors import LatentextError
@@ -173,10 +174,17 @@ class Remote:
                 with _in_our_words(where):
                     return call()
             except RefusedError as error:
-                if not error.error.retried or tries == (_TRIES_TO_REACH if error.error.unsent else _TRIES):
+                if not error.error.retried or tries >= _most_tries(error.error):
                     raise
                 self._clock.sleep(error.error.retry_after or next(waits))
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _most_tries(error: ApiError) -> int:
+    """How often something is tried at most; a host that swallows what it is sent takes long enough for each try."""
+    if not error.unsent:
+        return _TRIES
+    return 2 if error.message.endswith(TIMED_OUT) else _TRIES_TO_REACH
 
 
 class _in_our_words:  # noqa: N801 - used like a function
@@ -218,12 +226,14 @@ def open_remote(base_url: str | None, clock: Clock, *, timeout: float = 120.0, k
         key, is_real = api_key(address)
         redaction = Redaction(key if is_real else None)
     require()
+    import httpx2
     import openai
 
-    http = guarded_client(redaction, timeout=timeout)
+    patience = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
+    http = guarded_client(redaction, timeout=patience)
     base, query = base_and_query(address)
     client = openai.OpenAI(
-        api_key=key, base_url=base, default_query=query, timeout=timeout, max_retries=0, http_client=http
+        api_key=key, base_url=base, default_query=query, timeout=patience, max_retries=0, http_client=http
     )
     refuse_unsendable_headers(dict(request_headers(client)))
     return Remote(client, clock, redaction)
