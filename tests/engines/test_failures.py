@@ -21,6 +21,7 @@ from tests.engines.scripted import scripted_model
 
 from latentext.engines.engine import Capture, Generated, OutOfMemory
 from latentext.engines.transformers.engine import TransformersEngine
+from latentext.engines.transformers.loading import LoadedModel
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding, StatesSpec
 
@@ -31,7 +32,8 @@ SAMPLED = Decoding(max_new_tokens=12, temperature=1.0)
 def _run(
     model: Any, requests: list[Request], decoding: Decoding = GREEDY, **options: Any
 ) -> tuple[dict[int, Completion], dict[int, Failure]]:
-    results = list(TransformersEngine(loaded_model(model)).generate(requests, range(1), decoding, 0, **options))
+    loaded = model if isinstance(model, LoadedModel) else loaded_model(model)
+    results = list(TransformersEngine(loaded).generate(requests, range(1), decoding, 0, **options))
     written = {r.completion.index: r.completion for r in results if isinstance(r, Generated)}
     failed = {r.index: r for r in results if isinstance(r, Failure)}
     assert len(written) + len(failed) == len(results) == len(requests)
@@ -79,11 +81,12 @@ def test_a_nan_in_one_embedding_spoils_only_the_texts_that_meet_it(
 
 def test_a_nan_that_only_the_states_show_fails_by_the_sites_name() -> None:
     model = scripted_model({1: 2, 2: 3, 3: 4, 4: EOS})
+    loaded = loaded_model(model)  # Spoiled after it is loaded: at load it would be refused.
     states = StatesSpec(sites=("resid_post.2",))
     capture = Capture(states, ("resid_post.2",))
     model.model.layers[2].register_forward_hook(lambda _m, args, out: _spoil(args[0], out))
     model.model.norm.register_forward_pre_hook(lambda _m, args: (torch.nan_to_num(args[0]),))
-    written, failed = _run(model, [request(0, [1]), request(1, [2])], capture=capture, slots=2)
+    written, failed = _run(loaded, [request(0, [1]), request(1, [2])], capture=capture, slots=2)
     assert set(written) == {1}
     assert failed[0].reason == "nonfinite-states"
     assert "resid_post.2" in failed[0].message

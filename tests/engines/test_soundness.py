@@ -105,8 +105,8 @@ def test_a_cache_that_forgets_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = SlabLayer.update
 
-    def forgetful(self: SlabLayer, keys: torch.Tensor, values: torch.Tensor, *more: Any) -> Any:
-        return real(self, keys, torch.zeros_like(values) if keys.shape[2] > 1 else values, *more)
+    def forgetful(self: SlabLayer, keys: torch.Tensor, values: torch.Tensor, *more: Any, **named: Any) -> Any:
+        return real(self, keys, torch.zeros_like(values) if keys.shape[2] > 1 else values, *more, **named)
 
     loaded = loaded_family("llama")
     monkeypatch.setattr(SlabLayer, "update", forgetful)
