@@ -112,6 +112,37 @@ def test_a_target_that_is_missed_gives_what_there_is_and_exit_code_1(
     assert json.loads(lines[0])["body"]["messages"] != json.loads(first)["body"]["messages"]
 
 
+def test_answers_that_are_there_are_never_replaced_by_those_of_other_batches(
+    server: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BatchDesk(server)
+    words("create", *SMALL)
+    words("submit", "--base-url", server.url)
+    for _ in range(3):
+        words("status")
+    paid = '{"id": "batch_req_1", "custom_id": "request-0-0", "response": {"status_code": 200, "body": {}}}\n'
+    output = Path("batch_outputs/refusal/output_batch1.jsonl")
+    output.parent.mkdir(parents=True)
+    output.write_text(paid)
+    capsys.readouterr()
+    assert words("download") == 1
+    assert "output_batch1.jsonl: holds answers of other batches" in capsys.readouterr().err
+    assert words("local", "--model", "tiny", "--max-tokens", 4) == 1
+    assert "output_batch0.jsonl: is no file of answers of this machine" in capsys.readouterr().err
+    assert output.read_text() == paid
+    output.unlink()
+    assert words("download") == 0
+
+
+def test_files_of_a_rehearsals_folder_that_it_did_not_write_stay(tmp_path: Path) -> None:
+    notes = Path("rehearsal/requests/refusal/notes.json")
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    for _ in range(2):
+        assert words("run", "--rehearse", *SMALL, "--target-scenarios", 4) == 0
+    assert notes.read_text() == "mine"
+
+
 def test_a_rehearsal_needs_no_key_no_network_and_no_tokenizer(capsys: pytest.CaptureFixture[str]) -> None:
     assert words("run", "--rehearse", *SMALL, "--target-scenarios", 8) == 0
     out = capsys.readouterr().out

@@ -26,7 +26,11 @@ def numbers(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
             option = next((extra for extra in extras if isinstance(extra, typer.models.OptionInfo)), None)
             found = {part for part in parts(kind) if part in (int, float)}
             if option is not None and found:
-                flags = [flag for flag in option.param_decls or () if flag.startswith("-")]
+                named = (
+                    option.default,
+                    *(option.param_decls or ()),
+                )  # Annotated, the first name is in place of a default.
+                flags = [flag for flag in named if isinstance(flag, str) and flag.startswith("-")]
                 yield words, flags[0] if flags else f"--{name.replace('_', '-')}", found.pop()
     for inner in group.registered_groups:
         yield from numbers(inner.typer_instance, (*before, inner.typer_instance.info.name))
@@ -48,11 +52,13 @@ def test_the_table_has_the_options() -> None:
     assert {("pairs plan", "--yield"), ("batch run", "--max-cost"), ("batch create", "--num-batches")} <= found
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1e400", "NaN"])
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["nan", "-inf", "1e400"])
 def test_no_option_takes_a_number_that_is_not_finite(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words, flag, _ in OPTIONS:
         assert exit_code([*words, f"{flag}={value}"]) == 2, (words, flag)
         [line] = capsys.readouterr().err.splitlines()
+        assert "o such option" not in line
         assert f"latentext {' '.join(words)}: " in line and flag.lstrip("-").replace("_", "-") in line.replace("_", "-")
 
 

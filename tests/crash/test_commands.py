@@ -24,7 +24,10 @@ from latentext.dataset import filesystem
 from latentext.run.progress import StatusFile
 
 EVERYWHERE = os.environ.get("LATENTEXT_CRASH_POINTS") == "all"
-OF_A_SERVER = {"rehearsal/requests/refusal/batch_metadata.json", "ck/answers/spec.yaml", "ck/answers/metadata.json"}
+OF_A_SERVER = {
+    "rehearsal/requests/refusal/batch_metadata.json",
+    *(f"ck/answers/{name}" for name in ("spec.yaml", "metadata.json", "dataset.id")),
+}
 TAG = re.compile(rb'"tag": "latentext-[0-9]+-[0-9a-f]+"')
 
 SUBSTITUTE = ["pairs", "substitute", "--num-scenarios", "6", TOKENIZER, "--output"]
