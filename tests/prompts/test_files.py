@@ -172,10 +172,23 @@ def test_an_index_is_made_once_and_again_when_the_file_changed_or_the_index_is_l
     assert _open(path).row(0) == {"prompt": "b"}
 
 
-def _large(path: Path, length: int) -> None:
-    """Some 5 MB in the format that the name tells, of one size whatever the `length` of the prompt in the middle."""
+def _place_between_samples(path: Path) -> int:
+    """A row of `_large` that 0.1.0 did not look at: its sample were 64 blocks of 64 KiB, evenly spread."""
+    for place in range(30_000, 58_000, 700):
+        _large(path, 10, place)
+        content = path.read_bytes()
+        blocks = -(-len(content) // 65536)
+        sampled = {number * blocks // 64 for number in range(64)}
+        start = content.index(b"a" * 10) // 65536
+        if start not in sampled and (content.index(b"b" * 20) + 200) // 65536 == start:
+            return place
+    raise AssertionError("every row is in a sampled block")
+
+
+def _large(path: Path, length: int, place: int = 30_000) -> None:
+    """Some 5 MB in the format that the name tells, of one size whatever the `length` of the prompt at `place`."""
     rows = [f"row {number:06d}" for number in range(60_000)]
-    rows[30_000:30_002] = ["a" * length, "b" * (30 - length)]
+    rows[place : place + 2] = ["a" * length, "b" * (30 - length)]
     filler = [f"{number:070d}" for number in range(len(rows))]
     if path.suffix == ".parquet":
         table = pa.table({"prompt": rows, "more": filler})
@@ -206,7 +219,7 @@ def test_a_large_file_that_changed_without_changing_its_size_is_read_as_it_is_no
 ) -> None:
     monkeypatch.setattr(input_file, "_AT_REST_NS", 0)  # As if hours had passed: the note is written at once.
     path = tmp_path / name
-    _large(path, 10)
+    place = _place_between_samples(path)
     before = path.stat()
     first = _open(path)
     first_identity, first_rows = first.identity, len(first)
@@ -214,7 +227,7 @@ def test_a_large_file_that_changed_without_changing_its_size_is_read_as_it_is_no
     assert _open(path).identity == first_identity
     changed = tmp_path / "changed" / name
     changed.parent.mkdir()
-    _large(changed, 20)
+    _large(changed, 20, place)
     assert changed.stat().st_size == before.st_size
     if times == "of another file":
         os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -226,9 +239,9 @@ def test_a_large_file_that_changed_without_changing_its_size_is_read_as_it_is_no
     now, fresh = _open(path), _open(path, beside="another plan")
     assert now.identity == fresh.identity != first_identity
     assert len(now) == len(fresh) == first_rows
-    prompts = [str(now.row(index)["prompt"])[:30].strip("0 ") for index in (29_999, 30_000, 30_001, 30_002)]
+    prompts = [str(now.row(index)["prompt"])[:30].strip("0 ") for index in range(place - 1, place + 3)]
     assert prompts[1:3] == ["a" * 20, "b" * 10]
-    assert (prompts[0], prompts[3]) == ("row 029999", "row 030002")
+    assert (prompts[0], prompts[3]) == (f"row {place - 1:06d}", f"row {place + 2:06d}")
 
 
 def test_a_large_file_that_nobody_touched_is_not_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
