@@ -121,10 +121,12 @@ def unplanned_rows(root: Path) -> Iterator[tuple[str, int]]:
 
 def changed(what: str, *, columns: bool = False) -> SpecError:
     """The refusal of rows that are not those that were planned; `columns` where the prompts are the same."""
-    remedy = "restore the input, or start again with --fresh"
-    if columns:
-        remedy += "; corrected columns can be joined to the finished texts by `index` when they are read"
-    return SpecError(what, where="prompts", remedy=remedy)
+    return SpecError(
+        what,
+        where="prompts",
+        remedy="restore the input, or start again with --fresh",
+        heading="Rows that changed" if columns else None,
+    )
 
 
 def _other_prompt(index: int, prompt: Prompt | BadRow) -> SpecError:
