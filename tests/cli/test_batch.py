@@ -134,6 +134,19 @@ def test_answers_that_are_there_are_never_replaced_by_those_of_other_batches(
     assert words("download") == 0
 
 
+def test_a_run_that_came_to_a_cap_goes_on_over_what_it_wrote_itself(
+    server: StandIn, qwen2: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BatchDesk(server)
+    monkeypatch.setattr(clock, "Clock", partial(clock.Clock, sleep=lambda seconds: None))
+    options = ["run", "--base-url", server.url, "--num-batches", 1, "--requests-per-batch", 2]
+    options += ["--tokenizer", f"qwen={qwen2}", "--target-scenarios", 12, "--rounds", 9]
+    code = words(*options, "--max-tokens-total", 8000)
+    assert code == 3, capsys.readouterr().err
+    assert Path("dataset.jsonl").exists()
+    assert words(*options) == 0, capsys.readouterr().err
+
+
 def test_files_of_a_rehearsals_folder_that_it_did_not_write_stay(tmp_path: Path) -> None:
     notes = Path("rehearsal/requests/refusal/notes.json")
     notes.parent.mkdir(parents=True)

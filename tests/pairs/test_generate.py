@@ -121,6 +121,20 @@ def test_a_file_that_is_there_is_kept_before_anything_is_asked(
     assert "paid for" not in output.read_text()
 
 
+def test_a_rehearsal_that_came_to_a_cap_goes_on_from_its_checkpoint_and_says_so_where_there_is_none(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["generate", "--rehearse", "--num-scenarios", "150"]
+    capped, kept = ["--max-tokens-total", "15000"], ["--output", tmp_path / "a.jsonl", "--checkpoint", tmp_path / "ck"]
+    assert run(*options, *kept, *capped) == 3
+    assert "raise --max-tokens-total to go on" in capsys.readouterr().err
+    assert run(*options, *kept) == 0
+    assert run(*options, "--output", tmp_path / "b.jsonl", *capped) == 3
+    assert "to be able to go on, give --checkpoint; to begin again, give --force" in capsys.readouterr().out
+    assert run(*options, "--output", tmp_path / "b.jsonl", "--force") == 0
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
 def test_a_cap_is_exit_code_3_and_leaves_what_was_paid_for(
     tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

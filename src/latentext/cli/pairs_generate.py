@@ -152,6 +152,8 @@ def generate(
             proposals = Proposals(loaded, tokenizers, num_scenarios, spec, decoding, seed, pairs_per_request, min_yield)
             limits = limits_from(max_cost, max_tokens_total)
             outcome = _propose(proposals, kept, limits, journal, retry_failed=retry_failed)
+        if temporary and outcome.stopped is not None:
+            typer.echo("No checkpoint is kept: to be able to go on, give --checkpoint; to begin again, give --force.")
         return _finish(outcome, kept, target, proposals, details=details, rehearsed=rehearse, journal=journal)
 
 
