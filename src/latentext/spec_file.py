@@ -20,7 +20,9 @@ from latentext.models.resolve import TINY
 from latentext.spec import SHIPPED_PRICES, ModelSpec, Spec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
-_MAX_BYTES = 4 << 20
+MAX_SPEC_BYTES = 4 << 20
+"""The most that a file with a spec may hold."""
+
 _INPUTS = ("prompts.file", "prompts.file.path", "prompts.pairs", "prompts.pairs.path", "model", "model.name")
 """Fields that hold the path of an input file or of a folder."""
 
@@ -43,10 +45,12 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Sequence[str] =
     fields = _copy(source) if isinstance(source, Mapping) else _read_file(Path(source))
     for override in overrides:
         _apply(override, fields, spec_folder(source))
-    try:
-        return Spec.model_validate(fields)
-    except ValidationError as error:
-        raise _first_finding(error, fields, where) from None
+    return _validated(fields, where)
+
+
+def parse_spec(data: bytes, where: str) -> Spec:
+    """Read a spec from the bytes of a file; errors as `load_spec`, with `where` in them."""
+    return _validated(_fields(data, where), where)
 
 
 def spec_folder(source: str | Path | Mapping[str, Any]) -> Path:
@@ -134,22 +138,33 @@ def _map_reward(entry: str | dict[str, Any], move: Callable[[str], str]) -> str 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if path.stat().st_size > MAX_SPEC_BYTES:
             raise SpecError("larger than 4 MiB", where=str(path), remedy="put the prompts into a file (prompts.file)")
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise SpecError("no such file", where=str(path), remedy="name a spec in YAML") from None
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", where=str(path), remedy="name a spec in YAML") from None
-    except UnicodeDecodeError:
-        raise SpecError("not UTF-8", where=str(path), remedy="save it as UTF-8") from None
+    return _fields(data, str(path))
+
+
+def _fields(data: bytes, where: str) -> dict[str, Any]:
     try:
-        fields = parse_yaml(text)
+        fields = parse_yaml(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise SpecError("not UTF-8", where=where, remedy="save it as UTF-8") from None
     except YamlError as error:
-        raise SpecError(str(error), where=str(path), remedy="correct the YAML") from None
+        raise SpecError(str(error), where=where, remedy="correct the YAML") from None
     if not isinstance(fields, dict):
-        raise SpecError("no fields", where=str(path), remedy="a spec has fields such as `prompts:`")
+        raise SpecError("no fields", where=where, remedy="a spec has fields such as `prompts:`")
     return fields
+
+
+def _validated(fields: dict[str, Any], where: str) -> Spec:
+    try:
+        return Spec.model_validate(fields)
+    except ValidationError as error:
+        raise _first_finding(error, fields, where) from None
 
 
 def _copy(value: Any) -> Any:

@@ -89,7 +89,7 @@ def test_errors_are_one_line_each(results: Path, tmp_path: Path, capsys: pytest.
         (["solve", bank], "no target given; write for example humor=+0.5sd"),
         (["solve", bank, "--target", "length=+40sd"], "of the way from the base; ask for less than length"),
         (["sweep", bank, "--value_list", "length"], "is drawn for two or three different values, not length"),
-        (["report", bank], "give --target, or --lam_list with --value_list"),
+        (["report", bank, "--target", "length=3", "--lam_list=1"], "give --target or --lam_list, not both"),
         (["draw", bank, "--lam_list=1", "--value_list=length", "-k9", "--without-replacement", "-o", tmp_path / "x"],
          "cannot draw 9 of 6 samples without replacement"),
         (["sample", "--lam_list=1,2", "--value_list=sentiment", "--save_directory", tmp_path], "2 λ for 1 values"),

@@ -154,11 +154,14 @@ def test_pooled_captures_cannot_be_exported_as_rows(make_dataset: Maker, tmp_pat
         export_npy(make_dataset(5, pools=("last",)), tmp_path / "npy", decode_token=decode)
 
 
-def add_scores(data: Dataset, reward: str, folder: str, scored: range = range(10)) -> Dataset:
+def add_scores(
+    data: Dataset, reward: str, folder: str, scored: range = range(10), settings: dict[str, str] | None = None
+) -> Dataset:
     """Score all texts of every shard but those that are not in `scored`."""
     stage = layout.scores_folder(folder)
     columns = ("value", "margin")
-    write_stage(data.directory, stage, ScoresStage(reward=reward, samples=(0, 1), columns=columns))
+    declared = ScoresStage(reward=reward, samples=(0, 1), columns=columns, settings=settings or {})
+    write_stage(data.directory, stage, declared)
     for number in data.shard_numbers:
         index = [i for i in data.shard_records(number, ["index"])["index"].to_pylist() if i in scored]
         scores = {"value": [i / 2 for i in index], "margin": [None if i == 1 else float(i) for i in index]}
@@ -180,9 +183,7 @@ def test_scores_are_read_by_the_name_of_their_reward(make_dataset: Maker) -> Non
 
 def test_one_reward_scored_in_two_ways_is_named_by_folder(make_dataset: Maker) -> None:
     data = add_scores(make_dataset(4, states=False), "harmless", "harmless-0123abcd")
-    second = ScoresStage(reward="harmless", samples=(0, 1), columns=("value",), settings={"model": "other"})
-    write_stage(data.directory, "scores/harmless-456789ef", second)
-    data = open_dataset(data.directory)
+    data = add_scores(data, "harmless", "harmless-456789ef", settings={"model": "other"})
     assert list(data.score_sets) == ["harmless-0123abcd", "harmless-456789ef"]
     with pytest.raises(DatasetError, match="no scores 'harmless'; scores are: harmless-0123abcd, harmless-456789ef"):
         data.scores("harmless")

@@ -18,11 +18,13 @@ from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.parts import open_part
 from latentext.dataset.reader import Dataset
+from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.receipts import FileEntry, read_receipt, sha256_of, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.tables import write_table
 from latentext.dataset.verify import verify_files
 from latentext.dataset.views import write_views
+from latentext.errors import DatasetError
 
 Maker = Callable[..., Dataset]
 RECORDS, STATES = "records/s0000-0000", "states/first-0"
@@ -204,14 +206,34 @@ def test_files_that_nothing_describes_are_found(root: Path) -> None:
     ]
 
 
-def test_symbolic_links_are_found(root: Path, tmp_path: Path) -> None:
-    data = root / RECORDS / "00000.parquet"
-    moved = tmp_path / "elsewhere.parquet"
-    data.rename(moved)
-    data.symlink_to(moved)
-    lines = found(root)
-    assert f"{RECORDS}/00000.parquet: a symbolic link: a dataset is what lies inside its directory" in lines
-    assert f"{RECORDS}/00000.parquet: not a plain file" in lines
+@pytest.mark.parametrize("name", ["records", "states", RECORDS, STATES, f"{RECORDS}/00000.parquet", layout.SPEC])
+def test_what_was_moved_to_another_disk_and_linked_back_is_sound(root: Path, tmp_path: Path, name: str) -> None:
+    (root / name).rename(tmp_path / "elsewhere")
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    assert found(root) == []
+    assert open_dataset(root).records().num_rows == 9
+    assert open_dataset(root).states(SITES[0]).shape[0] > 0
+
+
+def test_links_that_lead_back_or_nowhere_are_found(root: Path, tmp_path: Path) -> None:
+    (root / "states/again").symlink_to("first-0")
+    (root / "states/circle").symlink_to("circle")
+    (root / "notes").symlink_to(tmp_path / "absent")
+    assert sorted(found(root)) == [
+        "notes: a symbolic link that leads nowhere",
+        "states/again: a symbolic link back into the dataset, which is passed over",
+        "states/circle: a symbolic link that leads nowhere",
+    ]
+    assert list(open_dataset(root).captures) == ["first-0"]
+
+
+@pytest.mark.parametrize("name", ["records", RECORDS, "states", STATES])
+def test_a_disk_that_is_not_mounted_is_named(root: Path, tmp_path: Path, name: str) -> None:
+    (root / name).rename(tmp_path / "gone")
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    for look in (found, lambda root: open_dataset(root).captures and open_dataset(root).records()):
+        with pytest.raises(DatasetError, match=rf"{name}: a symbolic link to .*elsewhere, which is not there; mount"):
+            look(root)
 
 
 def test_a_capture_that_holds_other_sites_than_it_declares_is_found(make_dataset: Maker, root: Path) -> None:

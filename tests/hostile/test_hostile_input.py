@@ -103,21 +103,6 @@ def test_a_receipt_names_only_files_beside_it(name: str, root: Path) -> None:
         open_dataset(root).records()
 
 
-@pytest.mark.parametrize(
-    "victim", [f"{RECORDS}/00000.parquet", f"{STATES}/00000-000.safetensors", f"{RECORDS}/00000.receipt.json"]
-)
-def test_a_link_in_place_of_a_file_is_not_followed(victim: str, root: Path, tmp_path: Path) -> None:
-    (root / victim).rename(tmp_path / "elsewhere")
-    (root / victim).symlink_to(tmp_path / "elsewhere")
-    assert any("symbolic link" in str(finding) for finding in verify_files(root))
-    dataset = open_dataset(root)
-    if "receipt" in victim:  # A receipt that is a link is none: the shard is not there.
-        assert dataset.records()["index"].to_pylist() == [3]
-        return
-    with pytest.raises(DatasetError, match=r"not a plain file|cannot|plain"):
-        _ = dataset.records(), dataset.states("final_norm")[:]
-
-
 # Numbers, tags and lengths that a fuzzer or a reader of the code found; the inputs are seeds in tests/fuzz/corpus too.
 
 

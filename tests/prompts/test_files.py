@@ -278,7 +278,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
 
 def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jsonl")
-    with pytest.raises(SpecError, match=r"is no regular file; check prompts\.file"):
+    with pytest.raises(SpecError, match=r"cannot be read: not a regular file; check prompts\.file"):
         _open(tmp_path / "a.jsonl")
 
 

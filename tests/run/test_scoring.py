@@ -111,7 +111,7 @@ def test_numbers_that_are_not_finite_are_failures_of_their_text(
     scores = latentext.open(root).scores("half")["score"].to_pylist()
     assert scores == [None if "dog" in prompt else 0.5 for prompt in prompts]
     functions.write_text(FUNCTIONS.replace('float("nan")', "1.0"))  # Another function: other scores beside these.
-    score_texts(root, engine=engine)
+    score_texts(root, [f"{functions}:half"], engine=engine)
     assert sum(name.startswith("half-") for name in latentext.open(root).rewards) == 2
 
 

@@ -18,7 +18,7 @@ def parse_lambdas(lam_list: float | str | Iterable[float | str]) -> tuple[float,
         >>> parse_lambdas(-0.5), parse_lambdas("1,0.25"), parse_lambdas("[1, -2]"), parse_lambdas([1, "2"])
         ((-0.5,), (1.0, 0.25), (1.0, -2.0), (1.0, 2.0))
     """
-    lambdas = tuple(_parse_lambda(part) for part in _parts(lam_list))
+    lambdas = tuple(_parse_lambda(part) for part in as_parts(lam_list))
     if not lambdas:
         raise ArgumentError("no λ given", remedy="write for example --lam_list=-0.5")
     return lambdas
@@ -34,7 +34,7 @@ def parse_values(value_list: str | Iterable[str], known: Sequence[str]) -> tuple
         >>> parse_values("humor", ["humor", "length"]), parse_values("all", ["humor", "length"])
         (('humor',), ('humor', 'length'))
     """
-    values = tuple(str(part).strip("'\"") for part in _parts(value_list))
+    values = tuple(map(str, as_parts(value_list)))
     if values == ("all",):
         return tuple(known)
     unknown = [value for value in values if value not in known]
@@ -68,13 +68,19 @@ def parse_palette(
     return dict(zip(values, lambdas, strict=True))
 
 
-def _parts(given: float | str | Iterable[float | str]) -> list[float | str]:
+def as_parts(given: float | str | Iterable[float | str]) -> list[float | str]:
+    """One thing, a list of them, or text with commas and perhaps brackets, as a list; quotation marks are left out.
+
+    Example:
+        >>> as_parts("[humor, 'length']"), as_parts(1.5)
+        (['humor', 'length'], [1.5])
+    """
     if isinstance(given, str):
         # Shells and fire-style command lines pass lists as "[1, 2]" or "(1, 2)".
         inner = given.strip().removeprefix("[").removeprefix("(").removesuffix("]").removesuffix(")")
-        return [part.strip() for part in inner.split(",") if part.strip()]
+        return [part.strip().strip("'\"") for part in inner.split(",") if part.strip()]
     if isinstance(given, Iterable):
-        return list(given)
+        return [part.strip().strip("'\"") if isinstance(part, str) else part for part in given]
     return [given]
 
 

@@ -27,6 +27,7 @@ from latentext.errors import DatasetError, SpecError
 TEXTS = OutputKind("drawn texts", begins(r'\[\s*(\]|\{\s*"prompt": )'))
 FRONTIER = OutputKind("a frontier", begins("nats,λ "))
 _LAMBDA = OutputKind("λ beside texts", begins(r'\{\s*"lam": '))
+_MOST_BYTES = 1 << 30
 
 
 def model_file_name(basemodel_name: str) -> str:
@@ -179,7 +180,7 @@ def read_texts(path: Path) -> list[dict[str, Any]]:
         DatasetError: it cannot be read, or is not a list of objects with `prompt` and `generated`.
     """
     try:
-        rows = json.loads(path.read_bytes())
+        rows = json.loads(filesystem.read_bytes(path, _MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"cannot be read as JSON: {error}", where=str(path), remedy="make it again") from error
     if not isinstance(rows, list) or not all(
@@ -198,7 +199,7 @@ def read_palette(path: Path) -> dict[str, float] | None:
 def read_beside(path: Path) -> dict[str, Any]:
     """What lies beside a file of texts: `lam`, `settings` and `skipped`; empty when nothing does."""
     try:
-        found = json.loads(lambda_path(path).read_bytes())
+        found = json.loads(filesystem.read_bytes(lambda_path(path)))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and _is_beside(found) else {}

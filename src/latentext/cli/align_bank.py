@@ -54,7 +54,7 @@ def weigh(
     """Say what a λ does to a bank: levels with standard errors, and whether the bank carries it."""
     from latentext.align import describe, diagnose, diagnose_weights
 
-    bank = _open(directory, samples)
+    bank = _open_beside_others(directory, samples, value_list)
     lam = _lambdas(bank, lam_list, value_list)
     if pooled:
         _refuse_beside_pooled(best_of, smooth)
@@ -99,7 +99,7 @@ def draw(
     from latentext.recipes.align.texts import CANDIDATES, write_lines
 
     checked_file(output, CANDIDATES if candidates else TEXTS, overwrite=overwrite)
-    bank = _open(directory, samples)
+    bank = _open_beside_others(directory, samples, value_list)
     lam = _lambdas(bank, lam_list, value_list)
     palette = {name: value for name, value in zip(bank.bank.names, lam, strict=True) if value}
     weights = _weights(bank, lam, best_of, smooth)
@@ -183,7 +183,7 @@ def sweep(
 
     if output is not None:
         checked_file(output, FRONTIER, overwrite=overwrite)
-    bank = _open(directory, samples)
+    bank = _open_beside_others(directory, samples, value_list)
     names = parse_values(value_list, bank.bank.names)
     points = trace(bank.bank, names, budgets=tuple(budget or (0.1, 0.3, 1.0)), steps=steps)
     places = [bank.bank.index_of(name) for name in names]
@@ -219,7 +219,8 @@ def report(
 ) -> int:
     """Draw what a λ does: rewards before and after, levels against targets, effective sample size, frontier, texts.
 
-    λ is given, or solved for --target. Writes a PNG file for each picture and index.html, which holds all of them.
+    λ is given, or solved for --target; without either it is 0, the base model. Writes a PNG file for each picture and
+    index.html, which holds all of them.
     """
     try:
         import matplotlib  # noqa: F401
@@ -228,11 +229,16 @@ def report(
     from latentext.align import solve as find
     from latentext.recipes.align.reporting import make_report
 
-    if bool(target) == bool(lam_list):
-        raise ArgumentError("give --target, or --lam_list with --value_list")
-    bank = _open(directory, samples)
+    if target and lam_list:
+        raise ArgumentError("give --target or --lam_list, not both")
+    bank = _open_beside_others(directory, samples, value_list)
     solution = find(bank.bank, _targets(target)) if target else None
-    lam = solution.lambda_for(bank.bank).tolist() if solution else _lambdas(bank, lam_list, value_list)
+    if solution is not None:
+        lam = solution.lambda_for(bank.bank).tolist()
+    elif lam_list or value_list:
+        lam = _lambdas(bank, lam_list, value_list)
+    else:
+        lam = [0.0] * len(bank.bank.names)
     made = make_report(bank, lam, output, solution=solution, seed=seed)
     for absent in made.skipped:
         typer.echo(f"no {absent.name}: {absent.reason}")
@@ -244,6 +250,14 @@ def _open(directory: Path, samples: int | None, values: Sequence[str] = ()) -> T
     from latentext.recipes.align import open_bank
 
     return open_bank(directory, values, samples=samples)
+
+
+def _open_beside_others(directory: Path, samples: int | None, value_list: str | None) -> TextBank:
+    """The bank with all values that are scored as far as those that are named; others do not take prompts away."""
+    from latentext.align.arguments import as_parts
+    from latentext.recipes.align import open_bank
+
+    return open_bank(directory, [str(part) for part in as_parts(value_list or "")], samples=samples, others=True)
 
 
 def _lambdas(bank: TextBank, lam_list: str | None, value_list: str | None) -> list[float]:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
@@ -107,7 +108,12 @@ def _configure(log_level: LogLevel) -> None:
     """
     from dotenv import find_dotenv, load_dotenv
 
-    load_dotenv(find_dotenv(usecwd=True))
+    from latentext.dataset.outputs import is_dataset
+
+    place = find_dotenv(usecwd=True)
+    # Variables can name code, such as PYTHONPATH: those of a dataset that somebody works in stay unread.
+    if place and not any(map(is_dataset, Path(place).parents)):
+        load_dotenv(place)
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("latentext")

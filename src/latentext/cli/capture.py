@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from latentext.cli.run import continued_by, print_summary
+from latentext.cli.trust_option import TrustRemoteCode
 from latentext.spec import Positions
 
 Kept = Literal["model", "float32", "float16", "bfloat16"]
@@ -29,6 +30,7 @@ def capture(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Read again where a text's states failed.")
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> int:
     """Add hidden states to the texts of a dataset.
 
@@ -50,7 +52,13 @@ def capture(
     wanted = load_spec(open_dataset(directory).spec.model_dump(mode="json") | {"states": states}).states
     assert wanted is not None
     with continued_by(sys.argv[1:]):
-        summary = capture_states(directory, wanted, retry_failed=retry_failed, progress=progress_for(sys.stderr))
+        summary = capture_states(
+            directory,
+            wanted,
+            retry_failed=retry_failed,
+            trust_remote_code=trust_remote_code,
+            progress=progress_for(sys.stderr),
+        )
     print_summary(summary)
     return summary.exit_code
 

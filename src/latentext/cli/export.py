@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from latentext.cli.capture import as_site, separated
 from latentext.cli.tokens import token_decoder
+from latentext.cli.trust_option import TrustRemoteCode
 from latentext.cli.wording import counted
 from latentext.errors import SpecError
 from latentext.spec import Keep
+
+if TYPE_CHECKING:
+    from latentext.dataset.reader import Dataset
 
 _ENDINGS = {"jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 
@@ -39,6 +43,7 @@ def export(
         str | None, typer.Option(metavar="NAME", help="jsonl, parquet: only this split, such as train or val.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in OUT.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write a dataset as NumPy arrays, JSON lines or one Parquet file; completions beside human texts also of a folder.
 
@@ -54,7 +59,15 @@ def export(
     if to == "npy":
         _refuse(split is not None, "--split", "npy writes every split")
         sites_asked = separated(sites or ())
-        write_npy(directory, output, sites_asked, keep_truncated=keep_truncated, keep=keep, overwrite=overwrite)
+        write_npy(
+            directory,
+            output,
+            sites_asked,
+            keep_truncated=keep_truncated,
+            keep=keep,
+            overwrite=overwrite,
+            trust_remote_code=trust_remote_code,
+        )
         return
     _refuse(bool(sites), "--sites", f"{to} holds records, no states")
     _refuse(output.suffix not in _ENDINGS[to], str(output), f"{to} goes into a file that ends in {_ENDINGS[to][0]}")
@@ -63,8 +76,11 @@ def export(
 
 
 def _write_completions(directory: Path, output: Path, to: Literal["tidy", "ai_datasets"], *, overwrite: bool) -> None:
+    from latentext.dataset.completions import completion_datasets
     from latentext.dataset.export_completions import export_original_layout, export_tidy
 
+    for dataset in completion_datasets(directory):
+        _say_if_unfinished(dataset)
     if to == "tidy":
         _refuse(output.suffix != ".parquet", str(output), "tidy goes into a file that ends in .parquet")
         typer.echo(f"{counted(export_tidy(directory, output, overwrite=overwrite), 'text')} in {output}")
@@ -80,7 +96,9 @@ def export_records(
     from latentext.dataset.export_tables import export_table
     from latentext.dataset.reader import open as open_dataset
 
-    return export_table(open_dataset(directory), output, split=split, keep=keep, overwrite=overwrite)
+    dataset = open_dataset(directory)
+    _say_if_unfinished(dataset)
+    return export_table(dataset, output, split=split, keep=keep, overwrite=overwrite)
 
 
 def write_npy(
@@ -91,12 +109,14 @@ def write_npy(
     keep_truncated: bool = False,
     keep: Keep | None = None,
     overwrite: bool = False,
+    trust_remote_code: bool = False,
 ) -> None:
     """Export states and targets as NumPy files, and say what was written."""
     from latentext.dataset.export_npy import export_npy
     from latentext.dataset.reader import open as open_dataset
 
-    dataset = open_dataset(directory)
+    dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
+    _say_if_unfinished(dataset)
     metadata = export_npy(
         dataset,
         output,
@@ -111,6 +131,15 @@ def write_npy(
         typer.echo(f"{counted(dropped, 'text')} cut at the limit left out; --keep-truncated keeps and marks them")
     if dropped := metadata["rejected_texts"]["dropped"]:
         typer.echo(f"{counted(dropped, 'text')} left out by the check; --keep all keeps them")
+
+
+def _say_if_unfinished(dataset: Dataset) -> None:
+    from latentext.run.asked import texts_made
+
+    found = texts_made(dataset)
+    if found.unfinished:
+        what = f"unfinished: {found.made:,} of {found.planned:,} texts are there; run its spec again for the others"
+        typer.echo(f"{dataset.directory}: {what}", err=True)
 
 
 def _refuse(wrong: bool, where: str, what: str) -> None:

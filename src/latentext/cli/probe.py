@@ -9,6 +9,7 @@ import typer
 
 from latentext.cli.capture import as_site, separated
 from latentext.cli.numbers import finite
+from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
 from latentext.spec import Keep
 
@@ -62,6 +63,7 @@ def probe(
         str | None, typer.Option("--try", metavar="PROMPT", help="Write a text and predict at every token.")
     ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="The same for prompts that are typed in.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Fit probes to the hidden states of a dataset, and judge them beside their baselines.
 
@@ -75,7 +77,7 @@ def probe(
     from latentext.probes.networks import Training
     from latentext.recipes.probing import ProbeSettings
 
-    dataset = open_dataset(directory)
+    dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
     settings = ProbeSettings(
         sites=[as_site(site) for site in separated(sites or ()) if site != "all"] or captured_sites(dataset),
         target=target,

@@ -243,9 +243,10 @@ def _failures(directory: Path) -> Iterator[str]:
     """How many failed for which reason, with the first one's message."""
     import json
 
+    from latentext.dataset.views import failure_lines
+
     found: dict[str, list[str]] = {}
-    file = directory / "failures.jsonl"  # Not there yet where another part of the run writes the views.
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+    for line in failure_lines(directory):
         failure = json.loads(line)
         found.setdefault(failure["reason"], []).append(f"request {failure['index']}: {failure['message']}")
     for reason, messages in found.items():
@@ -303,5 +304,5 @@ def _preview(spec: Spec, count: int, limits: Limits) -> int:
 
     with temporary_folder("preview") as folder:
         summary = make_dataset(spec, folder / "preview", limits=limits)
-        print_texts(folder / "preview", count)
+        print_texts(folder / "preview", count, trust_remote_code=spec.model.trust_remote_code)
     return summary.exit_code

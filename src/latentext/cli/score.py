@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from latentext.cli.run import continued_by, print_summary
+from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
 
 
@@ -26,18 +27,24 @@ def score(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Score again where a text got no number.")
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> int:
     """Score the texts of a dataset by rewards.
 
-    The rewards become part of the dataset: texts that are added later are scored by them too. Without --reward, what
-    the dataset asks for is brought up to date.
+    A reward that works becomes part of the dataset: texts that are added later are scored by it too. Without --reward,
+    the rewards of the dataset are brought up to date. A Python function runs only if --reward names it, never because
+    the dataset does.
     """
     from latentext.run.progress import progress_for
     from latentext.run.runner import score_texts
 
     with continued_by(sys.argv[1:]):
         summary = score_texts(
-            directory, as_rewards(rewards or ()), retry_failed=retry_failed, progress=progress_for(sys.stderr)
+            directory,
+            as_rewards(rewards or ()),
+            retry_failed=retry_failed,
+            trust_remote_code=trust_remote_code,
+            progress=progress_for(sys.stderr),
         )
     print_summary(summary)
     return summary.exit_code

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentext.cli.tokens import token_decoder
+from latentext.cli.trust_option import TrustRemoteCode
 from latentext.cli.wording import counted
 from latentext.finish_reasons import is_whole
 
@@ -27,6 +28,7 @@ def show(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, metavar="N", help="How many texts.")] = 5,
     first: Annotated[int, typer.Option("--from", min=0, metavar="INDEX", help="The first request to show.")] = 0,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Print texts token by token.
 
@@ -34,14 +36,14 @@ def show(
     between tokens and dots for their spaces; characters that would act on the terminal, or could not be seen, are
     written as escapes.
     """
-    print_texts(directory, count, first)
+    print_texts(directory, count, first, trust_remote_code=trust_remote_code)
 
 
-def print_texts(directory: Path, count: int, first: int = 0) -> None:
+def print_texts(directory: Path, count: int, first: int = 0, *, trust_remote_code: bool = False) -> None:
     """Print `count` texts of a dataset, from request `first` on."""
     from latentext.dataset.reader import open as open_dataset
 
-    dataset = open_dataset(directory)
+    dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
     rows = list(islice(_rows(dataset, first), min(count, sys.maxsize)))
     if not rows:
         typer.echo("No texts yet." if first == 0 else f"No texts from request {first} on.")

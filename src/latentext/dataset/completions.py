@@ -28,11 +28,13 @@ def completion_datasets(directory: Path) -> list[Dataset]:
     """The datasets of completions at or below a directory, in the order of their paths.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: there is none, or none has a text.
     """
     # Without any below, the directory itself is opened, for the error that says what it is not.
     found = [open_dataset(folder) for folder in _dataset_folders(directory, _DEPTH) or [directory]]
     datasets = [dataset for dataset in found if human_variable(dataset) is not None]
+    if datasets and not any(dataset.shard_numbers for dataset in datasets):
+        datasets[0].refuse_without_texts()
     if not datasets:
         what = "holds no dataset of completions beside human texts"
         raise DatasetError(what, where=str(directory), remedy="make one with latentext complete")

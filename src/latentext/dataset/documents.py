@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import layout
+from latentext.dataset import filesystem, layout
 from latentext.errors import DatasetError, SpecError
 from latentext.spec import Spec
-from latentext.spec_file import load_spec, resolve_inputs
+from latentext.spec_file import MAX_SPEC_BYTES, parse_spec, resolve_inputs
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -19,10 +19,12 @@ def read_json(path: Path) -> dict[str, Any]:
         DatasetError: it cannot be read, or is no JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(filesystem.read_bytes(path))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise unreadable(path, error, "run the same command again") from error
+    except (ValueError, RecursionError) as error:
         raise DatasetError("cannot be read as JSON", where=str(path), remedy="run the same command again") from error
     if not isinstance(value, dict):
         raise DatasetError("not a JSON object", where=str(path), remedy="run the same command again")
@@ -36,9 +38,18 @@ def read_spec(root: Path) -> Spec:
         DatasetError: there is none, or it is not a spec that this version knows.
     """
     path = root / layout.SPEC
-    if not path.is_file():
-        raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}")
     try:
-        return resolve_inputs(load_spec(path), root)
+        data = filesystem.read_bytes(path, MAX_SPEC_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}") from error
+    except OSError as error:
+        raise unreadable(path, error, "restore it from a copy, or run its spec again") from error
+    try:
+        return resolve_inputs(parse_spec(data, str(path)), root)
     except SpecError as error:
         raise DatasetError(error.what, where=str(path), remedy=error.remedy) from error
+
+
+def unreadable(path: Path, error: OSError, remedy: str) -> DatasetError:
+    """The error for a file of a dataset that is there and cannot be read, or is no regular file."""
+    return DatasetError(f"cannot be read: {error.strerror or error}", where=str(path), remedy=remedy)

@@ -88,9 +88,10 @@ def export_npy(
 
     Raises:
         SpecError: `output` exists already.
-        DatasetError: a site was not captured, a split is or becomes empty, a state does not fit into float16, or
-            `output` is, holds or lies in a dataset or holds other files.
+        DatasetError: there are no texts, a site was not captured, a split is or becomes empty, a state does not fit
+            into float16, or `output` is, holds or lies in a dataset or holds other files.
     """
+    dataset.refuse_without_texts()
     captured = dict.fromkeys(site for capture in _row_captures(dataset) for site in capture.sites)
     views = [dataset.states(site, "generated", "none") for site in sites or captured or ["final_norm"]]
     narrow = all(view.stored_dtype == "float16" for view in views)

@@ -58,12 +58,13 @@ def export_table(
 
     Raises:
         SpecError: the ending is none of these, or the file exists already.
-        DatasetError: a file of the dataset is damaged, there is no such split, or the output lies in a dataset or is
-            a file of something else.
+        DatasetError: the dataset has no texts, a file of it is damaged, there is no such split, or the output lies in a
+            dataset or is a file of something else.
     """
     path = Path(output)
     if path.suffix not in KINDS:
         raise SpecError("cannot tell the format from the name", where=str(path), remedy="end it in .jsonl or .parquet")
+    dataset.refuse_without_texts()
     rows = 0
     with output_file(path, KINDS[path.suffix], overwrite=overwrite) as file:
         tables = _tables(dataset, _wanted(dataset, split, by, keep))

@@ -1,9 +1,14 @@
-"""Every call by which dataset code changes the disk, and nothing else.
+"""The one door to the disk: every call by which dataset code changes it, and the one way in which files are opened to
+be read.
 
 A crash between any two of these calls must leave a directory that a later run can continue. Keeping them in one small
 module lets a test count them, stop the process before each in turn, and so walk through every crash window. It is
 also the one place where the operating system's words become ours: a full disk is a DiskFullError, all else that
 forbids writing a DatasetError. Callers use them as ``filesystem.write(...)`` so that a test can wrap them.
+
+A reader meets whatever somebody put under the name of a file. `open_regular` opens regular files (through a link too)
+and nothing else: a FIFO would keep a reader waiting, a device might never end, and some do something when opened. What
+is not regular, or larger than its kind of file can be, is an OSError, as a file that is missing is.
 """
 
 from __future__ import annotations
@@ -11,13 +16,71 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from latentext.errors import DatasetError, DiskFullError
 
+DOCUMENT_BYTES = 16 << 20
+"""The most that a document of a few facts may hold, such as `metadata.json` or a lease."""
+
+RECEIPT_BYTES = 256 << 20
+"""The most that a receipt may hold, which lists every failure of its shard."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_REGULAR = "not a regular file"
+
+
+def open_regular(path: Path) -> FileIO:
+    """Open a regular file for reading, unbuffered; a symbolic link is followed.
+
+    Raises:
+        OSError: it is missing or cannot be read; or it is no regular file, which its `strerror` then says.
+
+    Example:
+        >>> open_regular(Path("/dev/null"))
+        Traceback (most recent call last):
+            ...
+        OSError: [Errno 22] not a regular file: '/dev/null'
+    """
+    _refuse_irregular(path, path.stat().st_mode)  # Opening a device may already do something.
+    # By now another file may have the name: opened without waiting, and looked at through the descriptor.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_irregular(path, os.fstat(descriptor).st_mode)
+        return FileIO(descriptor, "r")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, most: int = DOCUMENT_BYTES) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        most: the bytes that it may hold: a file that somebody made huge must not fill the memory.
+
+    Raises:
+        OSError: as `open_regular`, or the file is larger.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= most else b""
+        if len(data) > size:  # It grows, or does not state its size, as files of the kernel do.
+            data += BufferedReader(file).read(most - size)
+    if max(size, len(data)) > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB", str(path))
+    return data
+
+
+def _refuse_irregular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, _NOT_REGULAR, str(path))
 
 
 def create(path: Path) -> int:

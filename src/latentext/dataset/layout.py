@@ -6,15 +6,22 @@
     pairs/<validator>/00000.parquet        …
 
 A *stage* is named by its folder, relative to the directory (``"states/final_norm"``). Names that do not fit these
-patterns exactly are not ours: listings pass over them, so that a stray copy, a temporary file or a symbolic link
-never becomes data.
+patterns exactly are not ours: listings pass over them, so that a stray copy or a temporary file never becomes data.
+
+A folder of stages, a stage or a file may be moved to another disk and linked back: a symbolic link that leads out of
+the directory counts as what it leads to, for readers and for writers. One that leads back into the directory would
+give the same data a second name and is passed over; one of a folder that leads nowhere, as when a disk is not mounted,
+is an error.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from latentext.errors import DatasetError
 
 FORMAT_VERSION = 1
 """Version of the directory's format; a directory with a higher one is refused."""
@@ -121,7 +128,7 @@ def is_data_file(file_name: str) -> bool:
 
 def files_beside_data(root: Path) -> list[str]:
     """The spec, the provenance and the files of the plan that are there: what no receipt speaks of."""
-    plan = [f"{PLAN}/{name}" for name in sorted(_file_names(root / PLAN)) if not name.startswith(".")]
+    plan = [f"{PLAN}/{name}" for name in sorted(_file_names(root, PLAN)) if not name.startswith(".")]
     return [name for name in (SPEC, PROVENANCE, *plan) if (root / name).is_file()]
 
 
@@ -139,34 +146,63 @@ def is_stage(stage: str) -> bool:
 def list_stages(root: Path, kind: str | None = None) -> list[str]:
     """The stages present in a directory, as relative folder names; records in the order of their samples.
 
-    Symbolic links are passed over: a dataset is what lies inside its directory.
+    Raises:
+        DatasetError: one of these folders is a link to a folder that is not there.
     """
     kinds = KINDS if kind is None else (kind,)
-    stages = [f"{one_kind}/{name}" for one_kind in kinds for name in _folder_names(root / one_kind)]
+    stages = [f"{one_kind}/{name}" for one_kind in kinds for name in _folder_names(root, one_kind)]
     return sorted(filter(is_stage, stages), key=_stage_order)
 
 
 def list_shards(root: Path, stage: str) -> list[int]:
     """Numbers of the shards that have a receipt, ascending; whether it can be trusted is not looked at."""
-    if (root / stage).is_symlink() or not (root / stage).is_dir():
-        return []
-    with os.scandir(root / stage) as entries:
-        matches = [_RECEIPT_FILE.fullmatch(e.name) for e in entries if e.is_file(follow_symlinks=False)]
+    matches = map(_RECEIPT_FILE.fullmatch, _file_names(root, stage))
     return sorted(int(match[1]) for match in matches if match)
 
 
-def _folder_names(folder: Path) -> list[str]:
-    if folder.is_symlink() or not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+def linked_folders(root: Path) -> list[Path]:
+    """The folders of stages, and the stages, that lie elsewhere and are linked."""
+    folders = (root / kind for kind in KINDS)
+    stages = (root / stage for stage in list_stages(root))
+    return [folder for folder in (*folders, *stages) if folder.is_symlink() and is_followed(root, folder)]
 
 
-def _file_names(folder: Path) -> list[str]:
-    if folder.is_symlink() or not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+def is_followed(root: Path, path: Path) -> bool:
+    """Whether a file or folder counts: all but links that lead back into the directory."""
+    if not path.is_symlink():
+        return True
+    try:
+        return not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # Links in a circle; Python 3.13 says OSError.
+        return False
+
+
+def _folder_names(root: Path, folder: str) -> list[str]:
+    names = []
+    for entry in _entries(root, folder):
+        if entry.is_symlink() and is_stage(f"{folder}/{entry.name}") and not Path(entry.path).exists():
+            raise _leads_nowhere(Path(entry.path))
+        if entry.is_dir():
+            names.append(entry.name)
+    return names
+
+
+def _file_names(root: Path, folder: str) -> list[str]:
+    return [entry.name for entry in _entries(root, folder) if entry.is_file()]
+
+
+def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
+    path = root / folder
+    if path.is_symlink() and not path.exists():
+        raise _leads_nowhere(path)
+    if path.is_dir() and is_followed(root, path):
+        with os.scandir(path) as entries:
+            yield from (entry for entry in entries if not entry.is_symlink() or is_followed(root, Path(entry.path)))
+
+
+def _leads_nowhere(path: Path) -> DatasetError:
+    what = f"a symbolic link to {path.readlink()}, which is not there"
+    return DatasetError(what, where=str(path), remedy="mount that disk, or remove the link")
 
 
 def _stage_order(stage: str) -> tuple[int, int, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from latentext.dataset import filesystem
+from latentext.dataset.documents import unreadable
 from latentext.dataset.layout import FORMAT_VERSION, newer_version
 from latentext.errors import DatasetError
 from latentext.spec import DType
@@ -89,7 +92,8 @@ class Part:
             if stored.size == 0:
                 return np.empty(stored.shape, stored.numpy_dtype)
             # As a plain array, which keeps the map alive: slices of the memmap subclass cost more than their bytes.
-            return np.asarray(np.memmap(self.path, stored.numpy_dtype, "r", stored.offset, stored.shape))
+            with filesystem.open_regular(self.path) as file:
+                return np.asarray(np.memmap(file, stored.numpy_dtype, "r", stored.offset, stored.shape))
         except (OSError, ValueError) as error:
             raise DatasetError(f"cannot be mapped ({error})", where=str(self.path)) from error
 
@@ -127,17 +131,18 @@ def open_part(path: Path) -> Part:
     """Read and check the header of a part; no data is read.
 
     Raises:
-        DatasetError: the file is missing, a symbolic link, truncated, of a newer format, or its header is absurd: too
-            long, not JSON, tensors that overlap, leave gaps or reach beyond the file, rows that disagree.
+        DatasetError: the file is missing, not a regular file, truncated, of a newer format, or its header is absurd:
+            too long, not JSON, tensors that overlap, leave gaps or reach beyond the file, rows that disagree.
     """
-    if path.is_symlink() or not path.is_file():
-        raise DatasetError("missing, or not a plain file", where=str(path), remedy="run the same command again")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
-            raise _damaged(path, f"a header of {length} bytes in a file of {size}")
-        text = file.read(length)
+    try:
+        with filesystem.open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
+                raise _damaged(path, f"a header of {length} bytes in a file of {size}")
+            text = file.read(length)
+    except OSError as error:
+        raise unreadable(path, error, "run the same command again") from error
     try:
         header = json.loads(text)
         metadata = header.pop("__metadata__", {})

@@ -28,6 +28,7 @@ from latentext.dataset.scores import read_scores, score_sets
 from latentext.dataset.splits import split_records
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
 from latentext.dataset.states_view import ShardParts, StatesView, TextTokens
+from latentext.dataset.trust import refuse_model_inside, without_code
 from latentext.errors import DatasetError
 from latentext.spec import Pool, Positions, Spec, SplitSpec
 
@@ -35,8 +36,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open(directory: str | Path) -> Dataset:
+def open(directory: str | Path, *, trust_remote_code: bool = False) -> Dataset:
     """Open a dataset directory for reading.
+
+    Args:
+        trust_remote_code: let the model's own Python code run where the dataset's spec asks for it and the model or its
+            tokenizer is loaded; without it the spec of the dataset has it off.
 
     Raises:
         DatasetError: there is no dataset, or it was made by a newer version.
@@ -50,7 +55,10 @@ def open(directory: str | Path) -> Dataset:
         ((13122, 128), (11, 128), 10)
     """
     root = Path(directory)
-    dataset = Dataset(root, read_spec(root))
+    spec = read_spec(root)
+    if trust_remote_code:
+        refuse_model_inside(root, spec)
+    dataset = Dataset(root, spec if trust_remote_code else without_code(spec))
     version = dataset.provenance.get("format_version")
     if isinstance(version, int) and version > layout.FORMAT_VERSION:
         what = f"written in format version {version}, this latentext reads up to {layout.FORMAT_VERSION}"
@@ -64,7 +72,7 @@ class Dataset:
 
     Attributes:
         directory: where it lies.
-        spec: the resolved spec it was made from.
+        spec: the resolved spec it was made from; a model's own code is off in it unless the reader allowed it.
     """
 
     directory: Path
@@ -151,8 +159,16 @@ class Dataset:
 
     @cached_property
     def score_sets(self) -> dict[str, list[str]]:
-        """The sets of scores by name (the reward's, where it was scored in one way), with their folders."""
-        return score_sets(self.rewards)
+        """The sets of scores by name (the reward's, where it was scored in one way), with their folders.
+
+        A folder without a finished shard has no scores: a run was killed, or its reward failed, before the first.
+        """
+        return score_sets({name: stage for name, stage in self.rewards.items() if self._receipts(f"scores/{name}")})
+
+    def scored_texts(self, name: str) -> int:
+        """How many texts a set of scores speaks of, with a number or without."""
+        folders = self.score_sets[name]
+        return sum(r.rows for folder in folders for r in self._receipts(layout.scores_folder(folder)).values())
 
     def scores(self, name: str) -> pa.Table:
         """Scores of one reward, in the order of (index, sample): `index`, `sample`, and its columns.
@@ -255,6 +271,23 @@ class Dataset:
             if layout.samples_of(before).stop > layout.samples_of(after).start:
                 raise DatasetError(f"{before} and {after} hold the same samples", where=str(self.directory))
         return stages
+
+    def refuse_without_texts(self) -> None:
+        """Refuse to make something of a dataset of which no shard of texts is finished, or whose records are gone.
+
+        Raises:
+            DatasetError: requests were planned, and there is neither a text nor a failure.
+        """
+        planned = self.plan_count or read_json(self.directory / layout.PLAN / "plan.json").get("segments")
+        if planned and not self.shard_numbers:
+            raise DatasetError(
+                "has no texts", where=str(self.directory), remedy="run its spec, or put its records/ back in place"
+            )
+
+    @property
+    def record_receipts(self) -> dict[str, dict[int, Receipt]]:
+        """The receipts of the finished shards of texts, by the folder of their samples and by shard."""
+        return dict(zip(self._record_stages, self._record_receipts, strict=True))
 
     @cached_property
     def _record_receipts(self) -> list[dict[int, Receipt]]:

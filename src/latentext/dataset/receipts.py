@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from latentext.dataset import layout
+from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import write_bytes
 from latentext.dataset.sealed import REMEDY, canonical_json, read_sealed, seal
 from latentext.errors import DatasetError
@@ -153,7 +153,7 @@ def read_receipt(path: Path) -> Receipt:
 def check_shard(root: Path, stage: str, shard_number: int, known: Receipt | None = None) -> Receipt | Distrust | None:
     """What is known of a shard: its receipt, why the receipt cannot be believed, or None when there is none.
 
-    A receipt is believed when it is whole and in its place, every data file it names is a plain file of the stated
+    A receipt is believed when it is whole and in its place, every data file it names is a regular file of the stated
     size (and sha256, where the file was modified after the receipt), and every upstream file is still the one it was
     computed from, by what that file's own receipt says.
 
@@ -164,9 +164,11 @@ def check_shard(root: Path, stage: str, shard_number: int, known: Receipt | None
     path = root.joinpath(stage, layout.receipt_name(shard_number))
     folder = f"{root}/{stage}"  # Plain strings below, which are quicker.
     try:
-        written = os.lstat(path)
+        written = path.stat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return Distrust(path, error.strerror or "cannot be read")
     if not stat.S_ISREG(written.st_mode):
         return Distrust(path, "not a plain file")
     try:
@@ -193,21 +195,21 @@ def committed(root: Path, stage: str, shard_number: int, known: Receipt | None =
 
 def sha256_of(path: Path) -> str:
     """Hash of a file's bytes as they are on the disk now, in hexadecimal."""
-    with path.open("rb") as file:
+    with filesystem.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _why_not(path: str, entry: FileEntry, receipt_written_ns: int) -> str | None:
     try:
-        found = os.lstat(path)
+        found = os.stat(path)  # noqa: PTH116 (a string, as there are thousands)
+        if not stat.S_ISREG(found.st_mode):
+            return "not a plain file"
+        if found.st_size != entry.size:
+            return f"{found.st_size} bytes, its receipt says {entry.size}"
+        if found.st_mtime_ns > receipt_written_ns and sha256_of(Path(path)) != entry.sha256:
+            return "changed after its receipt was written"
     except OSError as error:
         return error.strerror or "cannot be read"
-    if not stat.S_ISREG(found.st_mode):
-        return "not a plain file"
-    if found.st_size != entry.size:
-        return f"{found.st_size} bytes, its receipt says {entry.size}"
-    if found.st_mtime_ns > receipt_written_ns and sha256_of(Path(path)) != entry.sha256:
-        return "changed after its receipt was written"
     return None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
 from latentext.dataset.layout import FORMAT_VERSION
 from latentext.errors import DatasetError
@@ -68,9 +69,7 @@ def read_sealed(path: Path, *, remedy: str = REMEDY) -> dict[str, Any]:
         DatasetError: the file is missing, truncated or changed, or was made by a newer version of the format.
     """
     try:
-        # Unbuffered: a run reads thousands of these before it starts, and a buffer takes longer to make than to read.
-        with path.open("rb", buffering=0) as file:
-            data = file.read()
+        data = filesystem.read_bytes(path, filesystem.RECEIPT_BYTES)
     except OSError as error:
         raise DatasetError(f"cannot read: {error.strerror or error}", where=str(path)) from error
     try:

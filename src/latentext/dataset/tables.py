@@ -7,12 +7,15 @@ rows per group), so that a resumed run and an undisturbed one agree byte for byt
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from latentext.dataset import filesystem
 from latentext.dataset.atomic import PendingFile, atomic_file
+from latentext.dataset.documents import unreadable
 from latentext.dataset.layout import FORMAT_VERSION, newer_version
 from latentext.dataset.receipts import FileEntry
 from latentext.errors import DatasetError
@@ -45,7 +48,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file of the dataset, all of it or some columns.
 
     Raises:
-        DatasetError: the file is missing, a symbolic link, damaged, of a newer format, or lacks a column.
+        DatasetError: the file is missing, not a regular file, damaged, of a newer format, or lacks a column.
     """
     with _opened(path) as file:
         names = file.schema_arrow.names
@@ -68,22 +71,25 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = 1
             raise _damaged(path, error) from error
 
 
-def _opened(path: Path) -> pq.ParquetFile:
-    if path.is_symlink() or not path.is_file():
-        raise DatasetError("missing, or not a plain file", where=str(path), remedy="run the same command again")
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        file = pq.ParquetFile(path, memory_map=False)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-    version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"").decode(errors="replace")
-    if newer_version(version):
-        file.close()
-        raise DatasetError(
-            f"written in format version {version[:20]}, this latentext reads up to {FORMAT_VERSION}",
-            where=str(path),
-            remedy="update latentext",
-        )
-    return file
+        source = filesystem.open_regular(path)
+    except OSError as error:
+        raise unreadable(path, error, "run the same command again") from error
+    with source:
+        try:
+            file = pq.ParquetFile(source)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+        version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"").decode(errors="replace")
+        if newer_version(version):
+            raise DatasetError(
+                f"written in format version {version[:20]}, this latentext reads up to {FORMAT_VERSION}",
+                where=str(path),
+                remedy="update latentext",
+            )
+        yield file
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:

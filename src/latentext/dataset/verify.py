@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from latentext.dataset import layout
@@ -25,7 +25,11 @@ _DECLARED: dict[str, type[AnyStage]] = {"scores": ScoresStage, "states": StatesS
 
 
 def verify_files(
-    directory: str | Path, *, bos_token_id: int | None = None, bos_required: bool = False
+    directory: str | Path,
+    *,
+    bos_token_id: int | None = None,
+    bos_required: bool = False,
+    held: Collection[str] = (),
 ) -> list[Finding]:
     """Check every file of a dataset, and the rows in them against each other.
 
@@ -33,38 +37,54 @@ def verify_files(
         directory: the dataset.
         bos_token_id: id of the tokenizer's BOS, where it has one: no prompt may begin with two.
         bos_required: whether the tokenizer would add it: every prompt must begin with one.
+        held: the leases of runs that are at work in the directory, such as ``records/s0000-0000/00003``. What they are
+            writing, and the views that are written when a run ends, are left out.
 
     Returns:
         What is wrong, file by file; nothing when all is well.
     """
     root = Path(directory)
-    findings = [*_strays(root), *_stages(root, RowChecks(root, bos_token_id, bos_required)), *_documents(root)]
+    findings = [*_strays(root), *_stages(root, RowChecks(root, bos_token_id, bos_required), held)]
+    if held:
+        return findings
+    findings += _documents(root)
     # Views are derived from all the rest, so while something is wrong there they say nothing of their own.
     return findings or list(_views(root))
 
 
 def _strays(root: Path) -> Iterator[Finding]:
-    """Symbolic links anywhere, and files in stage folders that nothing describes."""
+    """Links that lead nowhere or back into the dataset, what is neither file nor folder, and files in stage folders
+    that nothing describes."""
     for folder, folder_names, file_names in os.walk(root, followlinks=False):
         folder_names.sort()
         for name in sorted([*folder_names, *file_names]):
             path = Path(folder, name)
-            if path.is_symlink():
-                yield Finding(_relative(root, path), "a symbolic link: a dataset is what lies inside its directory")
+            if (what := _irregular(root, path)) is not None:
+                yield Finding(_relative(root, path), what)
         folder_names[:] = [name for name in folder_names if not name.startswith(".")]
     for kind in layout.KINDS:
-        if (root / kind).is_dir() and not (root / kind).is_symlink():
+        if (root / kind).is_dir():
             known = {root / stage for stage in layout.list_stages(root, kind)}
             for path in sorted((root / kind).iterdir()):
                 if path not in known and not path.is_symlink() and not path.name.startswith("."):
                     yield Finding(_relative(root, path), "not a part of the dataset")
 
 
-def _stages(root: Path, rows: RowChecks) -> Iterator[Finding]:
+def _irregular(root: Path, path: Path) -> str | None:
+    """What keeps a file or folder from being read, in words."""
+    if path.is_symlink() and not path.exists():
+        return "a symbolic link that leads nowhere"
+    if path.is_symlink() and not layout.is_followed(root, path):
+        return "a symbolic link back into the dataset, which is passed over"
+    return None if path.is_file() or path.is_dir() else "neither a regular file nor a folder"
+
+
+def _stages(root: Path, rows: RowChecks, held: Collection[str]) -> Iterator[Finding]:
     for stage in layout.list_stages(root):
         described = {layout.STAGE} if stage.split("/")[0] in _DECLARED else set()
         yield from _declaration(root, stage)
-        for number in layout.list_shards(root, stage):
+        finished = [n for n in layout.list_shards(root, stage) if f"{stage}/{n:05d}" not in held]
+        for number in finished:
             described.add(layout.receipt_name(number))
             found = check_shard(root, stage, number)
             if isinstance(found, Distrust):
@@ -76,6 +96,8 @@ def _stages(root: Path, rows: RowChecks) -> Iterator[Finding]:
                 damaged = list(_hashes(root, found))
                 yield from damaged or rows.check(found)
         for path in sorted((root / stage).iterdir()):
+            if held and layout.shard_of(path.name) not in (None, *finished):
+                continue  # The data of a shard comes before its receipt.
             if path.name not in described and not path.is_symlink() and not path.name.startswith("."):
                 yield Finding(_relative(root, path), "no receipt describes it")
     yield from rows.check_keys()
@@ -89,7 +111,8 @@ def _hashes(root: Path, receipt: Receipt) -> Iterator[Finding]:
 
 def _declaration(root: Path, stage: str) -> Iterator[Finding]:
     model = _DECLARED.get(stage.split("/")[0])
-    if model is not None:
+    # An empty folder was left by a run that was killed before it said what it would hold.
+    if model is not None and any((root / stage).iterdir()):
         try:
             read_stage(root, stage, model)
         except DatasetError as error:
@@ -101,7 +124,9 @@ def _documents(root: Path) -> Iterator[Finding]:
     try:
         metadata = read_json(root / layout.METADATA)
         if not metadata:
-            yield Finding(layout.METADATA, "missing or empty")
+            yield Finding(
+                layout.METADATA, "missing or empty: it is written when a run ends; run the same command again"
+            )
         recorded = metadata.get("sha256")
         recorded = recorded if isinstance(recorded, dict) else {}
         for name in dict.fromkeys((layout.SPEC, layout.PROVENANCE, *recorded)):
@@ -116,7 +141,10 @@ def _documents(root: Path) -> Iterator[Finding]:
 
 
 def _sha256(path: Path) -> str | None:
-    return sha256_of(path) if path.is_file() else None
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def _views(root: Path) -> Iterator[Finding]:

@@ -168,10 +168,21 @@ def hub_error(error: Exception, name: str, kind: str = "model") -> LatentextErro
             remedy="go online once, or use local files",
             heading="No network",
         )
+    if any("trust_remote_code" in str(link) for link in chain):
+        return code_not_run(name, kind)
     return SpecError(
         f"cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
         where=where,
         remedy="check its files",
+    )
+
+
+def code_not_run(name: str, kind: str = "model") -> SpecError:
+    """The error for a model whose own Python code nobody has allowed."""
+    return SpecError(
+        "needs Python code of its own, which was not run",
+        where=f"{kind} {name}",
+        remedy="where you trust it: --trust-remote-code, or model.trust_remote_code: true in a spec of yours",
     )
 
 

@@ -52,7 +52,7 @@ def chat_renderers(
 
 def _renderer(tokenizer: PairTokenizer, template: Path | None) -> Render | None:
     try:
-        full = AutoTokenizer.from_pretrained(tokenizer.folder, local_files_only=True)
+        full = AutoTokenizer.from_pretrained(tokenizer.folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise hub_error(error, str(tokenizer.folder), kind="tokenizer") from error
     if template is not None:

@@ -166,7 +166,7 @@ def _convert(folder: Path, place: str) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise SpecError(f"transformers cannot read it ({error})", where=place, remedy=_ADD_FILE) from error
     if not tokenizer.is_fast:

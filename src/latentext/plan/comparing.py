@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentext.dataset import layout
+from latentext.dataset.filesystem import open_regular
 from latentext.errors import SpecError
 from latentext.plan.encoding import Prompt, PromptEncoder, digests_of
 from latentext.plan.note import PlanNote
@@ -38,14 +39,17 @@ def digests_of_all(prompts: list[Prompt | BadRow]) -> tuple[Digests, Digests]:
 
 def read_digests(directory: Path, name: str, start: int, stop: int) -> Digests:
     """The digests of requests `start` … `stop` - 1 in the file `name`."""
-    return np.fromfile(directory / name, dtype=DIGEST, count=stop - start, offset=start * DIGEST.itemsize)
+    with open_regular(directory / name) as file:
+        return np.fromfile(file, dtype=DIGEST, count=stop - start, offset=start * DIGEST.itemsize)
 
 
 def digests_sha256(path: Path, count: int) -> str | None:
-    """Hash of the first `count` digests of a file, None where it has fewer."""
-    if not path.is_file() or path.stat().st_size < count * DIGEST.itemsize:
+    """Hash of the first `count` digests of a file, None where it has fewer, or is no regular file."""
+    try:
+        with open_regular(path) as file:
+            return hashlib.sha256(np.memmap(file, DIGEST, "r", shape=count).data).hexdigest()
+    except (OSError, ValueError):
         return None
-    return hashlib.sha256(np.memmap(path, DIGEST, "r", shape=count).data).hexdigest()
 
 
 def refuse_changed(

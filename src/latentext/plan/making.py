@@ -24,7 +24,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset.atomic import atomic_file
-from latentext.dataset.filesystem import make_folder
+from latentext.dataset.filesystem import make_folder, open_regular
 from latentext.errors import SpecError
 from latentext.plan.comparing import (
     DIGEST,
@@ -44,6 +44,7 @@ from latentext.plan.occurrences import occurrences_sha256, read_occurrences, wri
 from latentext.plan.shards import Shard, Shards
 from latentext.plan.stored import StoredRows
 from latentext.plan.sweep import AtTemperatures, Chats
+from latentext.prompts.before import until_accepted
 from latentext.prompts.chat import ChatFormat
 from latentext.prompts.conversations import open_conversations
 from latentext.prompts.rows import BadRow
@@ -140,25 +141,26 @@ def make_plan(
         DiskFullError: no room for the plan; what was there is as before.
     """
     make_folder(directory)
-    conversations, requests_a_row = _chats(spec, directory)
-    note = _open_note(directory)
-    if note is None:  # What an earlier version took goes on as it was begun.
-        conversations.refuse_idle_templates()
-    form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
-    encoder = PromptEncoder(conversations, form, tokenizer)
-    source = _source_fingerprint(form, conversations, tokenizer)
-    limit = spec.prompts.limit
-    wanted = len(conversations) if limit is None else min(limit * requests_a_row, len(conversations))
-    note = note or PlanNote(source, shard_size)
-    report = on_progress or (lambda done, total: None)
-    stored = StoredRows(root) if root is not None else None
-    if note.planned > len(conversations):
-        raise changed(f"{note.planned} requests were planned, and now there are {len(conversations)}")
-    if note.source != source and note.rows_sha256:
-        _check_prefix(encoder, directory, min(wanted, note.count), stored, report)
-    whole = bool(note.rows_sha256) or not note.count
-    if max(wanted, note.planned) > note.count or note.source != source or not whole:
-        note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), stored, report)
+    with until_accepted(directory):
+        conversations, requests_a_row = _chats(spec, directory)
+        note = _open_note(directory)
+        if note is None:  # What an earlier version took goes on as it was begun.
+            conversations.refuse_idle_templates()
+        form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
+        encoder = PromptEncoder(conversations, form, tokenizer)
+        source = _source_fingerprint(form, conversations, tokenizer)
+        limit = spec.prompts.limit
+        wanted = len(conversations) if limit is None else min(limit * requests_a_row, len(conversations))
+        note = note or PlanNote(source, shard_size)
+        report = on_progress or (lambda done, total: None)
+        stored = StoredRows(root) if root is not None else None
+        if note.planned > len(conversations):
+            raise changed(f"{note.planned} requests were planned, and now there are {len(conversations)}")
+        if note.source != source and note.rows_sha256:
+            _check_prefix(encoder, directory, min(wanted, note.count), stored, report)
+        whole = bool(note.rows_sha256) or not note.count
+        if max(wanted, note.planned) > note.count or note.source != source or not whole:
+            note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), stored, report)
     shards = Shards(note.segments, note.shard_size, wanted)
     count = shards[-1].stop if shards else 0
     return Plan(
@@ -234,7 +236,8 @@ def _extend(
             what = f"a plan of {wanted:,} requests takes {needed / 1e9:,.0f} GB, more than the disk has free"
             raise SpecError(what, where="prompts", remedy="set prompts.limit")
         note = _add_digests(encoder, note, directory, wanted, stored, report)
-        digests = np.memmap(directory / PROMPTS, dtype=DIGEST, mode="r")
+        with open_regular(directory / PROMPTS) as file:
+            digests = np.memmap(file, dtype=DIGEST, mode="r")
         note = replace(note, occurrences_sha256=write_occurrences(digests, directory / _OCCURRENCES))
     note.write(directory)
     return note

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
+
+from latentext.dataset import filesystem
+from latentext.dataset.documents import unreadable
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError
 
@@ -17,10 +22,13 @@ _REMEDY = (
     "restore it from a copy; or, if the dataset never grew by more prompts, remove it and run the same command again"
 )
 
+_FAR = 1 << 62
+_Count = Annotated[int, Field(ge=0, lt=_FAR)]
+
 
 @dataclass(frozen=True, slots=True)
 class PlanNote:
-    """The facts of a plan.
+    """The facts of a plan; read back, each is a number that a plan can have.
 
     Attributes:
         source: hash of all that decides the prompts (wording, rows, tokenizer).
@@ -36,12 +44,12 @@ class PlanNote:
     """
 
     source: str
-    shard_size: int
-    count: int = 0
-    segments: tuple[tuple[int, int], ...] = ()
-    failed: int = 0
-    prompt_tokens: int = 0
-    longest_prompt: int = 0
+    shard_size: Annotated[int, Field(ge=1, lt=_FAR)]
+    count: _Count = 0
+    segments: tuple[tuple[_Count, _Count], ...] = ()
+    failed: _Count = 0
+    prompt_tokens: _Count = 0
+    longest_prompt: _Count = 0
     digests_sha256: str = ""
     occurrences_sha256: str = ""
     rows_sha256: str = ""
@@ -64,7 +72,7 @@ class PlanNote:
         """
         path = directory / _NAME
         try:
-            facts = json.loads(path.read_bytes())
+            facts = json.loads(filesystem.read_bytes(path))
             whole = fits_its_seal(facts)
             version = facts.pop("version")
             if version > _VERSION:
@@ -75,8 +83,13 @@ class PlanNote:
                 raise ValueError("its content does not fit its own hash")
             facts.pop("sha256", None)
             facts["segments"] = tuple((start, stop) for start, stop in facts["segments"])
-            return cls(**facts)
+            return _NOTE.validate_python(facts)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise unreadable(path, error, _REMEDY) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DatasetError("the plan is damaged", where=str(path), remedy=_REMEDY) from error
+
+
+_NOTE = TypeAdapter(PlanNote)

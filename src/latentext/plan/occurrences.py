@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,9 @@ def write_occurrences(digests: np.ndarray, target: Path, *, bucket: int = _BUCKE
 def read_occurrences(path: Path, start: int, stop: int) -> np.ndarray:
     """The occurrence of each of the requests `start` … `stop` - 1, int64 [stop - start]."""
     occurrences = np.zeros(stop - start, dtype=np.int64)
-    if path.stat().st_size:
-        pairs = np.memmap(path, dtype=_PAIR, mode="r").reshape(-1, 2)
+    with filesystem.open_regular(path) as file:
+        pairs = _mapped(file)
+    if len(pairs):
         first, last = np.searchsorted(pairs[:, 0], np.array([start, stop], dtype=_PAIR))
         occurrences[pairs[first:last, 0].astype(np.int64) - start] = pairs[first:last, 1]
     return occurrences
@@ -63,10 +65,18 @@ def read_occurrences(path: Path, start: int, stop: int) -> np.ndarray:
 
 def occurrences_sha256(path: Path, count: int) -> str:
     """Hash of the pairs of the first `count` requests: those behind are of a plan that was about to grow."""
-    if not path.stat().st_size or path.stat().st_size % (2 * _PAIR.itemsize):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    pairs = np.memmap(path, dtype=_PAIR, mode="r").reshape(-1, 2)
+    with filesystem.open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size % (2 * _PAIR.itemsize):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        pairs = _mapped(file)
     return hashlib.sha256(pairs[: np.searchsorted(pairs[:, 0], np.uint64(count))].data).hexdigest()
+
+
+def _mapped(file: FileIO) -> np.ndarray:
+    """The pairs of an open file, uint64 [n, 2]; a file of no bytes cannot be mapped."""
+    if not os.fstat(file.fileno()).st_size:
+        return np.empty((0, 2), _PAIR)
+    return np.memmap(file, dtype=_PAIR, mode="r").reshape(-1, 2)
 
 
 def _count_bucket(digests: np.ndarray, number: int, buckets: int, chunk: int, scratch: int, target: Path) -> None:

@@ -38,6 +38,7 @@ from latentext.spec import DType, Frozen, Keep
 
 _TENSORS = OutputKind("a saved probe", begins(r'.{8}\{(?=.*"mean":\{)(?=.*"scale":\{)'))
 _FACTS = OutputKind("a saved probe", begins(r'\{"best_epoch":'))
+_MOST_BYTES = 1 << 30
 
 
 class ProbeFacts(Frozen):
@@ -155,7 +156,7 @@ def load_probe(path: Path) -> tuple[Ridge | Network, ProbeFacts]:
     except ValidationError as error:
         raise DatasetError(f"is no probe: {error.errors()[0]['msg']}", where=str(place)) from error
     try:
-        data = _with(stem, ".safetensors").read_bytes()
+        data = filesystem.read_bytes(_with(stem, ".safetensors"), _MOST_BYTES)
         if hashlib.sha256(data).hexdigest() != facts.tensors_sha256:
             raise DatasetError("is not the file that was saved with the probe", where=str(_with(stem, ".safetensors")))
         return _probe(load_tensors(data), facts), facts

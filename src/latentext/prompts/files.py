@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from latentext.dataset import filesystem
 from latentext.dataset.atomic import write_bytes
 from latentext.dataset.filesystem import make_folder
 from latentext.errors import SpecError
+from latentext.prompts.before import INDEX, NOTE, SEEN, UNPACKED, set_aside
 from latentext.prompts.input_file import FileState, decompress, file_sha256, is_gzip, open_input
 from latentext.prompts.parquet import ParquetRows
 from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, RecordIndex, build_index
@@ -50,8 +52,8 @@ def open_file(source: FileSource, directory: Path) -> Rows:
     form = _format(source, path)
     state = FileState.of(path)
     identity = _prepare(path, state, form, directory)
-    plain = directory / "input.unpacked" if identity["gzip"] else path
-    rows = _reader(form, plain, directory / "input.index", identity)
+    plain = directory / UNPACKED if identity["gzip"] else path
+    rows = _reader(form, plain, directory / INDEX, identity)
     if FileState.of(path) != state:  # Offsets of the one content would cut lines out of the other.
         raise SpecError("changed while it was read", where=str(path), remedy="run the same command again")
     if len(rows) == 0:
@@ -75,7 +77,7 @@ def _format(source: FileSource, path: Path) -> str:
 
 def _prepare(path: Path, state: FileState, form: str, directory: Path) -> Mapping[str, Any]:
     """Unpack and index the file unless that was done before; return what identifies it."""
-    note, noted_state = directory / "input.json", directory / ".input.seen"
+    note, noted_state = directory / NOTE, directory / SEEN
     seen = {"version": _VERSION, "format": form, "size": state.size}
     known = _read_note(note)
     if known is not None and seen.items() <= known.items() and _made(known, directory):
@@ -84,13 +86,15 @@ def _prepare(path: Path, state: FileState, form: str, directory: Path) -> Mappin
             state.remember(noted_state, sha256)
             return known
     make_folder(directory)
-    note.unlink(missing_ok=True)  # While the files it speaks of are replaced, it must not stand.
+    if known is not None:
+        set_aside(directory)
+    filesystem.remove(note)  # While the files it speaks of are replaced, it must not stand.
     packed = is_gzip(path)
     plain = path
     if packed:
-        plain = directory / "input.unpacked"
+        plain = directory / UNPACKED
         decompress(path, plain)
-    plain_sha256 = file_sha256(plain) if form == "parquet" else build_index(plain, form, directory / "input.index")
+    plain_sha256 = file_sha256(plain) if form == "parquet" else build_index(plain, form, directory / INDEX)
     identity = seen | {"gzip": packed, "sha256": file_sha256(path) if packed else plain_sha256}
     write_bytes(note, json.dumps(identity, indent=1, sort_keys=True).encode() + b"\n")
     state.remember(noted_state, str(identity["sha256"]))
@@ -101,14 +105,14 @@ def _made(known: Mapping[str, Any], directory: Path) -> bool:
     """Whether all that a note speaks of is there."""
     if not {"gzip", "sha256"} <= known.keys():
         return False
-    unpacked = not known["gzip"] or (directory / "input.unpacked").is_file()
-    return unpacked and (known["format"] == "parquet" or (directory / "input.index").is_file())
+    unpacked = not known["gzip"] or (directory / UNPACKED).is_file()
+    return unpacked and (known["format"] == "parquet" or (directory / INDEX).is_file())
 
 
 def _read_note(note: Path) -> dict[str, Any] | None:
     try:
-        known = json.loads(note.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
+        known = json.loads(filesystem.read_bytes(note))
+    except (OSError, ValueError, RecursionError):
         return None
     return known if isinstance(known, dict) else None
 

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import json
 import shutil
-import stat
 import time
 import zlib
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latentext.dataset.atomic import atomic_file, write_bytes
+from latentext.dataset.filesystem import open_regular, read_bytes
 from latentext.errors import SpecError
 
 _SMALL_BYTES = 4 << 20
@@ -67,7 +67,7 @@ class FileState:
     def remembered(self, note: Path, sha256: str) -> bool:
         """Whether the file had this hash in exactly this state."""
         try:
-            return bool(json.loads(note.read_bytes()) == {"sha256": sha256, **asdict(self)})
+            return bool(json.loads(read_bytes(note)) == {"sha256": sha256, **asdict(self)})
         except (OSError, ValueError, RecursionError):
             return False
 
@@ -79,9 +79,7 @@ def open_input(path: Path) -> BufferedReader:
         SpecError: missing, unreadable, or a pipe or device.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            raise SpecError("is no regular file", where=str(path), remedy="check prompts.file")
-        return path.open("rb")
+        return BufferedReader(open_regular(path))
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 
 from latentext.dataset.atomic import atomic_file
+from latentext.dataset.filesystem import open_regular
 from latentext.errors import SpecError
 from latentext.prompts.input_file import open_input
 
@@ -127,7 +128,8 @@ class RecordIndex:
 
     @classmethod
     def open(cls, path: Path) -> RecordIndex:
-        return cls(np.memmap(path, dtype=_DTYPE, mode="r").reshape(-1, 2))
+        with open_regular(path) as file:
+            return cls(np.memmap(file, dtype=_DTYPE, mode="r").reshape(-1, 2))
 
     def __len__(self) -> int:
         return len(self.places) - 1

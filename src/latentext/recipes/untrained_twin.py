@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from latentext.dataset.reader import Dataset
 from latentext.engines.transformers.loading import choose_device
-from latentext.models.resolve import resolve_model
+from latentext.models.resolve import hub_error, resolve_model
 from latentext.probes.rows import Block, Numbers, ProbeRows
 from latentext.spec import ModelSpec, StatesSpec
 from latentext.spec_file import resolve_inputs
@@ -77,7 +77,10 @@ def random_model(model: ModelSpec, seed: int) -> ModelLayout:
     """
     source = resolve_model(model.name, model.revision)
     options = {"revision": source.revision, "trust_remote_code": model.trust_remote_code}
-    config = AutoConfig.from_pretrained(source.path_or_id, **options)
+    try:
+        config = AutoConfig.from_pretrained(source.path_or_id, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise hub_error(error, model.name) from error
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

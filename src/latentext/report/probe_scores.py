@@ -16,6 +16,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from pydantic import BaseModel, ValidationError
 
+from latentext.dataset import filesystem
 from latentext.dataset.reader import Dataset
 from latentext.report.picture import BLUE, GREEN, GREY, ORANGE, RED, Picture, Skipped, Subject, canvas, label
 from latentext.report.state_rows import sites_by_depth
@@ -112,7 +113,7 @@ def probe_scores(dataset: Dataset, path: Path) -> Picture | Skipped:
     name = path.parent.name
     subject = Subject(f"{SCORES.name}_{name}", f"{SCORES.title}: {name}")
     try:
-        results = LoggedResults.model_validate_json(path.read_bytes())
+        results = LoggedResults.model_validate_json(filesystem.read_bytes(path))
     except (OSError, ValidationError) as error:
         return subject.skipped(f"{path.name} cannot be read ({str(error).splitlines()[0]}): probe again")
     order = sites_by_depth(dataset)

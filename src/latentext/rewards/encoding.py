@@ -6,9 +6,11 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from latentext.errors import SpecError
@@ -78,8 +80,10 @@ def load_reward_model(
             dtype=_DTYPES[dtype],
             token=None if source.local else hub_token(),
             output_loading_info=True,
+            trust_remote_code=False,  # Left out, transformers would ask whoever sits at the terminal.
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:  # What missing, foreign or broken files raise.
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        # What missing, foreign or broken files raise.
         raise hub_error(error, name, kind=f"reward {reward_name}: model") from error
     untrained = sorted(loading["missing_keys"])
     if untrained:  # Transformers fills them with random numbers, which would pass for scores.

@@ -99,6 +99,9 @@ class PerplexityReward(Frozen):
     perplexity: Literal["continuation", "full_text"] = "continuation"
 
 
+Entry = str | Mapping[str, Any]
+"""A reward as a spec names it."""
+
 Reward = FunctionReward | WordsReward | ClassifierReward | EmbeddingReward | PerplexityReward
 
 _KINDS: dict[str, type[Frozen]] = {
@@ -181,6 +184,33 @@ def parse_rewards(entries: Iterable[str | Mapping[str, Any]]) -> tuple[Reward, .
     if twice is not None:
         raise SpecError(f"two rewards are named {twice!r}", where="rewards", remedy="give one of them another name")
     return rewards
+
+
+def known_name(entry: str | Mapping[str, Any]) -> str | None:
+    """The name of a reward as its entry tells it; None where only the Python file that the entry names would.
+
+    Example:
+        >>> known_name("length"), known_name({"name": "polite", "words": ["please"]}), known_name("mine.py:polite")
+        ('length', 'polite', None)
+    """
+    if isinstance(entry, str):
+        return entry if entry in BUILT_IN or ":" not in entry else None
+    name = entry.get("name")
+    return name if isinstance(name, str) else None
+
+
+def names_code(entry: str | Mapping[str, Any]) -> bool:
+    """Whether making the scores of this entry runs Python that is not latentext's own.
+
+    Example:
+        >>> names_code("length"), names_code("mine.py:polite"), names_code({"name": "a", "function": "mine:polite"})
+        (False, True, True)
+    """
+    function = entry if isinstance(entry, str) else entry.get("function")
+    if function is None or function in BUILT_IN:
+        return False
+    ours = {reward.function for reward in BUILT_IN.values() if isinstance(reward, FunctionReward)}
+    return not isinstance(function, str) or (":" in function and function not in ours)
 
 
 def _parse_name(name: str) -> Reward:

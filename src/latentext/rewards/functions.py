@@ -50,6 +50,24 @@ def reward(name: str, *, version: str | None = None) -> Callable[[Function], Fun
     return mark
 
 
+def place_of(path: str) -> Path | None:
+    """The file or package folder that `load_function` would import first for a path; nothing is imported.
+
+    Example:
+        >>> place_of("mine.py:polite"), place_of("no_such_package.rewards:polite")
+        (PosixPath('mine.py'), None)
+    """
+    place = path.rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place)
+    try:
+        found = importlib.util.find_spec(place.partition(".")[0]) if place else None
+    except (ImportError, ValueError):
+        return None
+    places = () if found is None else (*(found.submodule_search_locations or ()), *filter(None, [found.origin]))
+    return Path(places[0]) if places else None
+
+
 def load_function(path: str) -> RewardFunction:
     """Import a marked function by ``module:function`` or ``file.py:function``.
 
@@ -113,6 +131,8 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # inspect and dataclasses look a function's module up here.
     try:
         found.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise SpecError(f"cannot be imported: {error}", where=str(path)) from error
+    except (Exception, SystemExit) as error:  # It is a person's own program, and may raise anything.
+        del sys.modules[name]
+        what = f"cannot be imported: {type(error).__name__}: {error}"
+        raise SpecError(what, where=str(path), remedy="correct the file") from error
     return module

@@ -1,8 +1,8 @@
 """Which captures a dataset needs: what the spec asks, less what is there.
 
 Texts that are yet to be written are captured in flight; sites that are asked for later are added by replay, as a
-capture of their own. A capture declares itself in ``stage.json`` before its first shard, so an interrupted run finds
-the same decision on disk.
+capture of their own. A capture in flight declares itself in ``stage.json`` before its first shard, so an interrupted
+run finds the same decision on disk; a replay follows from the records, and declares itself when its first shard worked.
 """
 
 from __future__ import annotations
@@ -115,18 +115,31 @@ def covered(wanted: StatesSpec, present: Mapping[str, StatesStage], dtype: torch
 
 
 def declare(root: Path, capture: StatesStage) -> str:
-    """Write the capture's ``stage.json``; returns its stage folder, named by what it holds and a hash of all of it."""
-    digest = hashlib.sha256(canonical_json(capture.model_dump(mode="json"))).hexdigest()[:8]
-    what = capture.sites[0] if len(capture.sites) == 1 else f"{len(capture.sites)}-sites"
-    rows = capture.positions if capture.pool == ("none",) else "-".join(capture.pool)
-    stage = layout.states_folder(f"{what}-{rows}-{digest}")
-    write_stage(root, stage, capture)
+    """Write the ``stage.json`` of a capture in flight, and return its stage folder.
+
+    A replay, which may turn out to be impossible, declares itself with its first shard.
+    """
+    stage = stage_of(capture)
+    if capture.how == "inflight":
+        write_stage(root, stage, capture)
     return stage
 
 
+def stage_of(capture: StatesStage) -> str:
+    """The stage folder of a capture, named by what it holds and a hash of all of it."""
+    digest = hashlib.sha256(canonical_json(capture.model_dump(mode="json"))).hexdigest()[:8]
+    what = capture.sites[0] if len(capture.sites) == 1 else f"{len(capture.sites)}-sites"
+    rows = capture.positions if capture.pool == ("none",) else "-".join(capture.pool)
+    return layout.states_folder(f"{what}-{rows}-{digest}")
+
+
 def all_states_specs(root: Path) -> list[StatesSpec]:
-    """What the captures in a directory hold, whichever samples they are of; how they were made is left open."""
-    return [states_spec(capture).model_copy(update={"how": "auto"}) for capture in _declared(root).values()]
+    """What the captures in a directory hold, whichever samples they are of; how they were made is left open.
+
+    One without a shard is not among them: it was begun, and may never have worked.
+    """
+    worked = (capture for stage, capture in _declared(root).items() if layout.list_shards(root, stage))
+    return [states_spec(capture).model_copy(update={"how": "auto"}) for capture in worked]
 
 
 def states_spec(capture: StatesStage) -> StatesSpec:

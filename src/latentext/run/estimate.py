@@ -18,7 +18,7 @@ from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.limits import Limits
 from latentext.models.catalogue import describe_model
-from latentext.models.resolve import ModelSource, resolve_model
+from latentext.models.resolve import ModelSource, hub_error, resolve_model
 from latentext.plan import Plan, make_plan
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.run.length_limits import settle_length
@@ -115,10 +115,17 @@ def _cost(spec: Spec, plan: Plan, texts: int) -> float | None:
 
 
 def model_config(source: ModelSource, trust_remote_code: bool) -> Any:
-    """The configuration of the model's text part, without its weights."""
-    config = AutoConfig.from_pretrained(
-        source.path_or_id, revision=source.revision, trust_remote_code=trust_remote_code
-    )
+    """The configuration of the model's text part, without its weights.
+
+    Raises:
+        SpecError, CredentialsError: it cannot be had, or needs code that is not trusted.
+    """
+    try:
+        config = AutoConfig.from_pretrained(
+            source.path_or_id, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise hub_error(error, source.name) from error
     return config.get_text_config()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.outputs import is_dataset, refuse_in_dataset
-from latentext.errors import DatasetError
+from latentext.errors import DatasetError, LatentextError
 from latentext.run.lease import FOLDER as LEASES
 from latentext.run.lease import holders
 
@@ -41,14 +43,29 @@ def move_aside(root: Path) -> Path | None:
     return aside
 
 
+@contextmanager
+def moved_back_if_refused(aside: Path | None, root: Path) -> Iterator[None]:
+    """Give a dataset that was moved aside its name back where what was to take its place is refused."""
+    try:
+        yield
+    except LatentextError:
+        if aside is not None and not layout.list_stages(root) and not holders(root):
+            filesystem.remove_folder(root)
+            filesystem.replace(aside, root)
+        raise
+
+
 def refuse_foreign(root: Path) -> None:
     """Refuse a path that holds something else than a dataset.
 
     Raises:
-        DatasetError: it is a file, a folder of other files, or a new place inside another dataset.
+        DatasetError: it is a file, a folder of other files, or a new place inside another dataset; or a folder of its
+            data is a link into another dataset, whose files a run would replace.
     """
     if root.is_file():
         raise DatasetError("is a file", where=str(root), remedy="choose another --output")
+    for folder in layout.linked_folders(root):
+        _refuse_another_dataset(root, folder)
     names = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
     if names & _OURS or is_dataset(root):
         return
@@ -57,3 +74,13 @@ def refuse_foreign(root: Path) -> None:
         raise DatasetError(
             f"holds other files ({min(names)}) and is no dataset", where=str(root), remedy="choose another --output"
         )
+
+
+def _refuse_another_dataset(root: Path, folder: Path) -> None:
+    for above in (folder.resolve(), *folder.resolve().parents):
+        if is_dataset(above) and above != root.resolve():
+            raise DatasetError(
+                f"a symbolic link into another dataset, {above}",
+                where=str(folder),
+                remedy="link it to a folder of its own",
+            )

@@ -24,6 +24,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import file_system_now
@@ -35,6 +38,7 @@ EXPIRY_SECONDS = 120.0
 _TOUCH_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _DAY = 24 * 3600.0
+_YEAR_9999 = 253_370_764_800
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class Holder:
     """The process that holds a lease."""
 
     host: str
-    process: int
+    process: Annotated[int, Field(gt=0, lt=1 << 32)]
     started: str
-    since: float
+    since: Annotated[float, Field(ge=0, lt=_YEAR_9999, allow_inf_nan=False)]
     machine: str = ""
     """What `liveness.this_machine` calls it: containers may share a host name, and know nothing of each other."""
 
@@ -56,6 +60,9 @@ class Holder:
     def __str__(self) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"process {self.process} on {self.host}, since {moment}"
+
+
+_HOLDER = TypeAdapter(Holder)
 
 
 class Leases:
@@ -232,7 +239,8 @@ def _is_of_this_process(holder: Holder | None) -> bool:
 
 
 def _read(path: Path) -> Holder | None:
+    """What a lease says; None for one that is being written, and for what is no lease at all."""
     try:
-        return Holder(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        return _HOLDER.validate_json(filesystem.read_bytes(path), strict=True)
+    except (OSError, ValueError, RecursionError):
         return None

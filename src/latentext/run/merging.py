@@ -15,8 +15,9 @@ from typing import Any
 
 from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import atomic_file, sweep, write_bytes
-from latentext.dataset.documents import read_spec
+from latentext.dataset.documents import read_spec, unreadable
 from latentext.dataset.receipts import Receipt, committed
+from latentext.dataset.sealed import read_sealed
 from latentext.dataset.views import write_views
 from latentext.errors import DatasetError, SpecError
 from latentext.plan.note import PlanNote
@@ -85,9 +86,10 @@ def _refuse_another_run(
 
 
 def _facts(part: Path, note: PlanNote, provenance: Provenance) -> dict[str, Any]:
-    """What parts must share. Where models and inputs lie is no part of it: what they hold is, by its hash."""
+    """What parts must share. Where models and inputs lie is no part of it: what they hold is, by its hash. Nor are
+    rewards: a part that had nothing to score names none."""
     return {
-        **read_spec(part).model_dump(mode="json", exclude={"prompts", "model", "output"}),
+        **read_spec(part).model_dump(mode="json", exclude={"prompts", "model", "output", "rewards"}),
         "prompts": note.source,
         "requests": note.planned,
         "shard_size": note.shard_size,
@@ -143,10 +145,14 @@ def _copy_shard(part: Path, output: Path, receipt: Receipt) -> None:
 def _copy_same(source: Path, target: Path) -> None:
     if not target.exists():
         _copy(source, target)
-    elif source.read_bytes() != target.read_bytes():
+    elif read_sealed(source) != read_sealed(target):
         raise DatasetError(f"differs from {target}", where=str(source), remedy="merge only what one spec made")
 
 
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as read, atomic_file(target) as written:
+    try:
+        read = filesystem.open_regular(source)
+    except OSError as error:
+        raise unreadable(source, error, "run the part again, or leave it out") from error
+    with read, atomic_file(target) as written:
         shutil.copyfileobj(read, written, _PIECE)

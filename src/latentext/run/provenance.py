@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 import latentext
-from latentext.dataset import layout
+from latentext.dataset import filesystem, layout
+from latentext.dataset.documents import unreadable
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError, SpecError
 from latentext.models.deciding import FURTHER_FACTS
@@ -136,12 +137,14 @@ def read_provenance(root: Path) -> Provenance | None:
     """
     path = root / layout.PROVENANCE
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(filesystem.read_bytes(path))
     except FileNotFoundError:
         if layout.list_stages(root):  # What made them is not known, so nothing may be added.
             raise DatasetError("missing", where=str(path), remedy=_REMEDY_DAMAGED) from None
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise unreadable(path, error, _REMEDY_DAMAGED) from error
+    except (ValueError, RecursionError) as error:
         raise DatasetError("cannot be read", where=str(path), remedy=_REMEDY_DAMAGED) from error
     found = content.get("format_version") if isinstance(content, dict) else None
     if isinstance(found, int) and found > layout.FORMAT_VERSION:

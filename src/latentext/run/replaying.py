@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from latentext.dataset import filesystem, layout
 from latentext.dataset.receipts import FileEntry, Receipt, read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import completions_of, requests_of
-from latentext.dataset.stages import StatesStage
+from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import OutOfMemory
 from latentext.engines.transformers.engine import nonfinite_states
@@ -55,6 +55,12 @@ def written_texts(root: Path, records_stage: str, shard_number: int) -> list[Wri
     ]
 
 
+def _remove_if_empty(folder: Path) -> None:
+    """A capture that failed before its first shard leaves no folder."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 @dataclass
 class _Read:
     """What one attempt at a shard gave: the files of its states, and the texts that have none."""
@@ -74,6 +80,7 @@ def replay_shard(stage: Replay, shard: Shard, model_layout: ModelLayout, advance
     filesystem.make_folder(stage.root / stage.stage)
     tokens, halvings = REPLAY_TOKENS, 0
     with ExitStack() as until_committed:
+        until_committed.callback(_remove_if_empty, stage.root / stage.stage)
         while (read := _read(stage, shard, texts, model_layout, tokens, advance, until_committed)) is None:
             tokens, halvings = tokens // 2, halvings + 1
         return commit(
@@ -129,6 +136,7 @@ def _read(
                 advance(1, 0)
         writer.finish()
         until_committed.enter_context(interrupts_put_off())
+        write_stage(stage.root, stage.stage, stage.capture)
         return _Read(writer.close(), failures)
     except BaseException:
         writer.abort()

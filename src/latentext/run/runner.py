@@ -17,20 +17,31 @@ import torch
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
+from latentext.dataset.trust import without_code
 from latentext.engines.engine import Engine
 from latentext.engines.opening import EngineKeeper
-from latentext.errors import EXIT_DONE, EXIT_FAILED, EXIT_WITH_FAILURES, LatentextError, SpecError
+from latentext.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_WITH_FAILURES,
+    CredentialsError,
+    EngineError,
+    LatentextError,
+    SpecError,
+)
 from latentext.interrupts import sigterm_as_interrupt
 from latentext.limits import Limits
+from latentext.models.resolve import code_not_run
 from latentext.run.estimate import Estimate, bound
-from latentext.run.foreign import move_aside
+from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.part import SomeShards
 from latentext.run.progress import NoProgress, Progress, StatusFile
-from latentext.run.scoring import refuse_missing
+from latentext.run.provenance import read_provenance
+from latentext.run.rewarding import left_out, refuse_missing
 from latentext.run.stages import all_works, text_works
 from latentext.run.views import write_run_views
 from latentext.run.work import Work, finish_stage
-from latentext.run.workspace import Workspace, prepare, workspace_of
+from latentext.run.workspace import Workspace, prepare
 from latentext.spec import Spec, StatesSpec
 from latentext.spec_file import resolve_inputs
 
@@ -101,10 +112,14 @@ def make_dataset(
     root = directory_of(spec, output)
     progress = progress or NoProgress()
     with as_a_guest():
-        refuse_missing(spec.rewards)
-        if fresh and (aside := move_aside(root)):
+        refuse_missing(spec.rewards, root)
+        aside = move_aside(root) if fresh else None
+        with moved_back_if_refused(aside, root):
+            workspace = prepare(spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper, part=part)
+        if aside is not None:
             progress.note(f"the earlier dataset is now {aside}")
-        workspace = prepare(spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper, part=part)
+        for line in left_out(root, workspace.spec):
+            progress.note(line)
         if on_plan is not None:
             on_plan(bound(workspace.spec, workspace.plan))
         own_engine = engine is None and (keeper is None or spec.model.remote)
@@ -116,17 +131,22 @@ def capture_states(
     states: StatesSpec,
     *,
     retry_failed: bool = False,
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> RunSummary:
     """Add states to the texts of a dataset, without generating anything again; arguments as `make_dataset`.
+
+    Args:
+        trust_remote_code: let the model's own Python code run where the dataset's spec asks for it.
 
     Raises:
         SpecError: a site that the model does not have.
     """
     progress = progress or NoProgress()
     with as_a_guest():
-        workspace = workspace_of(Path(directory), progress, engine)
+        root = Path(directory)
+        workspace = prepare(_own_spec(root, trust_remote_code), root, progress, engine)
         _refuse_without_texts(workspace)
         return _run(
             workspace, text_works(workspace, states, retry_failed, generate=False), progress, own_engine=engine is None
@@ -138,29 +158,48 @@ def score_texts(
     rewards: Sequence[str | Mapping[str, Any]] = (),
     *,
     retry_failed: bool = False,
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> RunSummary:
     """Score the texts of a dataset by these rewards and those that it has, and by its check; nothing is generated.
 
-    The rewards become part of the dataset's spec, so texts that are added later are scored too.
+    A reward that works becomes part of the dataset's spec, so texts that are added later are scored too. Python code
+    runs only for rewards that are named here: those that the dataset has are passed over where they need some.
 
     Args:
         rewards: entries as in a spec's `rewards`; relative paths are taken from the working directory.
         retry_failed: score again where a text got no number.
+        trust_remote_code: let the model's own Python code run where the dataset's spec asks for it.
 
     Raises:
         SpecError: an unknown reward, or one whose model or function is missing.
     """
     progress = progress or NoProgress()
     with as_a_guest():
-        spec = read_spec(Path(directory))
-        added = resolve_inputs(spec.model_copy(update={"rewards": tuple(rewards)}), Path())
-        refuse_missing(added.rewards)
-        workspace = prepare(added, Path(directory), progress, engine)
+        root = Path(directory)
+        spec = resolve_inputs(_own_spec(root, trust_remote_code).model_copy(update={"rewards": tuple(rewards)}), Path())
+        refuse_missing(spec.rewards, root)
+        workspace = prepare(spec, root, progress, engine)
         _refuse_without_texts(workspace)
+        for line in left_out(root, spec):
+            progress.note(line)
         works = all_works(workspace, retry_failed, generate=False)
         return _run(workspace, works, progress, own_engine=engine is None)
+
+
+def _own_spec(root: Path, trust_remote_code: bool) -> Spec:
+    """The spec of a dataset that is to be added to; a model's own code is off in it unless a person allows it.
+
+    Raises:
+        SpecError: nobody does, and the dataset was made by such code.
+    """
+    spec = read_spec(root)
+    if trust_remote_code or not spec.model.trust_remote_code:
+        return spec
+    if (made := read_provenance(root)) is not None and made.identity.get("model.code") is not None:
+        raise code_not_run(spec.model.name)
+    return without_code(spec)
 
 
 def _refuse_without_texts(workspace: Workspace) -> None:
@@ -183,7 +222,12 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
 
     try:
         for work in works:
-            finish_stage(workspace, work, progress, count)
+            try:
+                finish_stage(workspace, work, progress, count)
+            except (SpecError, CredentialsError, EngineError) as error:
+                if work.asked:
+                    raise
+                progress.note(f"{work.description}: not made: {error}")
         metadata = write_run_views(workspace)
     except BaseException as error:
         progress.failed(error)

@@ -8,9 +8,9 @@ text's failure: silently it would spoil every mean, and as an error it would cos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,14 @@ from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Completion, Failure
-from latentext.rewards import (
-    Reward,
-    candidates_of,
-    load_scorer,
-    parse_rewards,
-    reward_settings,
-    score_name,
-    text_length,
-)
+from latentext.rewards import Reward, candidates_of, load_scorer, score_name, text_length
 from latentext.rewards.encoding import RewardModel, reward_model_from
 from latentext.rewards.entries import PerplexityReward
 from latentext.rewards.repetition import COLUMNS, measure_repetitions, tally_repetitions
 from latentext.rewards.scoring import Scorer
 from latentext.run.finished import commit, finished
 from latentext.run.generating import Advance
+from latentext.run.rewarding import ChosenReward, adopt
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import CheckSpec, LengthSpec, Spec
@@ -46,7 +39,6 @@ Record = Mapping[str, Any]
 Measured = Mapping[str, float] | str
 """The numbers of one text by column, or in words why it has none."""
 Measure = Callable[[Sequence[Record]], Sequence[Measured]]
-IdentifiedReward = tuple[Reward, dict[str, Any]]
 Tally = Callable[[Sequence[Record], Sequence[Measured]], Mapping[str, int]]
 
 SCORE = "score"
@@ -84,6 +76,8 @@ def score_shard(stage: Scoring, shard: Shard, advance: Advance) -> Receipt:
         if isinstance(found, str)
     ]
     with interrupts_put_off():
+        # What cannot be measured must not stand there as a reward that the dataset has.
+        write_stage(stage.root, stage.stage, stage.declared)
         file = write_scores(
             stage.root / stage.stage / layout.table_name(shard.number),
             [record["index"] for record in records],
@@ -150,31 +144,11 @@ def text_judge(spec: Spec) -> Callable[[Completion], bool] | None:
     return is_accepted
 
 
-def refuse_missing(entries: Iterable[str | Mapping[str, Any]]) -> None:
-    """See that the rewards of a spec can be found, before it is written anywhere.
-
-    Raises:
-        SpecError: an entry is no reward, or its model or function cannot be found.
-        CredentialsError: a reward's model is gated.
-    """
-    for reward in parse_rewards(entries):
-        reward_settings(reward, generator_identity="")
-
-
-def identified(workspace: Workspace, entries: Iterable[str | Mapping[str, Any]]) -> list[IdentifiedReward]:
-    """The rewards of a spec with what decides their numbers; errors as `refuse_missing`."""
-    rewards = parse_rewards(entries)
-    generator = ""
-    if any(isinstance(reward, PerplexityReward) for reward in rewards):
-        generator = " ".join(map(str, workspace.settings.values()))
-    return [(reward, reward_settings(reward, generator)) for reward in rewards]
-
-
 def reward_works(
-    workspace: Workspace, identified_reward: IdentifiedReward, ranges: Sequence[range], retry_failed: bool
+    workspace: Workspace, chosen: ChosenReward, ranges: Sequence[range], retry_failed: bool
 ) -> Iterator[Work]:
     """A reward over these ranges of samples; its model is loaded once for all of them, on first use."""
-    reward, settings = identified_reward
+    reward = chosen.reward
 
     @cache
     def scorer() -> Scorer:
@@ -186,9 +160,24 @@ def reward_works(
 
     for samples in ranges:
         declared = ScoresStage(
-            reward=reward.name, samples=(samples.start, samples.stop), columns=(SCORE,), settings=settings
+            reward=reward.name, samples=(samples.start, samples.stop), columns=(SCORE,), settings=chosen.settings
         )
-        yield _work(workspace, declared, measure, lambda records, measured: {}, retry_failed)
+        work = _work(workspace, declared, measure, lambda records, measured: {}, retry_failed)
+        yield replace(work, compute=partial(_compute_and_adopt, workspace, chosen, work.compute), asked=chosen.asked)
+        if layout.list_shards(workspace.root, work.name):  # It worked in an earlier run.
+            adopt(workspace, chosen)
+
+
+def _compute_and_adopt(
+    workspace: Workspace,
+    chosen: ChosenReward,
+    compute: Callable[[Shard, Advance], Receipt],
+    shard: Shard,
+    advance: Advance,
+) -> Receipt:
+    receipt = compute(shard, advance)
+    adopt(workspace, chosen)
+    return receipt
 
 
 def _work(workspace: Workspace, declared: ScoresStage, measure: Measure, tally: Tally, retry_failed: bool) -> Work:
@@ -203,7 +192,6 @@ def _work(workspace: Workspace, declared: ScoresStage, measure: Measure, tally: 
 
     def compute(shard: Shard, advance: Advance) -> Receipt:
         retried.add(shard.number)
-        write_stage(workspace.root, folder, declared)
         return score_shard(stage, shard, advance)
 
     return Work(folder, f"scores {declared.reward}", len(samples), done, compute, stage.ready)

@@ -10,10 +10,10 @@ from pathlib import Path
 from latentext.errors import LatentextError, SpecError
 from latentext.run.driving import Driver, Workers
 from latentext.run.estimate import Estimate
-from latentext.run.foreign import move_aside
+from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.progress import NoProgress, Progress, StatusFile
+from latentext.run.rewarding import left_out, refuse_missing
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
-from latentext.run.scoring import refuse_missing
 from latentext.run.views import write_views_without_a_model
 from latentext.run.worker import Order
 from latentext.spec import Spec
@@ -50,16 +50,20 @@ def make_dataset_with_workers(
         )
     root = directory_of(spec, output)
     progress = progress or NoProgress()
-    refuse_missing(spec.rewards)
+    refuse_missing(spec.rewards, root)
     with as_a_guest():
-        if fresh and (aside := move_aside(root)):
-            progress.note(f"the earlier dataset is now {aside}")
+        aside = move_aside(root) if fresh else None
         started = time.monotonic()
         workers = start(Order(spec, str(root), retry_failed, threads))
         watched: Progress = StatusFile(progress, root)
         try:
             driver = Driver(workers, watched, shard_timeout)
-            plan = driver.ask_first("estimate")
+            with moved_back_if_refused(aside, root):
+                plan = driver.ask_first("estimate")
+            if aside is not None:
+                progress.note(f"the earlier dataset is now {aside}")
+            for line in left_out(root, spec):
+                progress.note(line)
             if on_plan is not None:
                 on_plan(plan)
             driven = driver.run()

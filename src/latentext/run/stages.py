@@ -6,6 +6,7 @@ Each is decided on when its turn comes, by what is on disk by then: samples that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from latentext.dataset import layout
@@ -28,7 +29,8 @@ from latentext.run.captures import (
 )
 from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.replaying import Replay, replay_shard
-from latentext.run.scoring import check_work, identified, length_work, reward_works, text_judge
+from latentext.run.rewarding import chosen_rewards
+from latentext.run.scoring import check_work, length_work, reward_works, text_judge
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import Spec, StatesSpec
@@ -36,8 +38,8 @@ from latentext.spec import Spec, StatesSpec
 
 def all_works(workspace: Workspace, retry_failed: bool, *, generate: bool = True) -> Iterator[Work]:
     """Texts, states and scores; without `generate` the scores alone, of the texts that are there."""
-    spec = read_spec(workspace.root)  # It also has the rewards of earlier runs.
-    rewards = identified(workspace, spec.rewards)
+    spec = read_spec(workspace.root)  # It also has the check of earlier runs.
+    rewards = chosen_rewards(workspace)
     if generate:
         yield from text_works(workspace, workspace.spec.states, retry_failed)
     ranges = sample_ranges(workspace.root, 0)
@@ -54,7 +56,8 @@ def text_works(
 ) -> Iterator[Work]:
     """Texts with the states that are read in flight, and then states that are replayed.
 
-    All texts come first: an engine of its own can then give its memory back to the model that replays them.
+    All texts come first: an engine of its own can then give its memory back to the model that replays them. Captures
+    that some earlier command began, and that never worked, come last and hold nothing up.
     """
     ranges = sample_ranges(workspace.root, workspace.spec.decoding.n if generate else 0)
     declared = {}
@@ -62,10 +65,22 @@ def text_works(
         declared[samples] = captures = _declare_missing(workspace, states, samples)
         if generate:
             yield _generation(workspace, samples, captures, retry_failed)
-    for samples, captures in declared.items():
-        for name, capture in captures.items():
-            if capture.how == "replay":
-                yield _replay(workspace, layout.records_folder(samples), name, capture, retry_failed)
+    replays = [
+        (_is_asked(workspace, states, name, capture), samples, name, capture)
+        for samples, captures in declared.items()
+        for name, capture in captures.items()
+        if capture.how == "replay"
+    ]
+    for asked, samples, name, capture in sorted(replays, key=lambda replayed: not replayed[0]):
+        work = _replay(workspace, layout.records_folder(samples), name, capture, retry_failed)
+        yield replace(work, asked=asked)
+
+
+def _is_asked(workspace: Workspace, states: StatesSpec | None, name: str, capture: StatesStage) -> bool:
+    """Whether a capture is wanted now, or has worked before; else some earlier command only began it."""
+    if not (workspace.root / name / layout.STAGE).exists() or layout.list_shards(workspace.root, name):
+        return True
+    return states is not None and covered(states, {name: capture}, workspace.state_dtype(states.dtype))
 
 
 def _declare_missing(workspace: Workspace, states: StatesSpec | None, samples: range) -> dict[str, StatesStage]:

@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_json
+from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
 from latentext.engines.openai.journal import read_spend
 from latentext.engines.openai.spend import Spend
+from latentext.errors import DatasetError
 from latentext.plan.note import PlanNote
+from latentext.run.asked import absent_stages, texts_in_words
 from latentext.run.lease import Holder, holders
 from latentext.run.waiting import waiting
 from latentext.run.workspace import JOURNAL, PLAN
 
+STATUS = "status.json"
+_COUNTS = ("planned", "accepted", "rejected", "failed", "pending")
+_FAR = 1 << 62
+
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How many shards of a stage have a receipt."""
+    """How many shards of a stage have a receipt.
+
+    Attributes:
+        needed: whether the dataset is unfinished without the shards that are missing. Scores of a reward are not where
+            another version of it scored everything: those of an edited file stay, and nobody completes them.
+    """
 
     stage: str
     description: str
     shards_done: int
     shards_planned: int
+    needed: bool = True
+
+    @property
+    def done(self) -> bool:
+        return self.shards_done >= self.shards_planned
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a directory."""
+    """The state of a directory; `planned` is whether its plan is there."""
 
     directory: Path
     requests: int
@@ -38,40 +57,75 @@ class Status:
     counts: dict[str, int]
     spend: Spend | None = None
     waiting: tuple[str, ...] = ()
+    planned: bool = True
 
     def __str__(self) -> str:
         lines = [f"{self.directory}: {self.requests:,} requests"]
         lines += [f"{s.shards_done:>7,} of {s.shards_planned:,} shards  {s.description}" for s in self.stages]
         if self.counts:
-            names = ("planned", "accepted", "rejected", "failed", "pending")
-            lines.append("texts when a run last ended: " + ", ".join(f"{self.counts[n]:,} {n}" for n in names))
+            lines.append("texts when a run last ended: " + ", ".join(f"{self.counts[n]:,} {n}" for n in _COUNTS))
         if self.spend is not None and (self.spend.answers or self.spend.uncertain_tokens):
             lines.append(f"spent so far: {self.spend} ({self.spend.answers:,} answers of a server)")
         lines += () if self.holders else self.waiting
         lines += [f"at work: {name} by {holder}" for name, holder in self.holders.items()]
         if not self.holders:
-            done = all(s.shards_done >= s.shards_planned for s in self.stages)
-            lines.append("complete" if done and self.stages else "no run is at work; run the same spec again to go on")
+            lines.append("complete" if self.complete else "no run is at work; run the same spec again to go on")
         return "\n".join(lines)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that the spec asks for is there."""
+        return self.planned and bool(self.stages) and all(stage.done or not stage.needed for stage in self.stages)
 
 
 def status(directory: str | Path) -> Status:
     """Read the status of a dataset directory.
 
     Raises:
-        DatasetError: there is no dataset.
+        DatasetError: there is no dataset, or a file that says what it holds is damaged.
     """
     dataset = open_dataset(directory)
     root = dataset.directory
     note = PlanNote.read(root / PLAN)
     shards = 0 if note is None else sum(-(-(stop - start) // note.shard_size) for start, stop in note.segments)
-    stages = tuple(
+    present = [
         StageStatus(stage, _describe(root, stage), len(layout.list_shards(root, stage)), shards)
         for stage in layout.list_stages(root)
+        if not _is_empty(root / stage)
+    ]
+    absent = [StageStatus("", words, 0, shards) for words in absent_stages(root, dataset.spec)]
+    return Status(
+        root,
+        0 if note is None else note.planned,
+        (*_with_versions(root, present), *absent),
+        holders(root),
+        _counts(dataset),
+        _spend(root),
+        waiting(root),
+        planned=note is not None,
     )
-    metadata = root / layout.METADATA
-    counts = read_json(metadata).get("counts", {})
-    return Status(root, 0 if note is None else note.planned, stages, holders(root), counts, _spend(root), waiting(root))
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is there: a run was killed before the folder said what it would hold."""
+    return next(folder.iterdir(), None) is None
+
+
+def _with_versions(root: Path, stages: Sequence[StageStatus]) -> Iterator[StageStatus]:
+    """The stages, scores of which another version is whole marked as not needed."""
+    whole: dict[tuple[Any, ...], str] = {}
+    for stage in stages:
+        if stage.stage.startswith("scores/") and stage.done:
+            whole[_reward_of(root, stage.stage)] = stage.stage
+    for stage in stages:
+        other = stage.stage.startswith("scores/") and not stage.done and _reward_of(root, stage.stage) in whole
+        words = f"{stage.description} (another version of it is whole)" if other else stage.description
+        yield replace(stage, description=words, needed=not other)
+
+
+def _reward_of(root: Path, stage: str) -> tuple[Any, ...]:
+    declared = read_stage(root, stage, ScoresStage)
+    return declared.reward, declared.columns, declared.samples
 
 
 def _describe(root: Path, stage: str) -> str:
@@ -81,15 +135,40 @@ def _describe(root: Path, stage: str) -> str:
         return f"states of {', '.join(capture.sites)} ({rows}, {capture.how})"
     if stage.startswith("records/"):
         samples = layout.samples_of(stage)
-        return "texts" if len(samples) == 1 else f"texts, samples {samples.start} … {samples.stop - 1}"
+        return texts_in_words(samples)
     if stage.startswith("scores/"):
         return f"scores: {read_stage(root, stage, ScoresStage).reward}"
     return stage
 
 
+def _counts(dataset: Dataset) -> dict[str, int]:
+    """The counts of texts as the last run wrote them; empty before."""
+    counts = dataset.metadata.get("counts", {})
+    if counts and not (isinstance(counts, dict) and all(_is_count(counts.get(name)) for name in _COUNTS)):
+        path = dataset.directory / layout.METADATA
+        raise DatasetError("damaged: its counts are no counts", where=str(path), remedy="run the same command again")
+    return {name: counts[name] for name in _COUNTS} if counts else {}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _FAR
+
+
 def _spend(root: Path) -> Spend | None:
-    """What requests to a server cost: by the journal, or, where it lies elsewhere, by what the last run said."""
+    """What requests to a server cost: by the journal, or, where it lies elsewhere, by what the last run said.
+
+    Nothing depends on status.json: what is no sum of spending there counts as nothing said.
+    """
     if (spend := read_spend(root / JOURNAL)) is not None:
         return spend
-    said = read_json(root / "status.json").get("spend")
-    return None if said is None else Spend.of_facts(said)
+    try:
+        said = read_json(root / STATUS).get("spend")
+        return Spend.of_facts(said) if isinstance(said, dict) and all(map(_is_sum, said, said.values())) else None
+    except (DatasetError, KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def _is_sum(name: str, value: object) -> bool:
+    """Whether this is a sum of tokens or answers, or of money where the name says so."""
+    kinds = (int, float) if "cost" in name else (int,)
+    return value is None or (isinstance(value, kinds) and 0 <= value < _FAR)

@@ -35,6 +35,7 @@ from latentext.prompts.chat import ChatFormat, added_bos
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.request import StateRows
 from latentext.run.captures import states_spec
+from latentext.run.lease import holders
 from latentext.run.provenance import IDENTITY_VERSION, differing_facts, read_provenance
 from latentext.run.replaying import written_texts
 from latentext.spec import ModelSpec, Spec
@@ -46,11 +47,14 @@ Chosen = dict[tuple[str, int], set[tuple[int, int]]]
 """The texts to look at, as (index, sample), by their records stage and shard."""
 
 
-def verify(directory: str | Path, sample: int = 32) -> list[Finding]:
+def verify(directory: str | Path, sample: int = 32, *, trust_remote_code: bool = False) -> list[Finding]:
     """Check a dataset: its files, its rows against its token ids, and `sample` texts against the model.
+
+    Where a run is at work, what it has finished is checked; shards under way and views are not.
 
     Args:
         sample: texts whose prompts are encoded again and whose states are computed again; 0 needs no model.
+        trust_remote_code: let the model's own Python code run where the dataset's spec asks for it.
 
     Returns:
         What is wrong, file by file; nothing when all is well.
@@ -58,14 +62,15 @@ def verify(directory: str | Path, sample: int = 32) -> list[Finding]:
     Raises:
         DatasetError: there is no dataset.
     """
-    dataset = open_dataset(directory)
+    dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
     root = dataset.directory
     spec = resolve_inputs(dataset.spec, root)
-    source = local_model(spec.model)
+    source, held = local_model(spec.model), holders(root)
     if sample == 0 or source is None:  # Without a model on this machine the files are all there is to look at.
-        return verify_files(root) or list(_rows(root))
+        return verify_files(root, held=held) or list(_rows(root))
     tokenizer = load_tokenizer(*_tokenizer_place(source))
-    findings = verify_files(root, bos_token_id=tokenizer.bos_token_id, bos_required=added_bos(tokenizer) is not None)
+    bos, required = tokenizer.bos_token_id, added_bos(tokenizer) is not None
+    findings = verify_files(root, bos_token_id=bos, bos_required=required, held=held)
     # What follows reads the files, so it makes sense of sound ones only, and of the model that wrote them.
     if findings := findings or [*_rows(root), *_identity(root, spec.model, tokenizer)]:
         return findings

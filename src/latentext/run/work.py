@@ -36,6 +36,8 @@ class Work:
     """Whether what a shard is computed from is there; if not, the shard is left to a later run."""
     shards_in_flight: Callable[[], int] = lambda: 1
     """How many shards may be computed at once; asked only when there is something to do."""
+    asked: bool = True
+    """Whether a person asked for it now; else it may fail, and the run goes on without it."""
 
     def lease(self, shard: Shard) -> str:
         """Name of the lease that keeps other runs from the shard."""

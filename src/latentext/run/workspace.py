@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from latentext.dataset import filesystem, layout
 from latentext.dataset.atomic import sweep, write_bytes
 from latentext.dataset.documents import read_spec
 from latentext.dataset.stages import StatesStage, declared_stages, read_stage
+from latentext.dataset.trust import refuse_model_inside
 from latentext.engines.engine import Engine
 from latentext.engines.openai.spend import Spend
 from latentext.engines.opening import (
@@ -42,7 +44,7 @@ from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
 from latentext.run.foreign import refuse_foreign
-from latentext.run.lease import Leases
+from latentext.run.lease import Leases, holders
 from latentext.run.length_limits import settle_length
 from latentext.run.part import SomeShards
 from latentext.run.progress import Progress
@@ -221,6 +223,7 @@ def prepare(
         DatasetError: it is not a dataset directory, or it is damaged.
     """
     refuse_foreign(root)
+    refuse_model_inside(root, spec)
     refuse_unsupported(spec.model, spec.decoding, limits)
     keeper = keeper if keeper is not None and not spec.model.remote else None
     engine = engine or (keeper.kept(spec.model) if keeper else None)
@@ -238,19 +241,22 @@ def prepare(
         here = required_local_model(spec)
         config = model_config(resolve_model(here.name, here.revision), here.trust_remote_code)
         resolve_sites(spec.states.sites, config.num_hidden_layers)
-    if (before := read_provenance(root)) is not None:
-        refuse_changes(root, before, identity, spec)
-        _note_other_versions(before, spec, progress)
+    if (made := read_provenance(root)) is not None:
+        refuse_changes(root, made, identity, spec)
+        _note_other_versions(made, spec, progress)
     else:
         if spec.model.engine == "transformers":
             engine = engine or (keeper.open(spec.model) if keeper else open_transformers(spec.model))
-        before = _first_provenance(spec, identity, facts, engine)
+        made = _first_provenance(spec, identity, facts, engine)
+    new = not root.exists()
     filesystem.make_folder(root)
     leases = Leases(root)
     try:
-        provenance, plan = _settle(spec, root, leases, before, identity, facts, progress)
-    except BaseException:
+        provenance, plan = _settle(spec, root, leases, made, identity, facts, progress)
+    except BaseException as error:
         leases.close()
+        if new and isinstance(error, SpecError) and not holders(root):
+            filesystem.remove_folder(root)  # A run that is refused leaves nothing.
         raise
     torch.set_num_threads(provenance.threads)
     loaded, watchers = engine, list[Callable[[Spend], None]]()
@@ -280,11 +286,6 @@ def prepare(
     return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part)
 
 
-def workspace_of(root: Path, progress: Progress, engine: Engine | None = None) -> Workspace:
-    """Open a directory that a run made, with its own spec."""
-    return prepare(read_spec(root), root, progress, engine)
-
-
 def _settle(
     spec: Spec,
     root: Path,
@@ -298,7 +299,8 @@ def _settle(
     with leases.wait_for("plan"):
         if (provenance := read_provenance(root)) is not None:
             refuse_changes(root, provenance, identity, spec)
-        sweep(root)
+        for folder in (root, *layout.linked_folders(root)):
+            sweep(folder)
         leases.sweep()
         plan = _plan(spec, root, facts, (provenance or proposed).shard_size, _version_of(provenance))
         now = _with_removed_dates(proposed, plan) if provenance is None else completed(provenance, identity)
@@ -364,13 +366,18 @@ def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int, begun_by: 
             begun_by=begun_by,
         )
     except SpecError as error:
-        if error.where != "prompts" or not (root / layout.SPEC).exists():
-            raise
-        before, now = (s.prompts.model_dump(mode="json", exclude={"limit"}) for s in (read_spec(root), spec))
-        if not (changed := [f"prompts.{name}" for name in now if now[name] != before[name]]):
+        if error.where != "prompts" or not (changed := _changed_prompts(spec, root)):
             raise
         what = f"this directory was made with another {' and '.join(changed)}: {error.what}"
         raise SpecError(what, where=str(root), remedy=REMEDY) from error
+
+
+def _changed_prompts(spec: Spec, root: Path) -> list[str]:
+    """The fields of the prompts in which a spec differs from that of the directory, if it has one."""
+    if not (root / layout.SPEC).exists():
+        return []
+    was, now = (s.prompts.model_dump(mode="json", exclude={"limit"}) for s in (read_spec(root), spec))
+    return [f"prompts.{name}" for name in now if now[name] != was[name]]
 
 
 def _write_spec(root: Path, spec: Spec, provenance: Provenance) -> None:
@@ -378,23 +385,31 @@ def _write_spec(root: Path, spec: Spec, provenance: Provenance) -> None:
     resolved = _grown(root, spec).model_copy(update={"shard_size": provenance.shard_size, "output": None})
     text = dump_spec(relative_inputs(resolved, root.resolve())).encode()
     path = root / layout.SPEC
-    if not path.exists() or path.read_bytes() != text:
-        write_bytes(path, text)
+    with suppress(OSError):  # Missing, or nothing that can be read.
+        if filesystem.read_bytes(path) == text:
+            return
+    write_bytes(path, text)
 
 
 def _grown(root: Path, spec: Spec) -> Spec:
-    """The spec with all that was ever planned here: less than before of anything that may grow removes nothing."""
+    """The spec with all that was ever planned here: less than before of anything that may grow removes nothing.
+
+    Its rewards are those that are there: one becomes part of the spec when it works (`latentext.run.rewarding`).
+    """
     try:
         before = read_spec(root)
     except DatasetError:  # There is none yet, or it is damaged: then this one takes its place.
-        return spec
+        return spec.model_copy(update={"rewards": ()})
     limits = [s.prompts.limit for s in (before, spec) if s.prompts.limit is not None]
     limit = max(limits) if len(limits) == 2 else None
     return spec.model_copy(
         update={
             "prompts": spec.prompts.model_copy(update={"limit": limit}),
             "decoding": spec.decoding.model_copy(update={"n": max(before.decoding.n, spec.decoding.n)}),
-            "rewards": (*before.rewards, *(entry for entry in spec.rewards if entry not in before.rewards)),
+            "rewards": before.rewards,
+            "model": spec.model.model_copy(
+                update={"trust_remote_code": spec.model.trust_remote_code or before.model.trust_remote_code}
+            ),
             "check": spec.check or before.check,
         }
     )

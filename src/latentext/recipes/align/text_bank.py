@@ -17,7 +17,7 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.views import failure_lines
 from latentext.errors import DatasetError, SpecError
-from latentext.rewards.entries import parse_rewards
+from latentext.rewards.entries import known_name
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,21 @@ class TextBank:
         bank: their rewards.
         indices: the request of each prompt of the bank, ascending.
         left_out: requests that are not in the bank, with the reason.
+        unfinished: values that are not in the bank because they were scored for fewer texts, in a line each.
     """
 
     dataset: Dataset
     bank: Bank
     indices: tuple[int, ...]
     left_out: Mapping[int, str]
+    unfinished: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
-        """A line on what is left out, with the first reason; empty when nothing is."""
+        """Lines on what is left out, prompts with the first reason; empty when nothing is."""
+        return [*self.unfinished, *self._left_out_in_words()]
+
+    def _left_out_in_words(self) -> list[str]:
         if not self.left_out:
             return []
         first, reason = next(iter(self.left_out.items()))
@@ -53,11 +58,13 @@ def open_bank(
     *,
     requests: range | None = None,
     samples: int | None = None,
+    others: bool = False,
 ) -> TextBank:
     """Open a dataset directory as a bank.
 
     Args:
-        values: the rewards; all that the directory has when left out.
+        values: the rewards; all that the directory has when left out, but for those that are scored for fewer texts.
+        others: take other rewards too, where they are scored for as many texts as those in `values`.
         requests: only these prompts.
         samples: only the first samples of each prompt.
 
@@ -67,7 +74,9 @@ def open_bank(
         DatasetError: no dataset, or one without these scores.
     """
     dataset = open_dataset(directory)
-    names = list(values) or _in_order(dataset)
+    names = list(values)
+    if not values or others:
+        names = _as_far_scored(dataset, [name for name in values if name in dataset.score_sets])
     _check_scored(dataset, names)
     if dataset.spec.decoding.temperature == 0:
         raise SpecError(
@@ -83,7 +92,8 @@ def open_bank(
     numbers = _requests_by_key(dataset)
     indices = tuple(numbers[key] for key in bank.keys)
     left_out = dict(_reasons(dataset, names, incomplete, requests, set(indices)))
-    return TextBank(dataset, bank, indices, dict(sorted(left_out.items())))
+    unfinished = _unfinished(dataset, names) if not values or others else ()
+    return TextBank(dataset, bank, indices, dict(sorted(left_out.items())), unfinished)
 
 
 def prompts_without_text(dataset: Dataset) -> dict[int, str]:
@@ -95,10 +105,32 @@ def prompts_without_text(dataset: Dataset) -> dict[int, str]:
     }
 
 
+def _as_far_scored(dataset: Dataset, values: Sequence[str]) -> list[str]:
+    """These values and all others that are scored for as many texts; without values those that are scored furthest."""
+    texts = {name: dataset.scored_texts(name) for name in _in_order(dataset)}
+    enough = min((texts[name] for name in values), default=max(texts.values(), default=0))
+    return [name for name in texts if name in values or texts[name] >= enough]
+
+
+def _unfinished(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
+    most = max(map(dataset.scored_texts, names), default=0)
+    return tuple(
+        f"{name} is left out: scored are {dataset.scored_texts(name):,} of {most:,} texts"
+        for name in dataset.score_sets
+        if name not in names
+    )
+
+
 def _in_order(dataset: Dataset) -> list[str]:
-    """All that is scored, in the order in which the spec asks for it."""
-    asked = [reward.name for reward in parse_rewards(dataset.spec.rewards)]
-    return sorted(dataset.score_sets, key=lambda name: asked.index(name) if name in asked else len(asked))
+    """All that is scored, in the order in which the spec asks for it.
+
+    Nothing that the spec names is imported: rewards whose names only their Python files know take the places that are
+    left, in the order of their names.
+    """
+    asked = [known_name(entry) for entry in dataset.spec.rewards]
+    others = iter(sorted(name for name in dataset.score_sets if name not in asked))
+    placed = [next(others, None) if name is None else name for name in asked]
+    return [name for name in (*placed, *others) if name in dataset.score_sets]
 
 
 def _check_scored(dataset: Dataset, names: Sequence[str]) -> None:
