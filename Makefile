@@ -100,7 +100,7 @@ $(ENDS): | $(STAMP)
 
 $(ENDS:%=test-%): test-%: build/%-env/.installed
 	OMP_NUM_THREADS=1 build/$*-env/bin/python -m pytest --numprocesses auto --dist loadfile -m "not slow" $(TESTS)
-	@rm -rf build/$*-demo
+	@rm -rf build/$*-demo build/$*-demo_npy
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 build/$*-env/bin/latentext demo build/$*-demo
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 build/$*-env/bin/latentext verify build/$*-demo
 
