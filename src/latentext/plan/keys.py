@@ -15,6 +15,7 @@ from typing import Any
 from latentext.request import Message
 from latentext.spec import Decoding
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _KEY_VERSION = 1
 _NOT_IN_KEYS = {"n", "logprobs", "entropy", "expect", "temperatures"}
 NO_PROMPT = 0
@@ -82,7 +83,7 @@ def row_digest(variables: Mapping[str, Any], messages: Sequence[Message]) -> int
 
 def canonical_json(value: Any) -> bytes:
     """JSON in exactly one form: sorted names, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _CANONICAL.encode(value).encode("utf-8", "surrogatepass")
 
 
 def _prompt_identity(prompt: Sequence[int] | Sequence[Message]) -> list[int] | list[dict[str, str]]:

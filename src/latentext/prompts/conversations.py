@@ -34,6 +34,8 @@ from latentext.prompts.templates import fields, fill, meant_as_gap
 from latentext.request import Message
 from latentext.spec import PromptSpec
 
+_AS_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
 TEMPLATE_NUMBER = "template"
 """The variable that holds the number of the template, from 0, where a spec has `templates`."""
 
@@ -230,7 +232,7 @@ def _not_text(row: Mapping[str, Any]) -> BadRow | None:
     """A row is kept as JSON in UTF-8; half a surrogate pair, which JSON can escape, has no form in it. Names are sorted
     as they are for its digest in the plan: those that are partly numbers have no order."""
     try:
-        json.dumps(row, ensure_ascii=False, sort_keys=True).encode()
+        _AS_KEPT.encode(row).encode()
     except UnicodeEncodeError:
         return BadRow("bad-row", "the row holds half of a surrogate pair")
     except TypeError as error:
