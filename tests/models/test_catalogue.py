@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,14 @@ def test_a_cut_weight_file_is_named(tmp_path: Path, stories260k: Path) -> None:
 def test_a_folder_without_countable_weights_has_an_unknown_size(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert describe_model(str(tmp_path)).parameters is None
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_a_model_of_the_hub_without_a_network_is_one_line(offline: str) -> None:
+    # A port that nobody listens at; in a process of its own, since the library reads this when it is imported.
+    environment = os.environ | {"HF_HUB_OFFLINE": offline, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "latentext", "models", "somebody/some-model"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("latentext: model somebody/some-model: not in the local cache, and Hugging Face cannot be")

@@ -92,7 +92,7 @@ def test_unusable_places_are_refused_in_one_line(tmp_path: Path) -> None:
             load_tokenizer(source)
         messages.append(str(raised.value))
     assert "only tokenizer.model, which cannot be read faithfully" in messages[0]
-    assert "is not a tokenizer" in messages[1]
+    assert "tokenizer.json is a Git LFS pointer" in messages[1]
     assert "holds no tokenizer; it needs tokenizer.json" in messages[2]
     assert "no tokenizer at" in messages[3]
     assert not any("\n" in message for message in messages)

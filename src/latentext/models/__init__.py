@@ -3,6 +3,6 @@
 `resolve` answers for names; the folder `tiny` holds the model that the package carries.
 """
 
-from latentext.models.resolve import ModelSource, hub_error, hub_token, model_fingerprint, model_identity, resolve_model
+from latentext.models.resolve import ModelSource, hub_token, model_fingerprint, model_identity, resolve_model
 
-__all__ = ["ModelSource", "hub_error", "hub_token", "model_fingerprint", "model_identity", "resolve_model"]
+__all__ = ["ModelSource", "hub_token", "model_fingerprint", "model_identity", "resolve_model"]

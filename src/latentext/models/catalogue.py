@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latentext.errors import SpecError
+from latentext.models.door import guarded
+from latentext.models.faults import pointer_in
 from latentext.models.registry import Quantisation, registered_models
-from latentext.models.resolve import TINY, hub_error, hub_token, resolve_model
+from latentext.models.resolve import TINY, hub_token, resolve_model
 
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "8-bit": 1, "4-bit": 0.5}
 """What one parameter takes in memory; float16 is as bfloat16. Quantised weights take a little more: scales, and the
@@ -100,8 +102,10 @@ def count_parameters(folder: Path) -> int | None:
     """Add up the shapes in the headers of a folder's safetensors files; None if it holds none.
 
     Raises:
-        SpecError: a header is damaged.
+        SpecError: a header is damaged, or Git LFS has not fetched a file.
     """
+    if (fault := pointer_in(folder, "*.safetensors")) is not None:
+        raise SpecError(fault.what, where=f"model {folder.name}", remedy=fault.remedy)
     files = sorted(folder.glob("*.safetensors"))
     return sum(_count_in_file(path) for path in files) if files else None
 
@@ -119,11 +123,9 @@ def _count_in_file(path: Path) -> int:
 
 def _ask_hub(name: str) -> ModelInfo:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    try:
-        found = HfApi(token=hub_token()).model_info(name)
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-        raise hub_error(error, name) from error
+    client = HfApi(token=hub_token())
+    with guarded(name):
+        found = client.model_info(name)
     source = "Hugging Face, gated" if found.gated else "Hugging Face"
     return ModelInfo(name, source, found.safetensors.total if found.safetensors else None)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from latentext.errors import SpecError
-from latentext.models.resolve import ModelSource, content_sha256, hub_error, hub_token, model_folder
+from latentext.models.door import guarded
+from latentext.models.pretrained import read_config, read_generation_config
+from latentext.models.resolve import ModelSource, content_sha256, model_folder
+
+_logger = logging.getLogger(__name__)
 
 END_TOKENS = "model.end_tokens"
 FURTHER_FACTS = (END_TOKENS, "model.code", "model.adapter", "tokenizer.files")
@@ -53,7 +58,19 @@ def further_facts(
 
 
 def end_token_ids(generation_config: Any, text_config: Any, tokenizer: Any) -> frozenset[int]:
-    """All tokens that end a text: the generation config's list and the tokenizer's own end token."""
+    """All tokens that end a text: the generation config's list and the tokenizer's own end token.
+
+    Numbers that are no token of the model are left out: it never writes them, and its logits have no place for them.
+    """
+    return _of_the_vocabulary(_named_end_tokens(generation_config, text_config, tokenizer), text_config)
+
+
+def _of_the_vocabulary(ids: frozenset[int], text_config: Any) -> frozenset[int]:
+    size = getattr(text_config, "vocab_size", None)
+    return ids if size is None else frozenset(token for token in ids if 0 <= token < size)
+
+
+def _named_end_tokens(generation_config: Any, text_config: Any, tokenizer: Any) -> frozenset[int]:
     configured = getattr(generation_config, "eos_token_id", None)
     if configured is None:
         configured = getattr(text_config, "eos_token_id", None)
@@ -63,24 +80,24 @@ def end_token_ids(generation_config: Any, text_config: Any, tokenizer: Any) -> f
 
 
 def end_tokens_of(source: ModelSource, tokenizer: Any, trust_remote_code: bool = False) -> frozenset[int]:
-    """The same of a model's files, as they are once it is loaded.
+    """The same of a model's files, as they are once it is loaded. Says which numbers are no tokens.
 
     Raises:
         SpecError: they are no token ids.
     """
-    place: dict[str, Any] = {
-        "revision": source.revision or "main",
-        "token": None if source.local else hub_token(),
-    }
-    try:
-        config = AutoConfig.from_pretrained(source.path_or_id, trust_remote_code=trust_remote_code, **place)
-        try:
-            generation = GenerationConfig.from_pretrained(source.path_or_id, **place)
-        except OSError:  # The model has none of its own.
-            generation = GenerationConfig.from_model_config(config)
-        return end_token_ids(generation, config.get_text_config(), tokenizer)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise hub_error(error, source.name) from error
+    config = read_config(source, trust_remote_code=trust_remote_code)
+    generation, text_config = read_generation_config(source, config), config.get_text_config()
+    with guarded(source.name):
+        named = _named_end_tokens(generation, text_config, tokenizer)
+    kept = _of_the_vocabulary(named, text_config)
+    if unknown := sorted(named - kept):
+        _logger.warning(
+            "model %s: end token %s is ignored: the vocabulary has %d tokens",
+            source.name,
+            ", ".join(map(str, unknown)),
+            text_config.vocab_size,
+        )
+    return kept
 
 
 def _code(folder: Path) -> str | None:

@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from socket import gaierror
 
 from dotenv import dotenv_values, find_dotenv
 
-from latentext.errors import CredentialsError, LatentextError, SpecError
+from latentext.errors import CredentialsError, SpecError
 from latentext.libraries.huggingface_hub import known_sha256
+from latentext.models.door import guarded
 from latentext.models.registry import registered_models
 from latentext.spec import ModelSpec
 
@@ -115,14 +114,12 @@ def model_folder(source: ModelSource, patterns: list[str]) -> Path:
     if source.local:
         return Path(source.path_or_id)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
-    try:
+    token = hub_token()
+    with guarded(source.name):
         return Path(
-            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=patterns, token=hub_token())
+            snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=patterns, token=token)
         )
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise hub_error(error, source.name) from error
 
 
 def hub_token() -> str | None:
@@ -137,59 +134,6 @@ def hub_token() -> str | None:
         what = "it holds a line break or another character that HTTP cannot send"
         raise CredentialsError(what, where="HF_TOKEN", remedy="copy the token again, as one line")
     return token or None
-
-
-def hub_error(error: Exception, name: str, kind: str = "model") -> LatentextError:
-    """The one-line error for what loading `name` raised: gated, unknown, no network, or unreadable files.
-
-    Transformers wraps the hub's own errors in OSError, so the whole chain of causes is looked at.
-    """
-    from huggingface_hub import errors as hub
-
-    where = f"{kind} {name}"
-    chain = list(_causes(error))
-    if any(isinstance(link, hub.GatedRepoError) for link in chain):
-        return CredentialsError(
-            "access is gated",
-            where=where,
-            remedy="accept its licence on huggingface.co and set HF_TOKEN in the environment or in .env",
-            heading="Gated models",
-        )
-    if any(isinstance(link, (hub.RepositoryNotFoundError, hub.RevisionNotFoundError)) for link in chain):
-        return SpecError(
-            f"Hugging Face has no such {kind} or revision, or HF_TOKEN may not see it",
-            where=where,
-            remedy="check the name",
-        )
-    if any(isinstance(link, (hub.LocalEntryNotFoundError, ConnectionError, gaierror, TimeoutError)) for link in chain):
-        return SpecError(
-            "not in the local cache, and Hugging Face cannot be reached",
-            where=where,
-            remedy="go online once, or use local files",
-            heading="No network",
-        )
-    if any("trust_remote_code" in str(link) for link in chain):
-        return code_not_run(name, kind)
-    return SpecError(
-        f"cannot be loaded: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-        where=where,
-        remedy="check its files",
-    )
-
-
-def code_not_run(name: str, kind: str = "model") -> SpecError:
-    """The error for a model whose own Python code nobody has allowed."""
-    return SpecError(
-        "needs Python code of its own, which was not run",
-        where=f"{kind} {name}",
-        remedy="where you trust it: --trust-remote-code, or model.trust_remote_code: true in a spec of yours",
-    )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _identifying_files(folder: Path) -> list[Path]:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from latentext.errors import SpecError
-from latentext.models.resolve import hub_error
+from latentext.models.pretrained import read_tokenizer
+from latentext.models.resolve import ModelSource
 from latentext.pairs.tokenizer import PairTokenizer
 from latentext.pairs.validation import Render
 from latentext.prompts.chat import ChatFormat
@@ -51,10 +50,8 @@ def chat_renderers(
 
 
 def _renderer(tokenizer: PairTokenizer, template: Path | None) -> Render | None:
-    try:
-        full = AutoTokenizer.from_pretrained(tokenizer.folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise hub_error(error, str(tokenizer.folder), kind="tokenizer") from error
+    folder = str(tokenizer.folder)
+    full = read_tokenizer(ModelSource(folder, folder, None, local=True), kind="tokenizer")
     if template is not None:
         full.chat_template = _read(template)
     if not full.chat_template:

@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 
 from latentext.errors import DiskFullError, LatentextError
-from latentext.models.resolve import hub_error, hub_token
+from latentext.models.door import loading_error
+from latentext.models.resolve import hub_token
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -46,7 +47,6 @@ def download_tokenizer(repository: str, *, cache_dir: Path | None = None) -> Pat
         DiskFullError: the cache's disk is full.
     """
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # the HTTP library's own, passed on
 
     usual = (cache_dir or Path(constants.HF_HUB_CACHE)).expanduser()
     cache = writable_cache(usual)
@@ -56,7 +56,7 @@ def download_tokenizer(repository: str, *, cache_dir: Path | None = None) -> Pat
         return Path(
             snapshot_download(repository, cache_dir=cache, allow_patterns=list(TOKENIZER_FILES), token=hub_token())
         )
-    except (OSError, ValueError, HTTPError) as error:
+    except Exception as error:  # See `latentext.models.door`.
         raise _explained(error, repository, cache) from error
 
 
@@ -93,7 +93,7 @@ def _explained(error: Exception, repository: str, cache: Path) -> LatentextError
         return DiskFullError(
             "the disk is full", where=str(cache), remedy="free some space or pass --cache-dir", heading="Disk full"
         )
-    found = hub_error(error, repository, kind="tokenizer")
+    found = loading_error(error, repository, kind="tokenizer")
     advice = (found.remedy or "").removesuffix(", or use local files")
     remedy = f"{advice}, or pass local ones: --tokenizer name=DIR"
     return type(found)(found.what, where=found.where, remedy=remedy, heading=found.heading or "Caches")

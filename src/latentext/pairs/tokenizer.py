@@ -17,7 +17,9 @@ from pathlib import Path
 from tokenizers import Encoding, Tokenizer
 
 from latentext.errors import SpecError
-from latentext.models.resolve import TINY, TINY_FOLDER
+from latentext.models.faults import pointer_in
+from latentext.models.pretrained import read_tokenizer
+from latentext.models.resolve import TINY, TINY_FOLDER, ModelSource
 from latentext.pairs.hub import TOKENIZER_FILES, download_tokenizer
 from latentext.pairs.qwen2_files import read_qwen2
 
@@ -159,16 +161,13 @@ def _read_file(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:
         # The package raises bare Exception for whatever is wrong with the file.
+        if (fault := pointer_in(path.parent, path.name)) is not None:
+            raise SpecError(fault.what, where=str(path.parent), remedy=fault.remedy) from None
         raise SpecError(f"is not a tokenizer ({error})", where=str(path), remedy="download it again") from error
 
 
 def _convert(folder: Path, place: str) -> Tokenizer:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise SpecError(f"transformers cannot read it ({error})", where=place, remedy=_ADD_FILE) from error
+    tokenizer = read_tokenizer(ModelSource(place, str(folder), None, local=True), kind="tokenizer")
     if not tokenizer.is_fast:
         raise SpecError("has no fast tokenizer", where=place, remedy=_ADD_FILE)
     backend: Tokenizer = tokenizer.backend_tokenizer

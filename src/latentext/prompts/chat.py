@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from latentext.errors import PromptError, SpecError
 from latentext.libraries.transformers.chat import render_chat
+from latentext.models.door import guarded
 from latentext.models.registry import registered_models
 from latentext.prompts.dates import (
     SENTINEL,
@@ -129,7 +130,8 @@ class ChatFormat:
         if not texts:
             return []
         # verbose=False: the warning about long texts would be noted on the tokenizer object.
-        encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
+        with guarded(tokenizer.name_or_path, kind="tokenizer"):
+            encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
         bos = added_bos(tokenizer)
         return [ids if bos is None else _with_one_bos(ids, bos) for ids in encoded["input_ids"]]
 
@@ -174,7 +176,7 @@ class _Template:
         variables = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
         special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         return cls(
-            tokenizer.get_chat_template(),
+            _text_of(tokenizer),
             tuple(sorted(variables.items())),
             tuple(sorted(special | set(variables.values()))),
             form.remove_date_lines,
@@ -208,6 +210,24 @@ class _Template:
             return render_chat(text, messages, add_generation_prompt=self.add_generation_prompt, variables=variables)
         except TemplateError as error:
             raise PromptError(f"the chat template refuses the conversation: {error}", where="prompts") from error
+
+
+def _text_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The text of a tokenizer's chat template; of several that have names the one for plain chats.
+
+    Raises:
+        SpecError: none of them is for plain chats.
+    """
+    found = tokenizer.chat_template
+    names: list[str] = []
+    if isinstance(found, dict):
+        names, found = sorted(found), found.get("default")
+    if isinstance(found, str):
+        return found
+    kinds = f"only has chat templates named {', '.join(names)}" if names else "has a chat template that is no text"
+    raise SpecError(
+        f"the tokenizer {kinds}", where="prompts", remedy="set use_chat_template: false, or give it a default template"
+    )
 
 
 @dataclass(frozen=True, slots=True)

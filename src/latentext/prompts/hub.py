@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentext.errors import SpecError
-from latentext.models.resolve import hub_error, hub_token
+from latentext.models.door import guarded
+from latentext.models.resolve import hub_token
 from latentext.prompts.parquet import is_plain, plain_row
 from latentext.prompts.rows import Row
 from latentext.spec import HubSource
@@ -29,17 +30,16 @@ class HubRows:
                 where="prompts.hub",
                 remedy="pip install 'latentext[hub]'",
             ) from None
-        try:
+        token = hub_token()
+        with guarded(source.name, kind="dataset"):
             loaded = load_dataset(
                 source.name,
                 source.config,
                 data_dir=source.data_dir,
                 split=source.split,
                 revision=source.revision,
-                token=hub_token(),
+                token=token,
             )
-        except (OSError, ValueError) as error:
-            raise hub_error(error, source.name, kind="dataset") from error
         schema = loaded.features.arrow_schema
         self.columns = tuple(field.name for field in schema if is_plain(field.type))
         self.left_out = tuple(field.name for field in schema if not is_plain(field.type))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from latentext.libraries.tokenizers import rules_of
-from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
+from latentext.models.pretrained import read_tokenizer
+from latentext.models.resolve import ModelSource, resolve_model
 
 
 def load_tokenizer(
@@ -26,15 +27,7 @@ def load_tokenizer(
     """
     if isinstance(source, str):
         source = resolve_model(source, revision)
-    try:
-        return AutoTokenizer.from_pretrained(
-            source.path_or_id,
-            revision=revision or source.revision or "main",
-            trust_remote_code=trust_remote_code,
-            token=None if source.local else hub_token(),
-        )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:  # What broken or missing files raise.
-        raise hub_error(error, source.name) from error
+    return read_tokenizer(source, trust_remote_code=trust_remote_code, revision=revision)
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -13,11 +13,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from latentext.dataset.reader import Dataset
 from latentext.engines.transformers.loading import choose_device
-from latentext.models.resolve import hub_error, resolve_model
+from latentext.models.pretrained import read_config, untrained_model
+from latentext.models.resolve import resolve_model
 from latentext.probes.rows import Block, Numbers, ProbeRows
 from latentext.spec import ModelSpec, StatesSpec
 from latentext.spec_file import resolve_inputs
@@ -76,14 +77,11 @@ def random_model(model: ModelSpec, seed: int) -> ModelLayout:
         SpecError, CredentialsError: the model's configuration is not on this machine and cannot be fetched.
     """
     source = resolve_model(model.name, model.revision)
-    options = {"revision": source.revision, "trust_remote_code": model.trust_remote_code}
-    try:
-        config = AutoConfig.from_pretrained(source.path_or_id, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise hub_error(error, model.name) from error
+    trusted = model.trust_remote_code
+    config = read_config(source, trust_remote_code=trusted)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        network = untrained_model(AutoModelForCausalLM, source, config, dtype=torch.float32, trust_remote_code=trusted)
     network = network.eval().to(choose_device(model.device))
     return find_layout(network, config.get_text_config().vocab_size)
 

@@ -6,15 +6,13 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig
 
 from latentext.errors import SpecError
-from latentext.models.resolve import hub_error, hub_token, model_fingerprint, resolve_model
+from latentext.models.pretrained import read_config, read_weights
+from latentext.models.resolve import model_fingerprint, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.spec import DType
 
@@ -73,18 +71,7 @@ def load_reward_model(
         CredentialsError: the model is gated.
     """
     source = resolve_model(name, revision)
-    try:
-        model, loading = auto_class.from_pretrained(
-            source.path_or_id,
-            revision=source.revision,
-            dtype=_DTYPES[dtype],
-            token=None if source.local else hub_token(),
-            output_loading_info=True,
-            trust_remote_code=False,  # Left out, transformers would ask whoever sits at the terminal.
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        # What missing, foreign or broken files raise.
-        raise hub_error(error, name, kind=f"reward {reward_name}: model") from error
+    model, loading = read_weights(auto_class, source, kind=f"reward {reward_name}: model", dtype=_DTYPES[dtype])
     untrained = sorted(loading["missing_keys"])
     if untrained:  # Transformers fills them with random numbers, which would pass for scores.
         raise SpecError(
@@ -112,10 +99,7 @@ def reward_model_identity(name: str, revision: str | None) -> str:
     source = resolve_model(name, revision)
     tokenizer = load_tokenizer(source)
     parts = f"{model_fingerprint(source)} {tokenizer_fingerprint(tokenizer)}"
-    try:
-        config = AutoConfig.from_pretrained(source.path_or_id, revision=source.revision)
-    except (OSError, ValueError, KeyError) as error:
-        raise hub_error(error, name) from error
+    config = read_config(source)
     if tokenizer.model_max_length < _positions(config, tokenizer) or tokenizer.truncation_side != "right":
         parts += f" {tokenizer.model_max_length} {tokenizer.truncation_side}"
     return hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from latentext.dataset.atomic import temporary_folder
 from latentext.engines.opening import local_model, refuse_unsupported
@@ -18,7 +17,8 @@ from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.limits import Limits
 from latentext.models.catalogue import describe_model
-from latentext.models.resolve import ModelSource, hub_error, resolve_model
+from latentext.models.pretrained import read_config
+from latentext.models.resolve import ModelSource, resolve_model
 from latentext.plan import Plan, make_plan
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.run.length_limits import settle_length
@@ -120,13 +120,7 @@ def model_config(source: ModelSource, trust_remote_code: bool) -> Any:
     Raises:
         SpecError, CredentialsError: it cannot be had, or needs code that is not trusted.
     """
-    try:
-        config = AutoConfig.from_pretrained(
-            source.path_or_id, revision=source.revision, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise hub_error(error, source.name) from error
-    return config.get_text_config()
+    return read_config(source, trust_remote_code=trust_remote_code).get_text_config()
 
 
 def _state_bytes(spec: Spec, config: Any, dtype: torch.dtype, texts: int, prompt_tokens: int) -> int:

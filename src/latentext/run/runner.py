@@ -31,7 +31,7 @@ from latentext.errors import (
 )
 from latentext.interrupts import sigterm_as_interrupt
 from latentext.limits import Limits
-from latentext.models.resolve import code_not_run
+from latentext.models.door import code_not_run
 from latentext.run.estimate import Estimate, bound
 from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.part import SomeShards

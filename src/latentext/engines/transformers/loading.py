@@ -7,12 +7,10 @@ record them and a resumed run can be held to them.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from latentext.engines.transformers.cache import check_cacheable
 from latentext.engines.transformers.loaded import LoadedModel
@@ -20,7 +18,8 @@ from latentext.engines.transformers.soundness import check_soundness
 from latentext.errors import EngineError, SpecError
 from latentext.libraries.transformers.models import attention_name, block_configs
 from latentext.models.deciding import end_token_ids
-from latentext.models.resolve import ModelSource, hub_error, hub_token, resolve_model
+from latentext.models.pretrained import read_config, read_weights
+from latentext.models.resolve import ModelSource, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec
 from latentext.states.layout import find_layout
@@ -47,8 +46,6 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     tokenizer = load_tokenizer(source, trust_remote_code=spec.trust_remote_code)
     try:
         model, report = _read_weights(spec, source, device)
-    except OSError as error:
-        raise hub_error(error, spec.name) from error
     except torch.OutOfMemoryError as error:
         raise EngineError(
             f"the weights do not fit on {device}",
@@ -56,17 +53,24 @@ def load_model(spec: ModelSpec) -> LoadedModel:
             remedy="use a smaller dtype, another device, or model.device_map: auto",
             heading="Out of memory",
         ) from error
-    except (ValueError, ImportError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise EngineError(f"cannot be loaded: {str(error).splitlines()[0]}", where=f"model {spec.name}") from error
-    # transformers warns of these and draws random numbers for them: the texts would be noise.
+    _check_complete(model, report, spec.name)
+    return loaded_from(model, tokenizer, source)
+
+
+def _check_complete(model: Any, report: dict[str, Any], name: str) -> None:
+    """Refuse weights that do not fill the model. transformers draws random numbers for the rest: texts would be noise.
+
+    Raises:
+        EngineError: naming the first weight.
+    """
+    kind, saved = type(model).__name__, (getattr(model.config, "architectures", None) or [None])[0]
+    remedy = "weights and config.json belong to different models"
+    if saved not in (None, kind):
+        remedy = f"the files are of a {saved}, not of a {kind}: use a decoder-only language model"
     for problem in ("missing", "mismatched"):
         if bad := sorted(str(key) for key in report[f"{problem}_keys"]):
-            raise EngineError(
-                f"{len(bad)} {problem} weights, first {bad[0]}",
-                where=f"model {spec.name}",
-                remedy="weights and config.json belong to different models",
-            )
-    return loaded_from(model, tokenizer, source)
+            what = f"{len(bad)} {problem} weights, first {bad[0]}"
+            raise EngineError(what, where=f"model {name}", remedy=remedy)
 
 
 def _read_weights(spec: ModelSpec, source: ModelSource, device: torch.device) -> tuple[Any, dict[str, Any]]:
@@ -74,7 +78,12 @@ def _read_weights(spec: ModelSpec, source: ModelSource, device: torch.device) ->
 
     Quantised weights are put where they belong while they are read; they cannot be moved afterwards.
     """
-    stored = _stored_quantization(source)
+    config = read_config(source, trust_remote_code=spec.trust_remote_code)
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
+    if layers < 1:
+        what = f"config.json says that it has {layers} layers (num_hidden_layers)"
+        raise SpecError(what, where=f"model {spec.name}", remedy="download the model again")
+    stored = _stored_quantization(config)
     if stored in _NEEDS_GPU and device.type == "cpu":
         raise EngineError(
             f"its weights are stored as {stored}, which is read on a GPU only",
@@ -83,17 +92,15 @@ def _read_weights(spec: ModelSpec, source: ModelSource, device: torch.device) ->
         )
     quantised = stored is not None or spec.quantization is not None
     device_map = spec.device_map or ({"": device} if quantised else None)
-    model, report = AutoModelForCausalLM.from_pretrained(
-        source.path_or_id,
-        revision=source.revision or "main",
-        token=None if source.local else hub_token(),
+    model, report = read_weights(
+        AutoModelForCausalLM,
+        source,
         dtype=choose_dtype(spec, source, device),
         trust_remote_code=spec.trust_remote_code,
         attn_implementation=None if spec.attention == "auto" else spec.attention,
         device_map=device_map,
         quantization_config=_rounding(spec),
         ignore_mismatched_sizes=True,
-        output_loading_info=True,
     )
     return model if device_map is not None else model.to(device), report
 
@@ -116,12 +123,10 @@ def _rounding(spec: ModelSpec) -> BitsAndBytesConfig | None:
     return BitsAndBytesConfig(load_in_4bit=four, load_in_8bit=not four)
 
 
-def _stored_quantization(source: ModelSource) -> str | None:
+def _stored_quantization(config: Any) -> str | None:
     """The method by which the weights in the files are quantised, such as ``gptq``; None if they are not."""
-    config = PreTrainedConfig.get_config_dict(
-        source.path_or_id, revision=source.revision or "main", token=None if source.local else hub_token()
-    )[0]
-    method = (config.get("quantization_config") or {}).get("quant_method")
+    stored = getattr(config, "quantization_config", None) or {}
+    method = stored.get("quant_method") if isinstance(stored, dict) else getattr(stored, "quant_method", None)
     return None if method is None else str(method)
 
 
@@ -174,12 +179,7 @@ def choose_dtype(spec: ModelSpec, source: ModelSource, device: torch.device) -> 
         return _DTYPES[spec.dtype]
     if device.type == "cpu":
         return torch.float32
-    config = AutoConfig.from_pretrained(
-        source.path_or_id,
-        revision=source.revision or "main",
-        token=None if source.local else hub_token(),
-        trust_remote_code=spec.trust_remote_code,
-    )
+    config = read_config(source, trust_remote_code=spec.trust_remote_code)
     dtype = getattr(config.get_text_config(), "dtype", None)
     return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
 
@@ -192,10 +192,21 @@ def _context_length(config: Any) -> int:
 
 
 def kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
-    """Bytes of keys and values that one token of one text occupies, over all blocks."""
+    """Bytes of keys and values that one token of one text occupies, over all blocks.
+
+    Raises:
+        SpecError: the configuration does not say, as that of a model without attention.
+    """
     numbers = 0
-    for block in block_configs(config):
-        heads = getattr(block, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(block, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        numbers += 2 * heads * width
+    try:
+        for block in block_configs(config):
+            heads = getattr(block, "num_key_value_heads", None) or config.num_attention_heads
+            width = getattr(block, "head_dim", None) or config.hidden_size // config.num_attention_heads
+            numbers += 2 * heads * width
+    except (AttributeError, TypeError, ZeroDivisionError) as error:
+        raise SpecError(
+            f"the configuration of a {config.model_type} does not say how large its keys and values are: {error}",
+            where="model",
+            remedy="use a decoder-only language model of attention blocks",
+        ) from error
     return int(numbers * dtype.itemsize)

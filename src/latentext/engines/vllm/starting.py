@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.engines.vllm import connector
@@ -25,6 +24,7 @@ from latentext.engines.vllm.wider_heads import widening, write_widened
 from latentext.errors import EngineError, SpecError
 from latentext.libraries import vllm as library
 from latentext.models.memory import host_memory
+from latentext.models.pretrained import read_config
 from latentext.models.resolve import ModelSource, hub_token, resolve_model
 from latentext.spec import ModelSpec, VllmOptions
 
@@ -92,12 +92,7 @@ def engine_settings(model: ModelSpec, sites: tuple[str, ...] = (), storage: Path
     prepare_environment()
     options = model.vllm or VllmOptions()
     source = resolve_model(model.name, model.revision)
-    config = AutoConfig.from_pretrained(
-        source.path_or_id,
-        revision=source.revision or "main",
-        token=None if source.local else hub_token(),
-        trust_remote_code=model.trust_remote_code,
-    ).get_text_config()
+    config = read_config(source, trust_remote_code=model.trust_remote_code).get_text_config()
     device = _device(model)
     settings: dict[str, Any] = {
         "model": source.path_or_id,

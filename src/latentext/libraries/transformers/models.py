@@ -110,10 +110,15 @@ def longrope_length(config: Any) -> int | None:
 def is_stateful(model: Any) -> bool:
     """Whether a model keeps a recurrent state.
 
+    transformers marks families; a model of one (dense Granite 4) may have attention blocks alone.
+
     Raises:
         EngineError: transformers no longer marks such models.
     """
-    return bool(_flag(model, "_is_stateful"))
+    if not _flag(model, "_is_stateful"):
+        return False
+    kinds = [str(kind) for kind in getattr(model.config.get_text_config(), "layer_types", None) or ()]
+    return not kinds or any(not kind.endswith("attention") or "linear" in kind for kind in kinds)
 
 
 def has_fixed_shapes(model: Any) -> bool:
