@@ -2,6 +2,7 @@
 
     python benchmarks/exactness.py --model tiny                    per site, relative to several sizes of a row
     python benchmarks/exactness.py --model PATH --without packing  with packed weights or own attention switched off
+    python benchmarks/exactness.py --model PATH --pieces 192       with the sums of packed layers made in pieces
     python benchmarks/exactness.py --model PATH --replay --texts 1000 --tokens 32   as `verify` compares them
     python benchmarks/exactness.py --model massive                 random weights, one component of several hundred
 
@@ -28,6 +29,7 @@ from latentext.engines.transformers import decode, packed_weights
 from latentext.engines.transformers import engine as engine_module
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import LoadedModel, load_model, loaded_from
+from latentext.libraries.torch import pack, packed_linear
 from latentext.libraries.transformers.models import cache_argument
 from latentext.models.resolve import resolve_model
 from latentext.request import Request
@@ -61,13 +63,14 @@ def main() -> None:
     parser.add_argument("--model", default="tiny", help="name, folder, or 'massive'")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--tokens", type=int, default=40, help="per text; from 32 on weights are packed")
-    parser.add_argument("--without", choices=("packing", "pieces", "attention"), help="what to switch off")
+    parser.add_argument("--without", choices=("packing", "attention"), help="what to switch off")
+    parser.add_argument("--pieces", type=int, metavar="TERMS", help="most terms that a packed layer adds up at once")
     parser.add_argument("--texts", type=int, default=16)
     parser.add_argument("--replay", action="store_true", help="compare in flight with replay only, as verify does")
     options = parser.parse_args()
     torch.set_num_threads(1)
     loaded = open_model(options.model, options.dtype)
-    with switched_off(options.without):
+    with switched_off(options.without), sums_in_pieces(options.pieces):
         if options.replay:
             against_replay(loaded, options.texts, options.tokens)
         else:
@@ -87,10 +90,31 @@ def switched_off(what: str | None) -> Iterator[None]:
     """Leave one part of the decode path to torch and transformers."""
     ways: dict[str, Any] = {
         "packing": patch.object(engine_module, "packed_weights", lambda _: nullcontext()),
-        "pieces": patch.object(packed_weights, "MOST_TERMS", 1 << 30),
         "attention": patch.object(decode, "decoding_attention", lambda _: nullcontext()),
     }
     with ways[what] if what else nullcontext():
+        yield
+
+
+@contextmanager
+def sums_in_pieces(most: int | None) -> Iterator[None]:
+    """Let packed layers make their sums in equal pieces of at most so many terms."""
+
+    def cut(states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        inputs = states.shape[-1]
+        return torch.split(states, -(-inputs // -(-inputs // (most or inputs))), dim=-1)
+
+    def pack_pieces(weight: torch.Tensor) -> list[torch.Tensor]:
+        return [pack(piece.contiguous()) for piece in cut(weight)]
+
+    def linear(pieces: list[torch.Tensor], bias: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
+        parts = cut(states)
+        outputs = packed_linear(pieces[0], bias, parts[0])
+        for piece, part in zip(pieces[1:], parts[1:], strict=True):
+            outputs += packed_linear(piece, None, part)
+        return outputs
+
+    with patch.multiple(packed_weights, pack=pack_pieces, packed_linear=linear) if most else nullcontext():
         yield
 
 

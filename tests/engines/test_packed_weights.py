@@ -30,9 +30,7 @@ def small_layers_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @needs_onednn
-@pytest.mark.parametrize(
-    "layer", [nn.Linear(700, 300), nn.Linear(512, 256, bias=False), Conv1D(300, 700), nn.Linear(2500, 60)], ids=str
-)
+@pytest.mark.parametrize("layer", [nn.Linear(700, 300), nn.Linear(512, 256, bias=False), Conv1D(300, 700)], ids=str)
 @pytest.mark.parametrize("shape", [(1,), (3, 1), (200, 1), (2, 5)], ids=str)
 def test_a_packed_layer_gives_what_the_layer_gives(layer: nn.Module, shape: tuple[int, ...]) -> None:
     states = torch.randn(*shape, layer.weight.shape[0] if isinstance(layer, Conv1D) else layer.weight.shape[1])
@@ -44,20 +42,6 @@ def test_a_packed_layer_gives_what_the_layer_gives(layer: nn.Module, shape: tupl
         assert not _is_packed(layer)
     assert found.shape == expected.shape
     assert (found - expected).norm() <= 1e-5 * expected.norm()
-
-
-@needs_onednn
-@pytest.mark.parametrize("inputs", [1025, 1536, 2048])
-def test_long_sums_are_about_as_exact_as_the_layers_own(inputs: int) -> None:
-    torch.manual_seed(0)
-    layer, states = nn.Linear(inputs, 256, bias=False), torch.rand(64, inputs)
-    with torch.no_grad():
-        layer.weight.abs_()  # Sums that grow all the way, like that of a massive component.
-    exact = states.double() @ layer.weight.double().t()
-    with torch.inference_mode(), packed_weights(layer):
-        found = layer(states)
-    relative = ((found - exact) / exact).square().mean().sqrt()
-    assert relative <= 2.5e-7  # In one piece, 2,048 terms give 3.4e-7; transformers' own layer 0.8e-7.
 
 
 @needs_onednn

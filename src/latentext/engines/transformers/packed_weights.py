@@ -4,9 +4,8 @@ Every product with a matrix of weights first brings the weights into blocks that
 few rows as a decode step has, that can cost as much as the product itself. oneDNN, which comes with torch, can be given
 weights in that order. Passes over whole texts have so many rows that it makes no difference (`docs/benchmarks.md`).
 
-oneDNN adds the terms of a sum one after the other, so the rounding error grows with the number of terms. The layers
-that lead back into the residual stream have the longest sums, and components of several hundred come from there.
-Long sums are therefore made in pieces (`MOST_TERMS`; measured by `benchmarks/exactness.py`).
+oneDNN adds a long sum up in one piece, so states are about half as exact as with transformers' own layers. Sums in
+pieces of 192 terms are as exact, and take a sixth longer for 8 texts (`benchmarks/exactness.py --pieces 192`).
 """
 
 from __future__ import annotations
@@ -24,9 +23,6 @@ from latentext.models.memory import host_memory
 
 FEWEST_PASSES = 32
 """Packing takes the time of about two decode steps and spares a tenth of each, or more."""
-
-MOST_TERMS = 1024
-"""Longest sum that is added up in one piece. Each further piece costs about 20 µs, or 4 % of the product."""
 
 _FEWEST_WEIGHTS = 1 << 17
 """Smaller matrices stay in the processor's cache, and the call of oneDNN costs more than it spares."""
@@ -55,31 +51,13 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
     changed: list[nn.Linear | Conv1D] = []
     try:
         for layer in layers:
-            vars(layer)["forward"] = partial(_linear, _packed(_weights(layer)), layer.bias)
+            packed = pack(_weights(layer))
+            vars(layer)["forward"] = partial(packed_linear, packed, layer.bias)
             changed.append(layer)
         yield
     finally:
         for layer in changed:
             del layer.forward
-
-
-def _piece_length(inputs: int) -> int:
-    return -(-inputs // -(-inputs // MOST_TERMS))
-
-
-def _packed(weights: torch.Tensor) -> list[torch.Tensor]:
-    """Copies of the weights [outputs, inputs], in pieces of about equally many inputs."""
-    return [pack(piece.contiguous()) for piece in torch.split(weights, _piece_length(weights.shape[1]), dim=1)]
-
-
-def _linear(pieces: list[torch.Tensor], bias: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor:
-    if len(pieces) == 1:
-        return packed_linear(pieces[0], bias, states)
-    inputs = torch.split(states, _piece_length(states.shape[-1]), dim=-1)
-    outputs = packed_linear(pieces[0], bias, inputs[0])
-    for piece, part in zip(pieces[1:], inputs[1:], strict=True):
-        outputs += packed_linear(piece, None, part)
-    return outputs
 
 
 def _large_layers(model: nn.Module) -> list[nn.Linear | Conv1D]:
