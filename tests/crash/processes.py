@@ -71,9 +71,10 @@ def in_memory(otherwise: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def in_a_fork(work: Callable[[], object]) -> int:
-    """Do something in a forked process; returns its exit code."""
+def in_a_fork(work: Callable[[], object], started: Callable[[int], None] = lambda process: None) -> int:
+    """Do something in a forked process, whose number `started` is told; returns its exit code."""
     if process := os.fork():
+        started(process)
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     try:
         work()
