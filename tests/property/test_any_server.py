@@ -20,6 +20,7 @@ from typing import Any
 import openai.resources.batches
 import openai.resources.files
 import openai.types  # noqa: F401
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -41,9 +42,9 @@ from latentext.limits import Limits
 from latentext.spec import ApiOptions, ModelSpec
 
 OOPS = b'{"error": {"message": "oops"}}'
+LIES = [Fault.edited(name, {"usage": usage}) for name, usage in NONSENSE.items()]
 FAULTS: list[Fault | None] = [
     None,
-    *(Fault.edited(name, {"usage": usage}) for name, usage in NONSENSE.items()),
     Fault("500, billed", 500, OOPS, billed=True),
     Fault("503, billed", 503, OOPS, billed=True),
     Fault("dropped", connection="drop", billed=True),
@@ -54,17 +55,20 @@ FAULTS: list[Fault | None] = [
     Fault.refusal(),
     Fault.no_choice(),
 ]
+BATCH_LIES = [BatchFaults(edit={"usage": usage}) for usage in NONSENSE.values()]
 BATCHES = [
     BatchFaults(),
     *(BatchFaults(spoiled=word) for word in ("missing", "no body", "broken", "500")),  # type: ignore[arg-type]
-    *(BatchFaults(edit={"usage": usage}) for usage in NONSENSE.values()),
     BatchFaults(endings=(Ending("expired", 1), Ending("cancelled", 0), Ending("failed"))),
     BatchFaults(short_downloads=99),
     BatchFaults(lost_creations=1, rate_limited=2, shuffled=True, doubled=True),
 ]
 
 
+_live = st.one_of(st.sampled_from(FAULTS), st.sampled_from(LIES))
+_batch = st.one_of(st.sampled_from(BATCHES), st.sampled_from(BATCH_LIES))
 _first = st.integers(0, 3)
+_kill = st.one_of(st.just(0), st.integers(1, 8), st.integers(9, 30))
 
 
 class _Desk(BatchDesk):
@@ -105,12 +109,12 @@ class AnyServer(RuleBasedStateMachine):
     def raise_the_cap(self, more: int) -> None:
         self.cap += more
 
-    @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=5), first=_first, kill=st.integers(0, 8))
+    @rule(faults=st.lists(_live, min_size=1, max_size=5), first=_first, kill=_kill)
     def ask(self, faults: list[Fault | None], first: int, kill: int) -> None:
         self.faults = faults
         self._run("openai", first, kill)
 
-    @rule(faults=st.sampled_from(BATCHES), first=_first, kill=st.integers(0, 14))
+    @rule(faults=_batch, first=_first, kill=_kill)
     def ask_by_batch(self, faults: BatchFaults, first: int, kill: int) -> None:
         self.desk.faults = faults
         self._run("openai-batch", 100 + 3 * first, kill)
@@ -172,5 +176,6 @@ class AnyServer(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-AnyServer.TestCase.settings = settings(max_examples=8, stateful_step_count=10, deadline=None)
+AnyServer.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+AnyServer.TestCase.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]
 test_no_server_bills_more_than_the_cap_whatever_it_answers_and_whenever_a_run_is_killed = AnyServer.TestCase
