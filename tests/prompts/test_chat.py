@@ -258,7 +258,7 @@ def test_system_text_goes_into_the_first_user_turn_where_a_template_has_no_place
 def test_system_text_that_a_template_drops_only_in_some_chats_is_not_lost(load, materials: Path) -> None:
     # Mistral's template writes system text into the last message, if that is a user's.
     tokenizer = load(MISTRAL, _template(materials, "mistral-7b-instruct-v0.3"))
-    rendered = ChatFormat().render(tokenizer, [SYSTEM, USER, ASSISTANT])
+    rendered = ChatFormat(closes_answers=True).render(tokenizer, [SYSTEM, USER, ASSISTANT])
     assert rendered == "<s>[INST] Be kind.\n\nHello![/INST] Hi.</s>"
 
 

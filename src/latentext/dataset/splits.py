@@ -27,6 +27,10 @@ SEQUENTIAL = "rows-sequential"
 """The cut of the original experiment, by name: the first rows train, the last validate. Groups may leak."""
 
 
+OWN_GROUPS = ("prompt", "index", SEQUENTIAL)
+"""What texts can be split by whatever their variables are."""
+
+
 def split_records(dataset: Dataset, split: SplitSpec | None = None) -> dict[str, npt.NDArray[np.int64]]:
     """Row numbers of ``dataset.records()`` by split: ``train`` always, ``val`` and ``test`` where they have a share.
 

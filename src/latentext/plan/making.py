@@ -41,6 +41,7 @@ from latentext.plan.encoding import Prompt, PromptEncoder
 from latentext.plan.keys import canonical_json, decoding_identity, request_key
 from latentext.plan.note import PlanNote
 from latentext.plan.occurrences import occurrences_sha256, read_occurrences, write_occurrences
+from latentext.plan.refusals import refuse_idle_options
 from latentext.plan.shards import Shard, Shards
 from latentext.plan.stored import StoredRows
 from latentext.plan.sweep import AtTemperatures, Chats
@@ -142,11 +143,11 @@ def make_plan(
     """
     make_folder(directory)
     with until_accepted(directory):
-        conversations, requests_a_row = _chats(spec, directory)
+        conversations, requests_a_row = _chats(spec, directory, begun_by)
         note = _open_note(directory)
         if note is None:  # What an earlier version took goes on as it was begun.
-            conversations.refuse_idle_templates()
-        form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
+            refuse_idle_options(spec, conversations, tokenizer)
+        form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by, given=spec.decoding.given)
         encoder = PromptEncoder(conversations, form, tokenizer)
         source = _source_fingerprint(form, conversations, tokenizer)
         limit = spec.prompts.limit
@@ -179,9 +180,9 @@ def make_plan(
     )
 
 
-def _chats(spec: Spec, directory: Path) -> tuple[Chats, int]:
+def _chats(spec: Spec, directory: Path, begun_by: str | None) -> tuple[Chats, int]:
     """The chats of a spec, at every temperature where it has several; and how many each row makes of them."""
-    chats = open_conversations(spec.prompts, spec.seed, directory)
+    chats = open_conversations(spec.prompts, spec.seed, directory, begun_by)
     if not (several := spec.decoding.temperatures):
         return chats, 1
     return AtTemperatures(chats, several), len(several)

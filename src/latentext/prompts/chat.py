@@ -31,6 +31,7 @@ from latentext.prompts.dates import (
     split_lines,
     unguessable,
 )
+from latentext.prompts.earlier import begun_by_first
 from latentext.prompts.legacy_formats import IF_ANY, TEMPLATE, LegacyFormat, legacy_format
 from latentext.request import Message
 from latentext.spec import PromptSpec
@@ -46,6 +47,8 @@ class ChatFormat:
         use_chat_template: False joins the messages' texts with blank lines instead, without any role marks.
         remove_date_lines: leave out the template's sentences about the date and the knowledge cut-off.
         whole_date_lines: leave them out as version 0.1.0 did, for datasets that it began.
+        closes_answers: take a chat that ends in an assistant message, which the template closes: where nothing is
+            written behind it, and in datasets that 0.1.0 began.
         add_generation_prompt: end with the header of the assistant's turn.
         legacy: a hand-written format in place of the tokenizer's template.
         if_any: a tokenizer without a template, as base models have, gets the messages' texts without marks.
@@ -68,13 +71,17 @@ class ChatFormat:
     legacy: LegacyFormat | None = None
     if_any: bool = False
     whole_date_lines: bool = False
+    closes_answers: bool = False
 
     @classmethod
-    def from_spec(cls, prompts: PromptSpec, model: str = "", begun_by: str | None = None) -> ChatFormat:
+    def from_spec(
+        cls, prompts: PromptSpec, model: str = "", begun_by: str | None = None, *, given: bool = False
+    ) -> ChatFormat:
         """The format that a spec asks for; `auto` is the one that the registry has for `model`.
 
         Args:
             begun_by: the version of latentext that made the dataset's first shard, None for a new one.
+            given: the prompts are whole texts, behind which nothing is written.
 
         Raises:
             SpecError: no format has that name.
@@ -86,7 +93,8 @@ class ChatFormat:
             name = TEMPLATE if entry is None else entry.chat_format
         flags = (prompts.use_chat_template, prompts.remove_date_lines, prompts.add_generation_prompt)
         legacy = legacy_format(name) if prompts.use_chat_template else None
-        return cls(*flags, legacy, if_any, whole_date_lines=begun_by is not None and begun_by.startswith("0.1."))
+        old = begun_by_first(begun_by)
+        return cls(*flags, legacy, if_any, whole_date_lines=old, closes_answers=old or given)
 
     def render(self, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
         """The prompt as text, with the special tokens that the template writes.
@@ -166,6 +174,7 @@ class _Template:
     remove_date_lines: bool
     add_generation_prompt: bool
     whole_date_lines: bool
+    closes_answers: bool
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, form: ChatFormat) -> _Template:
@@ -182,9 +191,17 @@ class _Template:
             form.remove_date_lines,
             form.add_generation_prompt,
             form.whole_date_lines,
+            form.closes_answers,
         )
 
     def render(self, messages: Sequence[Message]) -> str:
+        if messages and messages[-1]["role"] == "assistant" and not self.closes_answers:
+            raise PromptError(
+                "the chat ends in an assistant message, which the chat template closes: the model would write behind "
+                "its end",
+                where="prompts",
+                remedy="leave that message out, or use_chat_template: false",
+            )
         messages = _seat_system_text(self, messages)
         layout = _layout(self, tuple(message["role"] for message in messages))
         if layout.problem:

@@ -16,6 +16,7 @@ from typing import Any
 from latentext.errors import SpecError
 from latentext.prompts.completion_corpora import CompletionRows, task_template
 from latentext.prompts.corpora import open_corpus
+from latentext.prompts.earlier import begun_by_first
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.pair_rows import open_pairs
@@ -36,6 +37,17 @@ from latentext.spec import PromptSpec
 
 _AS_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
+_NOT_PASSED_ON = (
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+    "name",
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+)
+"""Fields of messages that templates and servers read, and that a chat without them would not be the same as."""
+
 TEMPLATE_NUMBER = "template"
 """The variable that holds the number of the template, from 0, where a spec has `templates`."""
 
@@ -52,7 +64,8 @@ class Conversation:
 class Conversations:
     """All chats of a spec, lazily; see `open_conversations`."""
 
-    def __init__(self, rows: Rows, prompts: PromptSpec, seed: int):
+    def __init__(self, rows: Rows, prompts: PromptSpec, seed: int, *, drops_fields: bool = False):
+        self._drops_fields = drops_fields
         self._rows, self._system, self._seed = rows, prompts.system, seed
         self._templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
         self._numbered = prompts.templates is not None
@@ -73,7 +86,7 @@ class Conversations:
             row[TEMPLATE_NUMBER] = turn
         if (problem := _not_text(row)) is not None:
             return problem
-        messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row)
+        messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row, self._drops_fields)
         return messages if isinstance(messages, BadRow) else self._with_system(messages, row)
 
     @property
@@ -138,13 +151,14 @@ class Conversations:
         return Conversation(row, [{"role": "system", "content": text}, *messages])
 
 
-def open_conversations(prompts: PromptSpec, seed: int, directory: Path) -> Conversations:
+def open_conversations(prompts: PromptSpec, seed: int, directory: Path, begun_by: str | None = None) -> Conversations:
     """The chats of a spec.
 
     Args:
         prompts: relative paths in it are taken from the working directory.
         seed: decides which row gets which template where they are drawn, and where reviews of a corpus are cut.
         directory: where the index of an input file is kept.
+        begun_by: the version of latentext that made the dataset's first shard, None for a new one.
 
     Raises:
         SpecError: a source is missing, unreadable or empty, or has no column that the spec needs.
@@ -161,7 +175,7 @@ def open_conversations(prompts: PromptSpec, seed: int, directory: Path) -> Conve
     require_columns(rows, needed, where="prompts.template")
     if not templates:
         require_any_column(rows, ("prompt", "messages"), where="prompts")
-    return Conversations(rows, prompts, seed)
+    return Conversations(rows, prompts, seed, drops_fields=begun_by_first(begun_by))
 
 
 def _open_rows(prompts: PromptSpec, seed: int, directory: Path) -> Rows:
@@ -205,10 +219,12 @@ def _fill(template: str, row: Mapping[str, Any]) -> str | BadRow:
     return fill(template, row)
 
 
-def _chat_of_row(row: Mapping[str, Any]) -> list[Message] | BadRow:
+def _chat_of_row(row: Mapping[str, Any], drops_fields: bool) -> list[Message] | BadRow:
     """The messages of a row that needs no template: its `prompt`, or else its `messages`."""
     if "prompt" not in row:
-        return _chat(row["messages"]) if "messages" in row else BadRow("bad-row", "the row has no 'prompt'")
+        return (
+            _chat(row["messages"], drops_fields) if "messages" in row else BadRow("bad-row", "the row has no 'prompt'")
+        )
     prompt = row["prompt"]
     if prompt is None:
         return BadRow("empty-prompt", "the prompt is null")
@@ -217,12 +233,15 @@ def _chat_of_row(row: Mapping[str, Any]) -> list[Message] | BadRow:
     return [{"role": "user", "content": prompt}] if prompt.strip() else BadRow("empty-prompt", "the prompt is empty")
 
 
-def _chat(messages: Any) -> list[Message] | BadRow:
+def _chat(messages: Any, drops_fields: bool) -> list[Message] | BadRow:
     if not isinstance(messages, list | tuple) or not messages:
         return BadRow("bad-row", "'messages' is no list of messages")
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             return BadRow("bad-row", "a message needs a role and a content")
+        field = next((name for name in _NOT_PASSED_ON if message.get(name)), None)
+        if field is not None and not drops_fields:
+            return BadRow("bad-row", f"the {message['role']} message has {field!r}, which is not passed on to a model")
         if not isinstance(message.get("content"), str):
             return BadRow("not-a-string", f"the content of a {message['role']} message is no text")
     return [{"role": message["role"], "content": message["content"]} for message in messages]

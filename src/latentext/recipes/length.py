@@ -76,7 +76,9 @@ def apply_chat_template(
         >>> apply_chat_template(tokenizer, [{"role": "user", "content": "Hello!"}]).split("Hello!")[1]
         '<|eot_id|><|start_header_id|>assistant<|end_header_id|>\\n\\n'
     """
-    form = ChatFormat(remove_date_lines=remove_date_lines, add_generation_prompt=add_generation_prompt)
+    form = ChatFormat(
+        remove_date_lines=remove_date_lines, add_generation_prompt=add_generation_prompt, closes_answers=True
+    )
     text = form.render(tokenizer, messages)
     return form.encode(tokenizer, text) if tokenize else text
 
