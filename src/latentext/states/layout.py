@@ -9,7 +9,7 @@ through that output instead.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -66,6 +66,7 @@ def find_layout(model: nn.Module, vocabulary: int) -> ModelLayout:
         seen, expected = _probe(model, layout, names, vocabulary)
         if seen.keys() != set(names) or len(expected) != len(names):
             continue
+        _check_finite(model, names, expected)
         if all(torch.equal(seen[name], states) for name, states in zip(names, expected, strict=True)):
             width = {"embed": expected[0], "resid_post": expected[-2], "final_norm": expected[-1]}
             widths = {kind: states.shape[-1] for kind, states in width.items()}
@@ -84,6 +85,22 @@ def shared_passes(layout: ModelLayout, texts: Iterable[Text], length: Callable[[
     for text in texts:
         groups.setdefault(limit is not None and length(text) > limit, []).append(text)
     return [groups[is_long] for is_long in (True, False) if is_long in groups]
+
+
+def _check_finite(model: nn.Module, names: Sequence[str], states: Sequence[torch.Tensor]) -> None:
+    """Refuse a model that gives NaN or infinity for a few ordinary tokens: all its texts and states would be noise.
+
+    Raises:
+        EngineError: it does, with the first site.
+    """
+    bad = next((name for name, found in zip(names, states, strict=True) if not found.isfinite().all()), None)
+    if bad is None:
+        return
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    remedy = "its weights hold NaN or infinity: download the model again"
+    if dtype == "float16" and all(weight.isfinite().all() for weight in model.parameters()):
+        remedy = "use bfloat16 or float32 (model.dtype)"
+    raise EngineError(f"{type(model).__name__} gives states that are not finite in {dtype} at {bad}", remedy=remedy)
 
 
 def check_shape(site: str, hidden: torch.Tensor, batch: int, tokens: int) -> None:

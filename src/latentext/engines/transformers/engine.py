@@ -315,7 +315,11 @@ def nonfinite_states(states: StateRows) -> Failure | None:
     bad = next((name for name, tensor in states.tensors.items() if not _all_finite(tensor)), None)
     if bad is None:
         return None
-    return Failure(states.index, states.sample, "nonfinite-states", f"states are not finite at {bad}")
+    dtype = str(states.tensors[bad].dtype).removeprefix("torch.")
+    what = f"states are not finite in {dtype} at {bad}"
+    if dtype == "float16":
+        what += "; use bfloat16 or float32"
+    return Failure(states.index, states.sample, "nonfinite-states", what)
 
 
 def _all_finite(tensor: torch.Tensor) -> bool:
