@@ -1,14 +1,9 @@
-"""A dataset directory prepared for a run: held to what made it, its plan open, its model loaded only when it is needed.
-
-The first run settles threads, batch budget and shard size and writes them down; every later one takes them over. So a
-finished dataset is recognised without loading the model, and a continued one is computed like the part that is there.
-"""
+"""A dataset directory prepared for a run: held to what made it, its plan open, its model loaded on first use."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +12,6 @@ from typing import Any
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import sweep, write_bytes
-from latentext.dataset.documents import read_spec
 from latentext.dataset.stages import StatesStage, declared_stages, read_stage
 from latentext.dataset.trust import refuse_model_inside
 from latentext.engines.engine import Engine
@@ -36,10 +29,10 @@ from latentext.engines.opening import (
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model
-from latentext.errors import DatasetError, EngineError, SpecError
+from latentext.errors import EngineError, SpecError
 from latentext.limits import Limits
 from latentext.models.resolve import model_fingerprint, resolve_model
-from latentext.plan import Plan, Shard, make_plan
+from latentext.plan import Plan, Shard
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
@@ -51,23 +44,16 @@ from latentext.run.progress import Progress
 from latentext.run.provenance import (
     REMEDY,
     Provenance,
-    completed,
     make_identity,
-    package_versions,
     read_provenance,
     refuse_changes,
-    write_provenance,
 )
+from latentext.run.settling import first_provenance, note_other_versions, settle
 from latentext.spec import ModelSpec, Spec
-from latentext.spec_file import dump_spec, relative_inputs
 from latentext.states.sites import resolve_sites
 
 PLAN = layout.PLAN
 JOURNAL = "journal.sqlite"
-_TAKEN_OVER = (
-    "made by latentext 0.1.0, which did not record end tokens, custom code and adapters: "
-    "they are recorded now, as they are, and must stay so"
-)
 
 
 @dataclass(frozen=True)
@@ -229,30 +215,20 @@ def prepare(
     engine = engine or (keeper.kept(spec.model) if keeper else None)
     facts = model_facts(spec.model, engine)
     spec = settle_length(spec, root, facts.tokenizer)
-    identity = make_identity(
-        spec,
-        model=facts.identity,
-        tokenizer=None if facts.tokenizer is None else tokenizer_fingerprint(facts.tokenizer),
-        dtype=facts.dtype,
-        device=facts.device,
-        further=facts.further,
-    )
-    if spec.states is not None:
-        here = required_local_model(spec)
-        config = model_config(resolve_model(here.name, here.revision), here.trust_remote_code)
-        resolve_sites(spec.states.sites, config.num_hidden_layers)
+    identity = _identity(spec, facts)
+    _refuse_missing_sites(spec)
     if (made := read_provenance(root)) is not None:
         refuse_changes(root, made, identity, spec)
-        _note_other_versions(made, spec, progress)
+        note_other_versions(made, spec, progress)
     else:
         if spec.model.engine == "transformers":
             engine = engine or (keeper.open(spec.model) if keeper else open_transformers(spec.model))
-        made = _first_provenance(spec, identity, facts, engine)
+        made = first_provenance(spec, identity, facts, engine)
     new = not root.exists()
     filesystem.make_folder(root)
     leases = Leases(root)
     try:
-        provenance, plan = _settle(spec, root, leases, made, identity, facts, progress)
+        provenance, plan = settle(spec, root, leases, made, identity, facts, progress)
     except BaseException as error:
         leases.close()
         if new and isinstance(error, SpecError) and not holders(root):
@@ -286,137 +262,20 @@ def prepare(
     return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part)
 
 
-def _settle(
-    spec: Spec,
-    root: Path,
-    leases: Leases,
-    proposed: Provenance,
-    identity: dict[str, Any],
-    facts: ModelFacts,
-    progress: Progress,
-) -> tuple[Provenance, Plan]:
-    """Write what all runs of the directory share, or take it over: of runs that start together, the first decides."""
-    with leases.wait_for("plan"):
-        if (provenance := read_provenance(root)) is not None:
-            refuse_changes(root, provenance, identity, spec)
-        for folder in (root, *layout.linked_folders(root)):
-            sweep(folder)
-        leases.sweep()
-        plan = _plan(spec, root, facts, (provenance or proposed).shard_size, _version_of(provenance))
-        now = _with_removed_dates(proposed, plan) if provenance is None else completed(provenance, identity)
-        if now != provenance:
-            write_provenance(root, now)
-            if provenance is not None:
-                progress.note(_TAKEN_OVER)
-        _write_spec(root, spec, now)
-    return now, plan
-
-
-def _with_removed_dates(proposed: Provenance, plan: Plan) -> Provenance:
-    if not plan.removed_dates:
-        return proposed
-    return proposed.model_copy(update={"engine": proposed.engine | {"removed_dates": list(plan.removed_dates)}})
-
-
-def _version_of(provenance: Provenance | None) -> str | None:
-    """The version of latentext that began a dataset."""
-    return None if provenance is None else provenance.versions.get("latentext")
-
-
-def _first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, engine: Engine | None) -> Provenance:
-    """What the first run of a directory settles for all that follow."""
-    settled: dict[str, Any] = {}
-    if isinstance(engine, TransformersEngine):
-        settled = {"batch_tokens": engine.batch_tokens, "attention": engine.loaded.attention}
-        if spec.model.batch_size is not None:
-            settled["batch_size"] = spec.model.batch_size
-    elif spec.model.remote:
-        # The server's token ids are not known: those in the records are the local tokenizer's, of the same text.
-        settled = {"retokenized": facts.tokenizer is not None}
-    return Provenance(
-        identity=identity,
-        engine=settled,
-        shard_size=spec.shard_size or _shard_size(spec, facts),
-        threads=spec.model.threads or torch.get_num_threads(),
-        versions=package_versions(spec.model.engine),
+def _identity(spec: Spec, facts: ModelFacts) -> dict[str, Any]:
+    return make_identity(
+        spec,
+        model=facts.identity,
+        tokenizer=None if facts.tokenizer is None else tokenizer_fingerprint(facts.tokenizer),
+        dtype=facts.dtype,
+        device=facts.device,
+        further=facts.further,
     )
 
 
-def _shard_size(spec: Spec, facts: ModelFacts) -> int:
-    """Requests in a shard where the spec does not say: more for a GPU, and most for batches, which wait for hours.
-
-    The requests of one temperature are asked together, so with several a shard holds as many of each.
-    """
-    several = max(1, len(spec.decoding.temperatures))
-    if spec.model.engine == "openai-batch":
-        return 2000 * several
-    return (512 if facts.device == "cuda" and not spec.model.remote else 128) * several
-
-
-def _plan(spec: Spec, root: Path, facts: ModelFacts, shard_size: int, begun_by: str | None) -> Plan:
-    """Make, open or extend the plan; if it is refused because the wording changed, say which fields did."""
-    try:
-        return make_plan(
-            spec,
-            tokenizer=facts.tokenizer,
-            model_id=facts.identity,
-            directory=root / PLAN,
-            shard_size=shard_size,
-            root=root,
-            begun_by=begun_by,
-        )
-    except SpecError as error:
-        if error.where != "prompts" or not (changed := _changed_prompts(spec, root)):
-            raise
-        what = f"this directory was made with another {' and '.join(changed)}: {error.what}"
-        raise SpecError(what, where=str(root), remedy=REMEDY) from error
-
-
-def _changed_prompts(spec: Spec, root: Path) -> list[str]:
-    """The fields of the prompts in which a spec differs from that of the directory, if it has one."""
-    if not (root / layout.SPEC).exists():
-        return []
-    was, now = (s.prompts.model_dump(mode="json", exclude={"limit"}) for s in (read_spec(root), spec))
-    return [f"prompts.{name}" for name in now if now[name] != was[name]]
-
-
-def _write_spec(root: Path, spec: Spec, provenance: Provenance) -> None:
-    """Write the resolved spec, its paths relative to the directory so that both can be moved together."""
-    resolved = _grown(root, spec).model_copy(update={"shard_size": provenance.shard_size, "output": None})
-    text = dump_spec(relative_inputs(resolved, root.resolve())).encode()
-    path = root / layout.SPEC
-    with suppress(OSError):  # Missing, or nothing that can be read.
-        if filesystem.read_bytes(path) == text:
-            return
-    write_bytes(path, text)
-
-
-def _grown(root: Path, spec: Spec) -> Spec:
-    """The spec with all that was ever planned here: less than before of anything that may grow removes nothing.
-
-    Its rewards are those that are there: one becomes part of the spec when it works (`latentext.run.rewarding`).
-    """
-    try:
-        before = read_spec(root)
-    except DatasetError:  # There is none yet, or it is damaged: then this one takes its place.
-        return spec.model_copy(update={"rewards": ()})
-    limits = [s.prompts.limit for s in (before, spec) if s.prompts.limit is not None]
-    limit = max(limits) if len(limits) == 2 else None
-    return spec.model_copy(
-        update={
-            "prompts": spec.prompts.model_copy(update={"limit": limit}),
-            "decoding": spec.decoding.model_copy(update={"n": max(before.decoding.n, spec.decoding.n)}),
-            "rewards": before.rewards,
-            "model": spec.model.model_copy(
-                update={"trust_remote_code": spec.model.trust_remote_code or before.model.trust_remote_code}
-            ),
-            "check": spec.check or before.check,
-        }
-    )
-
-
-def _note_other_versions(before: Provenance, spec: Spec, progress: Progress) -> None:
-    now = package_versions(spec.model.engine)
-    changed = [f"{n} {before.versions.get(n)} → {v}" for n, v in now.items() if before.versions.get(n) != v]
-    if changed:
-        progress.note(f"made with other versions ({', '.join(changed)}): new shards may differ in their last bits")
+def _refuse_missing_sites(spec: Spec) -> None:
+    """Refuse states that nothing on this machine gives, or sites that the model does not have."""
+    if spec.states is not None:
+        here = required_local_model(spec)
+        config = model_config(resolve_model(here.name, here.revision), here.trust_remote_code)
+        resolve_sites(spec.states.sites, config.num_hidden_layers)
