@@ -64,7 +64,7 @@ def test_states_that_are_not_finite_fail_by_request_and_are_read_again_when_aske
     (failure,) = found[1].failures
     assert (failure.index, failure.sample, failure.reason) == (3, 0, "nonfinite-states")
     assert (summary.failed, summary.missing, summary.exit_code) == (0, 1, 4)
-    assert failure.message == "states are not finite at embed"
+    assert failure.message == "states are not finite in float32 at embed"
     assert places(root, found[1]) == {2}
     assert json.loads((root / "failures.jsonl").read_text())["index"] == 3
     assert verify(root) == []
