@@ -74,3 +74,13 @@ def test_where_the_scale_is_zero_only_equal_states_are_right() -> None:
     zeros = torch.zeros(1, 2)
     assert not rows_beyond_rounding(parts_of_scale(zeros, zeros, zeros), torch.float32, torch.float32).any()
     assert rows_beyond_rounding(parts_of_scale(zeros + 1e-9, zeros, zeros), torch.float32, torch.float32).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "accused"), [(1, 0.9, 0), (2, 0.9, 0), (3, 0.9, 3), (1, 2.1, 1), (2, 0.3, 0), (16, 0.3, 16)]
+)
+def test_a_row_in_eight_may_stray_in_half_precision_and_none_in_float32(rows: int, size: float, accused: int) -> None:
+    parts = torch.zeros(16, 100)
+    parts[:rows, 5] = size
+    assert int(rows_beyond_rounding(parts, torch.bfloat16, torch.bfloat16).sum()) == accused
+    assert int(rows_beyond_rounding(parts, torch.float32, torch.float32).sum()) == rows

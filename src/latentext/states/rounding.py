@@ -26,11 +26,16 @@ from collections.abc import Sequence
 
 import torch
 
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.4}
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.04, torch.bfloat16: 0.2}
 """The part of its scale by which a component may differ, by the dtype that the model computes in."""
 
 ROW_SHARE = 0.25
 """The root mean square of these parts over the components of a row is at most this share of the tolerance."""
+
+STRAY_ROWS = 8
+STRAY_FACTOR = 10.0
+"""In half precision one row of so many strays now and then, by up to this many times the tolerance: rounding tips a
+choice that the model makes inside. The rest of the text stays where it is, which a fault does not leave there."""
 
 
 class ComponentScales:
@@ -87,13 +92,18 @@ def parts_of_scale(found: torch.Tensor, expected: torch.Tensor, scale: torch.Ten
 
 
 def rows_beyond_rounding(parts: torch.Tensor, computed: torch.dtype, kept: torch.dtype) -> torch.Tensor:
-    """Which rows of `parts` [rows, width] no rounding explains, as booleans [rows].
+    """Which rows of `parts` [rows, width], all of one text, no rounding explains, as booleans [rows].
 
     Args:
         computed: dtype of the model.
         kept: dtype of the stored states; a narrower one than the model's has rounded each component once more.
     """
-    narrowing = torch.finfo(kept).eps
-    tolerance = TOLERANCE[computed]
+    beyond = _beyond(parts, TOLERANCE[computed], torch.finfo(kept).eps)
+    if computed == torch.float32 or int(beyond.sum()) > -(-len(parts) // STRAY_ROWS):
+        return beyond
+    return _beyond(parts, STRAY_FACTOR * TOLERANCE[computed], torch.finfo(kept).eps)
+
+
+def _beyond(parts: torch.Tensor, tolerance: float, narrowing: float) -> torch.Tensor:
     over_row = parts.square().mean(-1).sqrt()
     return (parts.amax(-1) > tolerance + narrowing) | (over_row > ROW_SHARE * tolerance + narrowing)
