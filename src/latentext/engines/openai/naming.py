@@ -1,7 +1,7 @@
 """What a request to a server is called: by all that goes over the wire, and the dataset that asks.
 
 The journal keeps answers under this name, and the ``Idempotency-Key`` and the custom_id of a batch are made of it. So
-an answer can only come back to the request that it was given to: another seed, another parameter or another dataset has
+an answer only comes back to the request that asked for it: another seed, another parameter or another dataset has
 other names, in a journal that several share and at a server that answers a key it knows with what it said before.
 """
 
