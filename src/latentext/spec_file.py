@@ -16,8 +16,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from latentext.errors import SpecError
-from latentext.models.resolve import TINY
-from latentext.spec import SHIPPED_PRICES, ModelSpec, Spec
+from latentext.spec import SHIPPED_PRICES, TINY, ModelSpec, Spec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
 MAX_SPEC_BYTES = 4 << 20

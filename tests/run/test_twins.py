@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 import latentext
 from latentext.dataset.targets import text_lengths
 from latentext.errors import SpecError
-from latentext.models.resolve import TINY, TINY_FOLDER
+from latentext.models.resolve import TINY_FOLDER
 from latentext.pairs import Scenario, in_forms, load_bank, load_task, load_tokenizer, validate_pairs, write_scenarios
 from latentext.pairs.twins import twins
 from latentext.run.runner import capture_states, make_dataset
-from latentext.spec import StatesSpec
+from latentext.spec import TINY, StatesSpec
 from latentext.spec_file import load_spec
 
 TASK = load_task("refusal")

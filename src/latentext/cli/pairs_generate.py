@@ -234,9 +234,8 @@ def _model(
     **options: object,
 ) -> ModelSpec:
     """The model of the spec; options of a server are left out where there is none."""
-    from latentext.models.resolve import TINY
     from latentext.pairs.proposing import response_format
-    from latentext.spec import ModelSpec
+    from latentext.spec import TINY, ModelSpec
 
     if engine == "auto":
         engine = "transformers" if name == TINY or Path(name).expanduser().is_dir() else "openai"

@@ -15,7 +15,8 @@ from latentext.errors import SpecError
 from latentext.models.door import guarded
 from latentext.models.faults import pointer_in
 from latentext.models.registry import Quantisation, registered_models
-from latentext.models.resolve import TINY, hub_token, resolve_model
+from latentext.models.resolve import hub_token, resolve_model
+from latentext.spec import TINY
 
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "8-bit": 1, "4-bit": 0.5}
 """What one parameter takes in memory; float16 is as bfloat16. Quantised weights take a little more: scales, and the

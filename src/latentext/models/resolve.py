@@ -19,9 +19,8 @@ from latentext.errors import CredentialsError, SpecError
 from latentext.libraries.huggingface_hub import known_sha256
 from latentext.models.door import guarded
 from latentext.models.registry import registered_models
-from latentext.spec import ModelSpec
+from latentext.spec import TINY, ModelSpec
 
-TINY = "tiny"
 TINY_FOLDER = Path(__file__).resolve().parent / "tiny"
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")

@@ -22,13 +22,13 @@ from latentext.engines.transformers.loading import load_model as load
 from latentext.engines.transformers.loading import loaded_from
 from latentext.errors import ArgumentError, PromptError
 from latentext.finish_reasons import is_whole
-from latentext.models.resolve import TINY, ModelSource
+from latentext.models.resolve import ModelSource
 from latentext.plan.keys import request_key
 from latentext.prompts.chat import ChatFormat
 from latentext.prompts.templates import fields, fill
 from latentext.prompts.token_text import token_text
 from latentext.request import Failure, Message, Request
-from latentext.spec import Decoding, ModelSpec, StatesSpec
+from latentext.spec import TINY, Decoding, ModelSpec, StatesSpec
 from latentext.states.sites import all_sites, index_of, resolve_sites
 
 

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from latentext.spec.base import DType, Frozen
 
+TINY = "tiny"
+"""The model that is part of the package."""
+
 SHIPPED_PRICES = "openai"
 """In place of a file in ``model.api.prices``: the table of the package, for any server."""
 
@@ -61,7 +64,7 @@ class ModelSpec(Frozen):
     weights while they are loaded; weights that are stored quantised (GPTQ, AWQ) need no word of it.
     """
 
-    name: str = "tiny"
+    name: str = TINY
     engine: Literal["transformers", "vllm", "openai", "openai-batch"] = "transformers"
     revision: str | None = None
     dtype: Literal["auto"] | DType = "auto"

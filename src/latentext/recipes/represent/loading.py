@@ -10,9 +10,9 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model, loaded_from
 from latentext.errors import ArgumentError, SpecError
-from latentext.models.resolve import TINY, ModelSource, resolve_model
+from latentext.models.resolve import ModelSource, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
-from latentext.spec import ModelSpec
+from latentext.spec import TINY, ModelSpec
 
 
 def model_and_engine(model: Any, tokenizer: Any = None) -> tuple[ModelSpec, TransformersEngine | None]:
