@@ -11,15 +11,28 @@ from typing import Any
 
 from latentext.spec import PromptSpec, Spec
 
+_READS = {
+    "chat": "its own chat template: the prompt as the user's turns, the text as the answer",
+    "full_text": "prompt and text as one raw text",
+    "continuation": "the text alone, raw",
+    "pair": "prompt and text as two raw texts",
+}
+"""By a reward's `input`."""
 
-def render_card(metadata: Mapping[str, Any], spec: Spec) -> str:
-    """The card in Markdown, from what metadata.json says and from the spec."""
+
+def render_card(metadata: Mapping[str, Any], spec: Spec, *, begun_by_first: bool = False) -> str:
+    """The card in Markdown, from what metadata.json says and from the spec.
+
+    Args:
+        begun_by_first: version 0.1.0 began the dataset. Its cards do not say that reward models read raw text, and
+            `verify` compares cards byte by byte.
+    """
     sections = [
         f"# {_plain(spec.name)}",
         _plain(spec.description) or "A dataset of generated text.",
         _facts(metadata, spec),
         _states(metadata["states"]),
-        _scores(metadata["scores"]),
+        _scores(metadata["scores"], begun_by_first),
         '## Reading it\n\n```python\nimport latentext\n\ndata = latentext.open(".")\n'
         f"data.records()  # Arrow; data.to_pandas() for pandas{_states_line(metadata['states'])}\n```",
         f"## Licence\n\n{_plain(metadata['licence'] or 'not stated')}",
@@ -88,11 +101,16 @@ def _states_line(captures: Mapping[str, Any]) -> str:
     return "" if site is None else f'\ndata.states("{site}")  # [rows, width], read from the disk as it is sliced'
 
 
-def _scores(scores: Mapping[str, Any]) -> str:
+def _scores(scores: Mapping[str, Any], begun_by_first: bool) -> str:
     if not scores:
         return ""
-    rows = [(f"`{name}`", ", ".join(stage["columns"]), f"{stage['rows']:,}") for name, stage in scores.items()]
-    return "## Scores\n\n" + _table(("folder", "columns", "texts"), rows)
+    titles = ["folder", "columns", "texts"]
+    rows = [[f"`{name}`", ", ".join(stage["columns"]), f"{stage['rows']:,}"] for name, stage in scores.items()]
+    forms = [_READS.get(str(stage["settings"].get("input")), "") for stage in scores.values()]
+    if _READS["chat"] in forms or (any(forms) and not begun_by_first):
+        titles.append("what the reward model reads")
+        rows = [[*row, form] for row, form in zip(rows, forms, strict=True)]
+    return "## Scores\n\n" + _table(titles, rows)
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,10 +60,24 @@ def read_scores(paths: Iterable[Path], columns: Sequence[str]) -> pa.Table:
 def score_sets(folders: Mapping[str, ScoresStage]) -> dict[str, list[str]]:
     """Names of folders under ``scores/`` that belong together, by the reward's name.
 
-    Where a reward was scored in several ways, each way is called by the name of its first folder instead.
+    Where a reward was scored in several ways, each way is called by the name of its first folder instead. Scores of
+    raw text that version 0.1.0 made by a model with a chat template leave the reward's name to those of the template.
     """
-    ways: dict[tuple[str, tuple[str, ...], bytes], list[str]] = {}
+    ways: dict[_Way, list[str]] = {}
     for name, stage in folders.items():
-        ways.setdefault((stage.reward, stage.columns, canonical_json(stage.settings)), []).append(name)
-    rewards = [reward for reward, _, _ in ways]
-    return {reward if rewards.count(reward) == 1 else names[0]: names for (reward, _, _), names in ways.items()}
+        ways.setdefault(_way(stage, stage.settings), []).append(name)
+    replaced = {
+        _way(stage, {**stage.settings, "input": "full_text"})
+        for stage in folders.values()
+        if stage.settings.get("input") == "chat"
+    }
+    rewards = [way[0] for way in ways if way not in replaced]
+    alone = {way for way in ways if way not in replaced and rewards.count(way[0]) == 1}
+    return {way[0] if way in alone else names[0]: names for way, names in ways.items()}
+
+
+_Way = tuple[str, tuple[str, ...], bytes]
+
+
+def _way(stage: ScoresStage, settings: Mapping[str, Any]) -> _Way:
+    return stage.reward, stage.columns, canonical_json(dict(settings))

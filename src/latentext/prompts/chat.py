@@ -205,9 +205,7 @@ class _Template:
         messages = _seat_system_text(self, messages)
         layout = _layout(self, tuple(message["role"] for message in messages))
         if layout.problem:
-            raise PromptError(
-                layout.problem, where="prompts", remedy="change the messages, or use_chat_template: false"
-            )
+            raise PromptError(layout.problem, where="prompts", remedy=layout.remedy)
         if not self.remove_date_lines:
             return self.fill(messages)
         masked = mask_cutoff_phrases(messages)
@@ -252,7 +250,7 @@ class _Layout:
     """What a template does with a sequence of roles, whatever the texts are.
 
     Attributes:
-        problem: in words, why such a conversation cannot be used.
+        problem, remedy: in words, why such a conversation cannot be used, and what to do.
         shown: for each message whether it appears.
         blank_line_behind_dates: the template itself writes one; one that a message begins with is never touched.
     """
@@ -260,6 +258,7 @@ class _Layout:
     problem: str
     shown: tuple[bool, ...] = ()
     blank_line_behind_dates: bool = False
+    remedy: str = "change the messages, or use_chat_template: false"
 
 
 @lru_cache(maxsize=256)
@@ -278,10 +277,12 @@ def _layout(template: _Template, roles: tuple[str, ...]) -> _Layout:
         return _Layout("", shown)
     for piece, is_line in split_lines(rendered, template.special_tokens):
         if is_line and is_date_line(piece) and any(text in piece for text in texts):
-            return _Layout(f"the chat template writes message text on the line of the date; {_KEEP_DATES}", shown)
+            what = "the chat template writes message text on the line of the date"
+            return _Layout(what, shown, remedy=_KEEP_DATES)
     short, long = (drop_dates(rendered, template.special_tokens, blank_lines=drop) for drop in (True, False))
     if SENTINEL in short and not template.whole_date_lines:
-        return _Layout(f"the chat template writes the date into a sentence with other words; {_KEEP_DATES}", shown)
+        what = "the chat template writes the date into a sentence with other words"
+        return _Layout(what, shown, remedy=_KEEP_DATES)
     return _Layout("", shown, blank_line_behind_dates=short != long)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from latentext.request import Message
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -19,6 +21,7 @@ class Candidate:
         joint: what stands between the two in `full_text`: nothing in plain text, a line break in a chat.
         prompt_token_ids, token_ids: the same as the model saw and wrote it, special tokens included; empty when
             unknown.
+        messages: the whole chat that was asked, where it is more than the prompt as the user's one turn.
         logprobs: log-probability of each of `token_ids` under the model that wrote them, where recorded.
 
     Example:
@@ -33,6 +36,7 @@ class Candidate:
     prompt_token_ids: tuple[int, ...] = ()
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] | None = None
+    messages: tuple[Message, ...] = ()
 
     @property
     def full_text(self) -> str:
@@ -45,17 +49,32 @@ class Candidate:
         return self.text.strip()
 
     @property
+    def chat(self) -> list[Message]:
+        """The conversation with the continuation as the assistant's answer: what models with a chat template read.
+
+        Example:
+            >>> [message["role"] for message in Candidate("Why?", "Because.").chat]
+            ['user', 'assistant']
+        """
+        *before, last = self.messages or ({"role": "user", "content": self.prompt},)
+        if last["role"] == "assistant":  # The text goes on where this message ends.
+            return [*before, {**last, "content": last["content"] + self.text}]
+        return [*before, last, {"role": "assistant", "content": self.text}]
+
+    @property
     def key(self) -> str:
         """32 hex digits that equal candidates share: equal prompts, texts and tokens are scored once."""
-        content = json.dumps([self.prompt, self.joint, self.text, self.prompt_token_ids, self.token_ids, self.logprobs])
-        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        content: list[Any] = [self.prompt, self.joint, self.text, self.prompt_token_ids, self.token_ids, self.logprobs]
+        if self.messages:
+            content.append(self.messages)
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
 def candidates_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Candidate]:
     """Candidates of records (rows of a dataset's records table as dictionaries), in their order.
 
     A record is plain text when its rendered prompt ends with the user's words; otherwise a chat template stands between
-    them and the answer, which no reward should read.
+    them and the answer, which no reward should read; reward models with a template of their own read `Candidate.chat`.
 
     Example:
         >>> record = {"prompt": "Hi", "messages": '[{"role": "user", "content": "Hi"}]', "text": " there"}
@@ -63,7 +82,8 @@ def candidates_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Candidate]:
         'Hi there'
     """
     for record in records:
-        asked = _last_user_turn(record)
+        messages = json.loads(record.get("messages") or "[]")
+        asked = _last_user_turn(messages, record)
         yield Candidate(
             prompt=asked,
             text=record["text"],
@@ -71,10 +91,10 @@ def candidates_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Candidate]:
             prompt_token_ids=tuple(record.get("prompt_token_ids") or ()),
             token_ids=tuple(record.get("token_ids") or ()),
             logprobs=None if record.get("logprobs") is None else tuple(record["logprobs"]),
+            messages=() if messages == [{"role": "user", "content": asked}] else tuple(messages),
         )
 
 
-def _last_user_turn(record: Mapping[str, Any]) -> str:
-    messages = json.loads(record.get("messages") or "[]")
+def _last_user_turn(messages: Sequence[Message], record: Mapping[str, Any]) -> str:
     turns = [str(message["content"]) for message in messages if message.get("role") == "user"]
     return turns[-1] if turns else str(record["prompt"])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
-from latentext.errors import SpecError
+from latentext.errors import PromptError, SpecError
 from latentext.rewards.batches import padded, token_batches
 from latentext.rewards.candidate import Candidate
 from latentext.rewards.encoding import RewardModel, load_reward_model
@@ -38,12 +38,24 @@ class ClassifierScorer:
     @torch.inference_mode()
     def __call__(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """Raw logits, float64 [candidates]."""
-        encodings = self.loaded.encode(*classifier_inputs(self.reward, candidates))
+        encodings = self._encode(candidates)
         scores = np.empty(len(candidates))
         for batch in token_batches([len(encoding["input_ids"]) for encoding in encodings], self.token_budget):
             inputs = padded([encodings[i] for i in batch], self.loaded.pad_token_id, self.loaded.device)
             scores[batch] = _logits(self.loaded.model, inputs)[:, self.reward.logit].double().cpu().numpy()
         return scores
+
+    def _encode(self, candidates: Sequence[Candidate]) -> list[dict[str, list[int]]]:
+        if input_form(self.reward, self.loaded.tokenizer) != CHAT:
+            return self.loaded.encode(*classifier_inputs(self.reward, candidates))
+        try:
+            return self.loaded.encode_chats([candidate.chat for candidate in candidates])
+        except PromptError as error:
+            raise SpecError(
+                f"{self.reward.classifier} cannot read a text as a chat: {error.what}",
+                where=f"reward {self.reward.name}",
+                remedy="give the reward input: full_text, which shows it prompt and text as one raw text",
+            ) from error
 
 
 def load_classifier(reward: ClassifierReward, device: torch.device, token_budget: int) -> ClassifierScorer:
@@ -57,15 +69,26 @@ def load_classifier(reward: ClassifierReward, device: torch.device, token_budget
     return ClassifierScorer(reward, loaded, token_budget)
 
 
+CHAT = "chat"
+"""The input of a model that reads its own chat template."""
+
+
+def input_form(reward: ClassifierReward, tokenizer: Any) -> str:
+    """What a model is given: ``chat``, or one of the raw forms that a spec can name."""
+    if reward.input != "auto":
+        return reward.input
+    return CHAT if tokenizer.chat_template else "full_text"
+
+
 def classifier_inputs(reward: ClassifierReward, candidates: Sequence[Candidate]) -> tuple[list[str], list[str] | None]:
-    """The texts that the model reads, and the second texts of pairs.
+    """The raw texts that the model reads, and the second texts of pairs.
 
     Example:
         >>> pair = ClassifierReward(name="r", classifier="org/model", input="pair", question="Q: {prompt} A:")
         >>> classifier_inputs(pair, [Candidate("why?", " because ")])
         (['Q: why? A:'], ['because'])
     """
-    if reward.input == "full_text":
+    if reward.input in ("auto", "full_text"):
         return [candidate.full_text for candidate in candidates], None
     continuations = [candidate.continuation for candidate in candidates]
     if reward.input == "continuation":

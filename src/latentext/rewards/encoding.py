@@ -13,7 +13,9 @@ import torch
 from latentext.errors import SpecError
 from latentext.models.pretrained import read_config, read_weights
 from latentext.models.resolve import model_fingerprint, resolve_model
+from latentext.prompts.chat import ChatFormat
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
+from latentext.request import Message
 from latentext.spec import DType
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -54,6 +56,20 @@ class RewardModel:
         empty = {name: [0] for name in names} | {"input_ids": [self.end_token_id], "attention_mask": [1]}
         return [encoding if encoding["input_ids"] else empty for encoding in encodings]
 
+    def encode_chats(self, chats: Sequence[Sequence[Message]]) -> list[dict[str, list[int]]]:
+        """Encode conversations as the tokenizer's own chat template writes them, answers included: one mapping a chat.
+
+        Nothing is added but the BOS that this tokenizer begins its texts with, where the template has none.
+
+        Raises:
+            PromptError: the template refuses a conversation.
+        """
+        form = _answered_chats(self.tokenizer)
+        render = form.renderer(self.tokenizer)
+        encoded = form.encode_batch(self.tokenizer, [render(chat) for chat in chats])
+        kept = slice(-self.max_length, None) if self.tokenizer.truncation_side == "left" else slice(self.max_length)
+        return [{"input_ids": ids[kept], "attention_mask": [1] * len(ids[kept])} for ids in encoded]
+
     @property
     def end_token_id(self) -> int:
         """The token that ends a text."""
@@ -88,6 +104,12 @@ def reward_model_from(model: Any, tokenizer: Any) -> RewardModel:
     positions = _positions(model.config, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     return RewardModel(model, tokenizer, int(min(positions, tokenizer.model_max_length)), int(pad))
+
+
+def _answered_chats(tokenizer: Any) -> ChatFormat:
+    """How a reward model reads a chat: its template as it stands, save for a date that would change every day."""
+    prints_today = "strftime_now" in str(tokenizer.chat_template)
+    return ChatFormat(remove_date_lines=prints_today, add_generation_prompt=False, closes_answers=True)
 
 
 def reward_model_identity(name: str, revision: str | None) -> str:

@@ -60,13 +60,15 @@ class ClassifierReward(Frozen):
     """A raw logit of a Hugging Face sequence classifier or regressor.
 
     `input` is what it reads: prompt and continuation as one text, the continuation alone, or the two as a pair, the
-    first formatted by `question` (``{prompt}`` stands for the prompt). Inputs beyond the model's length are truncated.
+    first formatted by `question` (``{prompt}`` stands for the prompt). By default (auto) a model with a chat template
+    reads the chat as that template writes it, the continuation as the assistant's answer; any other one text. Inputs
+    beyond the model's length are truncated.
     """
 
     name: Name
     classifier: str
     logit: int = Field(default=0, ge=0)
-    input: Literal["full_text", "continuation", "pair"] = "full_text"
+    input: Literal["auto", "full_text", "continuation", "pair"] = "auto"
     question: str = "{prompt}"
     revision: str | None = None
     dtype: DType = "float32"

@@ -13,6 +13,9 @@ from typing import Any
 
 from latentext.dataset.sealed import canonical_json
 from latentext.errors import SpecError
+from latentext.models.resolve import resolve_model
+from latentext.prompts.tokenizer import load_tokenizer
+from latentext.rewards.classifier import input_form
 from latentext.rewards.encoding import reward_model_identity
 from latentext.rewards.entries import ClassifierReward, EmbeddingReward, FunctionReward, PerplexityReward, Reward
 from latentext.rewards.functions import function_identity, load_function
@@ -41,6 +44,8 @@ def reward_settings(reward: Reward, generator_identity: str | None = None) -> di
         settings["function"] = function_identity(load_function(reward.function))
     elif isinstance(reward, ClassifierReward):
         settings["classifier"] = reward_model_identity(reward.classifier, reward.revision)
+        if reward.input == "auto":
+            settings["input"] = input_form(reward, load_tokenizer(resolve_model(reward.classifier, reward.revision)))
     elif isinstance(reward, EmbeddingReward):
         settings["embedding"] = reward_model_identity(reward.embedding, reward.revision)
     elif isinstance(reward, PerplexityReward):

@@ -8,7 +8,7 @@ that one that never worked is not there for later runs to meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,18 @@ def chosen_rewards(workspace: Workspace) -> list[ChosenReward]:
             try:
                 reward = parse_reward(entry)
                 chosen.append(ChosenReward(entry, reward, settings(reward), asked=False))
-            except (SpecError, CredentialsError):  # `left_out` says so.
+            except (SpecError, CredentialsError):  # `_left_out` says so.
                 continue
     return chosen
 
 
-def left_out(root: Path, spec: Spec) -> Iterator[str]:
+def remarks_on_rewards(root: Path, spec: Spec) -> Iterator[str]:
+    """What a person should know of the scores that a run of `spec` makes, in lines."""
+    yield from _left_out(root, spec)
+    yield from _scored_raw(root, spec)
+
+
+def _left_out(root: Path, spec: Spec) -> Iterator[str]:
     """Lines on the rewards that the dataset had before and that a run of `spec` does not score by."""
     before = _had_before(root, spec.rewards)
     code = [entry for entry in before if names_code(entry)]
@@ -100,6 +106,30 @@ def left_out(root: Path, spec: Spec) -> Iterator[str]:
                 reward_settings(parse_reward(entry), generator_identity="")
             except (SpecError, CredentialsError) as error:
                 yield f"not scored by {known_name(entry)}, which the dataset had before: {error}"
+
+
+def _scored_raw(root: Path, spec: Spec) -> Iterator[str]:
+    """Lines on scores of raw text by models with a chat template, which a run of `spec` makes anew by the template."""
+    stages = [(stage, read_stage(root, stage, ScoresStage)) for stage in declared_stages(root, "scores")]
+    for entry in (*spec.rewards, *(entry for entry in _had_before(root, spec.rewards) if not names_code(entry))):
+        raw = [(stage, had) for stage, had in stages if had.reward == known_name(entry) and _is_raw(had.settings)]
+        if not raw:
+            continue
+        try:
+            settings = reward_settings(parse_reward(entry), generator_identity="")
+        except (SpecError, CredentialsError):  # `_left_out` says so.
+            continue
+        if settings.get("input") == "chat":
+            for stage, had in raw:
+                if had.settings == {**settings, "input": "full_text"}:
+                    yield (
+                        f"{stage} holds scores of raw text, as latentext 0.1.0 made them; {had.reward} is scored anew, "
+                        "with the reward model's chat template"
+                    )
+
+
+def _is_raw(settings: Mapping[str, Any]) -> bool:
+    return "classifier" in settings and settings.get("input") == "full_text"
 
 
 def adopt(workspace: Workspace, chosen: ChosenReward) -> None:

@@ -37,7 +37,7 @@ from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.part import SomeShards
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.provenance import read_provenance
-from latentext.run.rewarding import left_out, refuse_missing
+from latentext.run.rewarding import refuse_missing, remarks_on_rewards
 from latentext.run.stages import all_works, text_works
 from latentext.run.views import write_run_views
 from latentext.run.work import Work, finish_stage
@@ -118,7 +118,7 @@ def make_dataset(
             workspace = prepare(spec, root, progress, engine, limits=limits, journal=journal, keeper=keeper, part=part)
         if aside is not None:
             progress.note(f"the earlier dataset is now {aside}")
-        for line in left_out(root, workspace.spec):
+        for line in remarks_on_rewards(root, workspace.spec):
             progress.note(line)
         if on_plan is not None:
             on_plan(bound(workspace.spec, workspace.plan))
@@ -182,7 +182,7 @@ def score_texts(
         refuse_missing(spec.rewards, root)
         workspace = prepare(spec, root, progress, engine)
         _refuse_without_texts(workspace)
-        for line in left_out(root, spec):
+        for line in remarks_on_rewards(root, spec):
             progress.note(line)
         works = all_works(workspace, retry_failed, generate=False)
         return _run(workspace, works, progress, own_engine=engine is None)

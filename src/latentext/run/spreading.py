@@ -12,7 +12,7 @@ from latentext.run.driving import Driver, Workers
 from latentext.run.estimate import Estimate
 from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.progress import NoProgress, Progress, StatusFile
-from latentext.run.rewarding import left_out, refuse_missing
+from latentext.run.rewarding import refuse_missing, remarks_on_rewards
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
 from latentext.run.views import write_views_without_a_model
 from latentext.run.worker import Order
@@ -62,7 +62,7 @@ def make_dataset_with_workers(
                 plan = driver.ask_first("estimate")
             if aside is not None:
                 progress.note(f"the earlier dataset is now {aside}")
-            for line in left_out(root, spec):
+            for line in remarks_on_rewards(root, spec):
                 progress.note(line)
             if on_plan is not None:
                 on_plan(plan)
