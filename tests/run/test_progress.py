@@ -87,6 +87,7 @@ def test_the_status_file_is_whole_at_every_moment_and_says_how_it_ended(tmp_path
         "tokens_per_second": 60.0,
         "seconds": 10.0,
         "seconds_left": 20.0,
+        "waits": None,
         "note": "batch halved",
         "error": None,
         "spend": None,
@@ -124,3 +125,31 @@ def test_money_is_in_the_lines_and_in_the_status_file(tmp_path: Path) -> None:
     assert "spent in all 1,200 tokens, 0.0045 USD" in stream.getvalue()
     spend = json.loads((tmp_path / "status.json").read_text())["spend"]
     assert (spend["prompt_tokens"], spend["completion_tokens"], spend["cost"]) == (1000, 200, 0.0045)
+
+
+def test_what_requests_wait_for_is_a_line_below_the_bar_in_place_of_the_time_left() -> None:
+    stream = io.StringIO()
+    progress = RichProgress(Console(file=stream, force_terminal=True, width=80))
+    progress.start(40, 0, "texts")
+    progress.advance(18, 200)
+    line = '22 requests wait: the server answered with error 500 ("oops"), next try in 8 s'
+    progress.waits(line)
+    drawn = stream.getvalue().rsplit("texts", 1)[1]
+    progress.finish()
+    assert line in drawn
+    assert " left" not in drawn
+
+
+def test_a_pipe_hears_of_waiting_at_once_and_then_every_few_seconds() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = LineProgress(stream, every=5, clock=clock)
+    progress.start(40, 18, "texts")
+    for second in range(12):
+        clock.now += 1
+        progress.waits(f"6 requests wait, second {second}")
+    progress.waits(None)
+    progress.waits("6 requests wait again")
+    said = stream.getvalue().splitlines()
+    assert said[1:] == [
+        f"texts: 18 of 40, 6 requests wait{rest}" for rest in (*(f", second {s}" for s in (0, 5, 10)), " again")
+    ]

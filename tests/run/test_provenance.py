@@ -69,6 +69,8 @@ def test_other_versions_are_noted_and_not_refused(
 
         def spent(self, spend: object) -> None: ...
 
+        def waits(self, line: str | None) -> None: ...
+
     make_dataset(spec, root, engine=engine, progress=Listener())
     assert len(notes) == 1
     assert notes[0].startswith(f"made with other versions (torch 2.0.0 → {version('torch')})")

@@ -232,6 +232,9 @@ def test_a_run_waits_for_a_shard_that_another_holds_and_says_so(
         def spent(self, spend: object) -> None:
             pass
 
+        def waits(self, line: str | None) -> None:
+            pass
+
     progress = ReleasedOnceSaid()
     make_dataset(spec, root, engine=engine, progress=progress)
     (note,) = progress.notes

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
 from rich.text import Text
 
 from latentext.engines.openai.spend import Spend
 from latentext.run.progress import Clock, EachNoteOnce, LineProgress, Progress, in_words
+from latentext.run.two_lines import TwoLines
 
 if TYPE_CHECKING:
     from latentext.pairs.proposing import Harvest
@@ -83,25 +83,14 @@ class Standing:
         return ", ".join([done, *self.parts()])
 
 
-class _TwoLines(Bar):
-    """A bar with a line below it: beside the bar a terminal of 80 columns has no room for money and time."""
-
-    below = ""
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        """The bar's line, and the one below as soon as there is something to say."""
-        yield self.make_tasks_table(self.tasks)
-        if self.below:
-            yield Text(self.below)
-
-
 class ProposalPanel:
     """Two moving lines for all rounds: scenarios and requests done, and below what `Standing` knows."""
 
     def __init__(self, console: Console, standing: Standing):
         self._console, self._standing = console, standing
         self._answered = self._wanted = 0
-        self._bar = _TwoLines(
+        self._waits: str | None = None
+        self._bar = TwoLines(
             TextColumn("scenarios"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -126,6 +115,11 @@ class ProposalPanel:
         self._standing.spend = spend
         self._draw()
 
+    def waits(self, line: str | None) -> None:
+        """Draw what requests wait for below the bar."""
+        self._waits = line
+        self._draw()
+
     def note(self, line: str) -> None:
         """Print the line above."""
         self._console.print(Text(line), soft_wrap=True)
@@ -144,7 +138,7 @@ class ProposalPanel:
 
     def _draw(self) -> None:
         rest = f"{self._answered:,} of {self._wanted:,} requests"
-        self._bar.below = "  ".join(self._standing.parts())
+        self._bar.below = self._waits or "  ".join(self._standing.parts())
         self._bar.update(self._task, completed=self._standing.done, rest=rest)
 
 

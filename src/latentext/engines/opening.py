@@ -104,6 +104,7 @@ def open_engine(
     dataset: Path | None = None,
     on_spend: Callable[[Spend], None] | None = None,
     on_note: Callable[[str], None] | None = None,
+    on_wait: Callable[[str | None], None] | None = None,
 ) -> Engine:
     """Make the engine of a spec ready to generate; see `open_transformers` for the one in this process.
 
@@ -114,6 +115,7 @@ def open_engine(
         dataset: the directory that texts of a remote engine are for, to which its answers belong.
         on_spend: told what a remote engine spent so far, earlier runs included; from another thread.
         on_note: told what a person should know of the journal.
+        on_wait: told what requests to a server wait for, and None when they do no more; from another thread.
     """
     if model.engine == "transformers":
         return open_transformers(model)
@@ -129,6 +131,7 @@ def open_engine(
             dataset=dataset,
             on_spend=on_spend,
             on_note=on_note,
+            on_wait=on_wait,
         )
     if model.engine == "openai-batch":
         from latentext.engines.openai.batch_engine import BatchEngine
@@ -142,6 +145,7 @@ def open_engine(
             dataset=dataset,
             on_spend=on_spend,
             on_note=on_note,
+            on_wait=on_wait,
         )
     from latentext.engines.vllm.engine import VllmEngine
 

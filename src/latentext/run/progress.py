@@ -16,12 +16,12 @@ from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
 from rich.text import Text
 
 from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.spend import Spend
 from latentext.errors import LatentextError
+from latentext.run.two_lines import TwoLines
 
 Clock = Callable[[], float]
 """Seconds from any fixed point, such as `time.monotonic`."""
@@ -38,6 +38,9 @@ class Progress(Protocol):
 
     def spent(self, spend: Spend) -> None:
         """So much was spent in all on requests to a server; comes after every answer, from another thread."""
+
+    def waits(self, line: str | None) -> None:
+        """What requests to a server wait for, anew every second; None when they do no more; from another thread."""
 
     def note(self, line: str) -> None:
         """Something a person should read, in one line."""
@@ -58,6 +61,9 @@ class NoProgress:
     def spent(self, spend: Spend) -> None:
         """Ignore it."""
 
+    def waits(self, line: str | None) -> None:
+        """Ignore it."""
+
     def note(self, line: str) -> None:
         """Ignore it."""
 
@@ -71,7 +77,7 @@ class EachNoteOnce:
     def __init__(self, inner: Progress):
         self._inner, self._noted = inner, set[str]()
         self.start, self.advance, self.finish = inner.start, inner.advance, inner.finish
-        self.spent = inner.spent
+        self.spent, self.waits = inner.spent, inner.waits
 
     def note(self, line: str) -> None:
         """Pass the line on unless it was passed on before."""
@@ -149,7 +155,7 @@ class LineProgress:
     def __init__(self, stream: TextIO | None = None, every: float = 5.0, clock: Clock = time.monotonic):
         self._stream, self._every, self._clock = stream or sys.stderr, every, clock
         self._tally: Tally | None = None
-        self._last_line = 0.0
+        self._last_line, self._waits = 0.0, False
 
     def start(self, total: int, done: int, description: str) -> None:
         """Print where the stage starts."""
@@ -169,6 +175,14 @@ class LineProgress:
         """Say it in the next line."""
         if self._tally is not None:
             self._tally.spend = spend
+
+    def waits(self, line: str | None) -> None:
+        """Print the line when the waiting begins, and then if the last one is long enough ago."""
+        if line is None:
+            self._waits = False
+        elif self._tally is not None and (not self._waits or self._clock() - self._last_line >= self._every):
+            self._waits, self._last_line = True, self._clock()
+            self.note(f"{self._tally.description}: {self._tally.done:,} of {self._tally.total:,}, {line}")
 
     def note(self, line: str) -> None:
         """Print the line at once."""
@@ -190,14 +204,14 @@ class RichProgress:
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
-        self._bar: Bar | None = None
+        self._bar: TwoLines | None = None
         self._tally: Tally | None = None
 
     def start(self, total: int, done: int, description: str) -> None:
         """Draw the bar where the earlier runs left it."""
         self.finish()
         self._tally = Tally(total, done, description)
-        self._bar = Bar(
+        self._bar = TwoLines(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -224,6 +238,15 @@ class RichProgress:
         if self._tally is not None:
             self._tally.spend = spend
 
+    def waits(self, line: str | None) -> None:
+        """Draw the line below the bar."""
+        if (bar := self._bar) is not None:
+            bar.below = line or ""
+            if line is not None:  # While nothing comes, the time left is not known.
+                spend = self._tally.spend if self._tally is not None else None
+                bar.update(bar.task_ids[0], rates=f"{spend}" if spend is not None and spend.answers else "")
+            bar.refresh()
+
     def note(self, line: str) -> None:
         """Print the line above the bar."""
         self._console.print(Text(line), soft_wrap=True)
@@ -231,6 +254,7 @@ class RichProgress:
     def finish(self) -> None:
         """Leave the bar where it stands and give the cursor back."""
         if self._bar is not None:
+            self._bar.below = ""
             self._bar.stop()
         self._bar = self._tally = None
 
@@ -240,9 +264,9 @@ class StatusFile:
 
     The file is written whole and renamed, so that a reader never sees half of it, and at most once in `every`
     seconds. Its fields: state (running or ended), stage, texts {total, done}, tokens, tokens_per_second, seconds,
-    seconds_left (null while unknown), note (the last one), error (why the run stopped before its end) and spend (null
-    without a server: answers, tokens and US dollars of all runs so far). Counts of tokens and seconds are of this
-    process.
+    seconds_left (null while unknown), waits (what requests to a server wait for, null if nothing), note (the last
+    one), error (why the run stopped before its end) and spend (null without a server: answers, tokens and US dollars
+    of all runs so far). Counts of tokens and seconds are of this process.
     """
 
     def __init__(self, inner: Progress, directory: Path, every: float = 1.0, clock: Clock = time.monotonic):
@@ -250,6 +274,7 @@ class StatusFile:
         self._tally: Tally | None = None
         self._note: str | None = None
         self._error: str | None = None
+        self._waits: str | None = None
         self._spend: Spend | None = None
         self._written = 0.0
 
@@ -272,6 +297,13 @@ class StatusFile:
         """Pass it on and keep it for the next writing."""
         self._inner.spent(spend)
         self._spend = spend
+
+    def waits(self, line: str | None) -> None:
+        """Pass it on, and write it if the last writing is long enough ago."""
+        self._inner.waits(line)
+        self._waits = line
+        if self._tally is not None and (line is None or self._clock() - self._written >= self._every):
+            self._write("running")
 
     def note(self, line: str) -> None:
         """Pass the line on and keep it for the next writing."""
@@ -301,6 +333,7 @@ class StatusFile:
             "tokens_per_second": round(tally.tokens_per_second, 1),
             "seconds": round(tally.seconds, 1),
             "seconds_left": None if tally.seconds_left is None else round(tally.seconds_left, 1),
+            "waits": self._waits if state == "running" else None,
             "note": self._note,
             "error": self._error,
             "spend": None if self._spend is None else self._spend.facts(),

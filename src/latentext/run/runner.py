@@ -40,6 +40,7 @@ from latentext.run.provenance import read_provenance
 from latentext.run.rewarding import refuse_missing, remarks_on_rewards
 from latentext.run.stages import all_works, text_works
 from latentext.run.views import write_run_views
+from latentext.run.waiting import what_is_safe
 from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import Workspace, prepare
 from latentext.spec import Spec, StatesSpec
@@ -212,7 +213,7 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
     started, tokens = time.monotonic(), 0
     progress = StatusFile(progress, workspace.root)
     counting = threading.Lock()  # Shards may be computed side by side.
-    workspace.spend_watchers.append(progress.spent)
+    workspace.watchers.append(progress)
 
     def count(texts: int, new_tokens: int) -> None:
         nonlocal tokens
@@ -234,7 +235,10 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
         workspace.leases.give_back()
         # The views are for readers of the unfinished dataset; if they cannot be written, the first error still counts.
         with suppress(LatentextError):
-            write_run_views(workspace)
+            counts = write_run_views(workspace)["counts"]
+            if workspace.journal is not None and isinstance(error, LatentextError):
+                texts = counts["accepted"] + counts["rejected"]
+                progress.note(what_is_safe(workspace.journal, texts, counts["planned"]))
         raise
     finally:
         progress.finish()

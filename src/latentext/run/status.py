@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from latentext.run.waiting import waiting
 from latentext.run.workspace import JOURNAL, PLAN
 
 STATUS = "status.json"
-_COUNTS = ("planned", "accepted", "rejected", "failed", "pending")
+_FINISHED = ("accepted", "rejected", "failed")
+_COUNTS = ("planned", *_FINISHED, "pending")
 _FAR = 1 << 62
 
 
@@ -63,10 +64,10 @@ class Status:
         lines = [f"{self.directory}: {self.requests:,} requests"]
         lines += [f"{s.shards_done:>7,} of {s.shards_planned:,} shards  {s.description}" for s in self.stages]
         if self.counts:
-            lines.append("texts when a run last ended: " + ", ".join(f"{self.counts[n]:,} {n}" for n in _COUNTS))
+            lines.append(f"when a run last ended: {_in_words(self.counts)}")
         if self.spend is not None and (self.spend.answers or self.spend.uncertain_tokens):
             lines.append(f"spent so far: {self.spend} ({self.spend.answers:,} answers of a server)")
-        lines += () if self.holders else self.waiting
+        lines += self.waiting
         lines += [f"at work: {name} by {holder}" for name, holder in self.holders.items()]
         if not self.holders:
             lines.append("complete" if self.complete else "no run is at work; run the same spec again to go on")
@@ -94,14 +95,15 @@ def status(directory: str | Path) -> Status:
         if not _is_empty(root / stage)
     ]
     absent = [StageStatus("", words, 0, shards) for words in absent_stages(root, dataset.spec)]
+    at_work = holders(root)
     return Status(
         root,
         0 if note is None else note.planned,
         (*_with_versions(root, present), *absent),
-        holders(root),
+        at_work,
         _counts(dataset),
         _spend(root),
-        waiting(root),
+        waiting(root, at_work=bool(at_work)),
         planned=note is not None,
     )
 
@@ -148,6 +150,15 @@ def _counts(dataset: Dataset) -> dict[str, int]:
         path = dataset.directory / layout.METADATA
         raise DatasetError("damaged: its counts are no counts", where=str(path), remedy="run the same command again")
     return {name: counts[name] for name in _COUNTS} if counts else {}
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    """Such as ``48 of 50 texts finished (45 accepted, 3 rejected), 2 pending``."""
+    finished = [name for name in _FINISHED if counts[name]]
+    parts = ", ".join(f"{counts[name]:,} {name}" for name in finished)
+    line = f"{sum(counts[name] for name in finished):,} of {counts['planned']:,} texts finished"
+    line += f" ({parts})" if finished and finished != ["accepted"] else ""
+    return line + (f", {counts['pending']:,} pending" if counts["pending"] else "")
 
 
 def _is_count(value: object) -> bool:

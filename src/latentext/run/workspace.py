@@ -67,9 +67,11 @@ class Workspace:
     leases: Leases
     facts: ModelFacts
     _open_engine: Callable[[], Engine]
-    spend_watchers: list[Callable[[Spend], None]] = field(default_factory=list)
-    """Told what a remote engine spent, after every answer."""
+    watchers: list[Progress] = field(default_factory=list)
+    """Told what a remote engine spent, after every answer, and what its requests wait for."""
     part: SomeShards | None = None
+    journal: Path | None = None
+    """Where a remote engine keeps its answers until they are committed."""
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set when the run comes to an end before its time: from then on no engine is opened."""
     _opening: threading.RLock = field(default_factory=threading.RLock)
@@ -235,11 +237,15 @@ def prepare(
             filesystem.remove_folder(root)  # A run that is refused leaves nothing.
         raise
     torch.set_num_threads(provenance.threads)
-    loaded, watchers = engine, list[Callable[[Spend], None]]()
+    loaded, watchers = engine, list[Progress]()
 
-    def tell(spend: Spend) -> None:
+    def spent(spend: Spend) -> None:
         for watcher in watchers:
-            watcher(spend)
+            watcher.spent(spend)
+
+    def waits(line: str | None) -> None:
+        for watcher in watchers:
+            watcher.waits(line)
 
     def open_now() -> Engine:
         if loaded is not None:
@@ -248,18 +254,19 @@ def prepare(
             progress.note(remark)
         if keeper is not None:
             return keeper.open(spec.model, facts.tokenizer)
-        place = journal or root / JOURNAL
         return open_engine(
             spec.model,
             facts.tokenizer,
-            journal=place,
+            journal=journal or root / JOURNAL,
             limits=limits,
             dataset=root,
-            on_spend=tell,
+            on_spend=spent,
             on_note=progress.note,
+            on_wait=waits,
         )
 
-    return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part)
+    place = (journal or root / JOURNAL) if spec.model.remote else None
+    return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part, place)
 
 
 def _identity(spec: Spec, facts: ModelFacts) -> dict[str, Any]:

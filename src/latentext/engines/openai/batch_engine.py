@@ -25,6 +25,7 @@ from latentext.engines.openai.batch_accounts import BatchAccounts, Entry
 from latentext.engines.openai.batches.clock import Clock, Stopped, stoppable_clock
 from latentext.engines.openai.batches.ledger import Ledger, Step, read_ledger
 from latentext.engines.openai.batches.limits import BatchLimits
+from latentext.engines.openai.batches.polling import waiting_for
 from latentext.engines.openai.batches.remote import open_remote
 from latentext.engines.openai.batches.request_files import write_named_requests
 from latentext.engines.openai.batches.settling import outputs_of
@@ -90,6 +91,7 @@ class BatchEngine:
         tokenizer: of a local model; gives texts their token ids.
         dataset: the directory that the texts are for: answers belong to it (`dataset_name`).
         on_spend: told what was spent so far after every batch, from another thread.
+        on_wait: told what requests wait for, and None when they do no more.
         on_note: told what a person should know of the journal.
         clock: what waits between two looks at a batch.
 
@@ -112,10 +114,11 @@ class BatchEngine:
         dataset: Path | None = None,
         on_spend: Callable[[Spend], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        on_wait: Callable[[str | None], None] | None = None,
         clock: Clock | None = None,
     ):
         self._model, options = model, model.api or ApiOptions()
-        self._options, self._on_spend = options, on_spend
+        self._options, self._on_spend, self._on_wait = options, on_spend, on_wait
         # A copy, because fast tokenizers refuse to be used from two threads at once and others use the original.
         self._tokenizer, self._encoding = copy.deepcopy(tokenizer), threading.Lock()
         self._price = price_of(model)
@@ -245,7 +248,9 @@ class BatchEngine:
             try:
                 while True:
                     try:
-                        run_batches(place, ledger, self._remote, self._clock, _logger.info, conditions)
+                        run_batches(
+                            place, ledger, self._remote, self._clock, _logger.info, conditions, show=self._tell_wait
+                        )
                         return
                     except BudgetError as error:
                         if error is not account.refused or not self._accounts.others_at_work(account):
@@ -254,6 +259,10 @@ class BatchEngine:
                     ledger = place.ledger()
             finally:
                 self._counting(account.count)(place.ledger())
+
+    def _tell_wait(self, ledger: Ledger) -> None:
+        if self._on_wait is not None:
+            self._on_wait(waiting_for(ledger))
 
     def _counting(self, count: Callable[[Ledger], None]) -> Callable[[Ledger], None]:
         def told(ledger: Ledger) -> None:

@@ -64,6 +64,7 @@ class OpenAIEngine:
         dataset: the directory that the texts are for: answers belong to it (`dataset_name`).
         on_spend: told what was spent so far after every answer, from another thread.
         on_note: told what a person should know of the journal.
+        on_wait: told what requests wait for, and None when they do no more; from another thread.
         first_wait: seconds before a second try where the server does not say, doubled with every further one.
 
     Raises:
@@ -97,6 +98,7 @@ class OpenAIEngine:
         dataset: Path | None = None,
         on_spend: Callable[[Spend], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        on_wait: Callable[[str | None], None] | None = None,
         first_wait: float = FIRST_WAIT,
     ):
         self._model, options = model, model.api or ApiOptions()
@@ -123,6 +125,7 @@ class OpenAIEngine:
                     options.concurrency, options.requests_per_minute, options.tokens_per_minute, first_wait=first_wait
                 ),
                 on_spend,
+                on_wait,
             )
         except BaseException:
             self._journal.close()

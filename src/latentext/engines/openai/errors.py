@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from latentext.engines.openai.answer_size import TooLargeError
-from latentext.engines.openai.reaching import place_of, reason_of, unsent
+from latentext.engines.openai.reaching import broken, place_of, reason_of, unsent
 from latentext.engines.openai.redirects import RedirectError
 from latentext.engines.openai.server_text import one_line
 from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
@@ -79,6 +79,21 @@ class ApiError:
     unsent: bool = False
 
     @property
+    def in_words(self) -> str:
+        """What happened, as a person says it.
+
+        Example:
+            >>> ApiError(ApiErrorKind.SERVER, "oops", 500).in_words
+            'the server answered with error 500 ("oops")'
+        """
+        if self.status is None:
+            return self.message
+        if self.status < 400:
+            return f"the server's answer cannot be used ({self.message})"
+        said = "" if self.message == no_words(self.status) else f' ("{self.message}")'
+        return f"the server answered with error {self.status}{said}"
+
+    @property
     def answered(self) -> bool:
         """Whether the server gave its answer to the request: if it is sent again, as another attempt.
 
@@ -119,7 +134,12 @@ def of_status(
     wait = _wait(headers or {}, time.time() if now is None else now)
     # Nobody knows how far a server came that failed at a request; one that refuses it did not begin.
     may_have_cost = status >= 500 or status == _TIMED_OUT
-    return ApiError(kind, message or f"HTTP status {status}", status, code, wait, may_have_cost)
+    return ApiError(kind, message or no_words(status), status, code, wait, may_have_cost)
+
+
+def no_words(status: int) -> str:
+    """The message of an error whose answer says nothing."""
+    return f"HTTP status {status}"
 
 
 def of_exception(error: Exception) -> ApiError:
@@ -134,9 +154,11 @@ def of_exception(error: Exception) -> ApiError:
         )
     if unsent(error):
         return ApiError(ApiErrorKind.NETWORK, f"no connection{_whereto(error)}: {reason_of(error)}", unsent=True)
-    # Over aiohttp a connection that the server dropped is a `ConnectTimeout` too: what was sent may be billed.
+    # Over aiohttp a connection that the server dropped is a `ConnectTimeout`: what was sent may be billed.
+    if (how := broken(error)) is not None:
+        return ApiError(ApiErrorKind.NETWORK, how, may_have_cost=True)
     if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
-        return ApiError(ApiErrorKind.NETWORK, "no answer in time", may_have_cost=True)
+        return ApiError(ApiErrorKind.NETWORK, "no answer in time (model.api.timeout)", may_have_cost=True)
     if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, Exception):
         return of_exception(error.__cause__)
     if isinstance(error, TooLargeError):
@@ -215,7 +237,7 @@ def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextErr
         return SpecError(error.message, where=where or "model.api.base_url", remedy=remedy)
     if error.unsent:
         return unreachable(error.message)
-    return EngineError(f"the server failed ({error.kind.value}): {error.message}", where=where)
+    return EngineError(error.in_words, where=where)
 
 
 def unreachable(problem: str) -> EngineError:

@@ -71,6 +71,17 @@ def unsent(error: BaseException) -> bool:
     return any(isinstance(cause, never_made) for cause in chain)
 
 
+def broken(error: BaseException) -> str | None:
+    """How a connection that stood came to an end before its answer was whole, in words; None if it did not."""
+    if (aiohttp := sys.modules.get("aiohttp")) is not None:
+        for cause in _causes(error):
+            if isinstance(cause, aiohttp.ClientPayloadError):
+                return "the connection broke in the middle of the answer"
+            if isinstance(cause, aiohttp.ServerDisconnectedError):
+                return "the server closed the connection without an answer"
+    return None
+
+
 def reason_of(error: BaseException) -> str:
     """Why a connection did not come about, in a few words.
 

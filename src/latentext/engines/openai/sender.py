@@ -10,6 +10,7 @@ their way are awaited and journaled, for they are paid, and then every outbox ge
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,14 +22,9 @@ from latentext.engines.openai.budget import Budget
 from latentext.engines.openai.client import ChatClient
 from latentext.engines.openai.contact import Contact
 from latentext.engines.openai.counting import counted
-from latentext.engines.openai.errors import (
-    ApiError,
-    ApiErrorKind,
-    error_inside,
-    of_exception,
-    of_status,
-    stopping_error,
-)
+from latentext.engines.openai.delays import Delays
+from latentext.engines.openai.endings import Endings
+from latentext.engines.openai.errors import ApiError, ApiErrorKind, error_inside, of_exception, of_status
 from latentext.engines.openai.http_errors import is_of_the_network
 from latentext.engines.openai.jobs import Job, Outbox, Result
 from latentext.engines.openai.journal import Answer, Journal
@@ -36,14 +32,13 @@ from latentext.engines.openai.naming import sending_name
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.prices import Price
 from latentext.engines.openai.spend import Spend
-from latentext.errors import BudgetError, EngineError, LatentextError
+from latentext.errors import EngineError
 from latentext.spec import ApiOptions
 
-_MOST_PAUSE = 600.0
-"""Seconds; a server that asks for a longer pause is out of quota for now."""
+_logger = logging.getLogger(__name__)
 
-_FAILED_IN_A_ROW = 8
-"""Requests that fail for the server's sake with none answered in between: then it is down, and the run stops."""
+_WATCH_SECONDS = 1.0
+"""Between two looks at what is waited for."""
 
 _GRACE = 2.0
 """Seconds that answers on their way get when a run is interrupted."""
@@ -62,9 +57,11 @@ class Sender:
         budget: Budget,
         pace: Pace,
         on_spend: Callable[[Spend], None] | None = None,
+        on_wait: Callable[[str | None], None] | None = None,
     ):
         self._options, self._model, self._price = options, model, price
-        self._journal, self._budget, self._pace, self._on_spend = journal, budget, pace, on_spend
+        self._journal, self._budget, self._pace = journal, budget, pace
+        self._on_spend, self._on_wait = on_spend, on_wait
         self._client = client
         self._queue: deque[Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,12 +69,13 @@ class Sender:
         self._outboxes: set[Outbox] = set()
         self._unsettled = 0
         self._stopped: BaseException | None = None
-        self._failed_in_a_row = 0
+        self._endings = Endings(options.base_url, options.max_tries)
         self._contact = Contact(client.url, direct=client.direct, wait=pace.backoff, stop=self.stop, looked=self._ended)
         self._frame, self._frame_worst = 0, NOTHING
         self._timer: asyncio.TimerHandle | None = None
         self._gate = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
+        self._delays, self._watched, self._said = Delays(self._loop.time()), False, False
         self._thread = threading.Thread(target=self._run, name="latentext-openai", daemon=True)
         self._thread.start()
 
@@ -125,6 +123,23 @@ class Sender:
     def _enqueue(self, jobs: Sequence[Job]) -> None:
         self._queue.extend(jobs)
         self._send_more()
+        if not self._watched:
+            self._watched = True
+            self._delays.answered(self._loop.time())
+            self._watch()
+
+    def _watch(self) -> None:
+        """Say every second what is waited for, as long as anything is."""
+        queued, in_flight = len(self._queue), self._pace.in_flight
+        self._tell(self._delays.line(self._loop.time(), queued=queued, in_flight=in_flight))
+        self._watched = self._stopped is None and bool(queued or in_flight or self._delays)
+        if self._watched:
+            self._loop.call_later(_WATCH_SECONDS, self._watch)
+
+    def _tell(self, line: str | None) -> None:
+        if self._on_wait is not None and (line is not None or self._said):
+            self._on_wait(line)
+        self._said = line is not None
 
     def _send_more(self) -> None:
         """Send jobs from the front of the queue while pace and budget let them."""
@@ -158,6 +173,7 @@ class Sender:
                     self.stop(self._budget.exhausted())
                 return None  # Answers on their way will give back what they do not use.
             self._queue.popleft()
+            self._delays.sent(job)
             self._pace.sent(job.worst.tokens, now=now)
             with self._lock:
                 self._unsettled += 1
@@ -223,7 +239,8 @@ class Sender:
         """
         spend = counted(text, job.worst, self._price)
         self._contact.answers += 1
-        self._failed_in_a_row = 0
+        self._endings.answered()
+        self._delays.answered(self._loop.time())
         kept = self._journal.put(self._model, Answer(job.name, job.sample, raw, spend))
         self._budget.settle(job.worst, spend, promise=False)
         if self._on_spend is not None:
@@ -275,7 +292,7 @@ class Sender:
             self._budget.lower_promise()  # Nothing follows at once.
         if error.unsent:
             self._not_sent(job, error, sent_at, now)
-        elif (ending := self._ending(job, error)) is not None:
+        elif (ending := self._endings.of(error, job.tries)) is not None:
             self._delivered(None)
             self.stop(ending)
         elif error.retried and job.tries < self._options.max_tries and self._stopped is None:
@@ -299,32 +316,25 @@ class Sender:
         job.tries -= 1
         self._queue.appendleft(job)
         self._contact.lost(error.message, sent_at, now)
+        self._delays.paused(error, now)
         self._delivered(None)
-
-    def _ending(self, job: Job, error: ApiError) -> LatentextError | None:
-        """The error that ends the run, if this one does."""
-        server = self._options.base_url
-        if error.stops:
-            return stopping_error(error)
-        if error.retry_after is not None and error.retry_after > _MOST_PAUSE:
-            what = f"the server asks to wait {error.retry_after:,.0f} s: {error.message}"
-            return BudgetError(what, where=server, remedy="give the same command later", heading="Quota and budgets")
-        if error.retried and job.tries >= self._options.max_tries:
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= _FAILED_IN_A_ROW:
-                what = f"the server does not answer ({error.kind.value}): {error.message}"
-                return EngineError(what, where=server, remedy="give the same command when it does")
-        return None
 
     def _again(self, job: Job, error: ApiError) -> None:
         """Put a job back to the front; one that met a 429 waits with all the others, any other by itself."""
+        now = self._loop.time()
         if error.kind is ApiErrorKind.RATE:
             self._queue.appendleft(job)
-            return
-        wait = self._pace.backoff(job.tries) if error.retry_after is None else error.retry_after
-        self._loop.call_later(wait, self._back, job)
+            wait = self._pace.wait(now) or 0.0
+            self._delays.paused(error, now + wait)
+        else:
+            wait = self._pace.backoff(job.tries) if error.retry_after is None else error.retry_after
+            self._loop.call_later(wait, self._back, job)
+            self._delays.failed(job, error, now + wait)
+        tries = f"try {job.tries} of {self._options.max_tries}"
+        _logger.info("request %d: %s; %s, the next in %.0f s", job.request.index, error.in_words, tries, wait)
 
     def _back(self, job: Job) -> None:
+        self._delays.sent(job)
         self._queue.appendleft(job)
         self._send_more()
 
@@ -334,6 +344,7 @@ class Sender:
 
     async def _finish(self) -> None:
         """Wait a moment for what is on its way, cancel the rest, close the client."""
+        self._tell(None)
         await self._contact.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_GRACE)

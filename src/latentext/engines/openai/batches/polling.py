@@ -49,6 +49,24 @@ def _asked(part: Part, remote: Remote, notify: Notify) -> Part:
     return now
 
 
+def waiting_for(ledger: Ledger) -> str | None:
+    """What a person waits for, in one line; None if no batch is at work.
+
+    Example:
+        >>> part = Part(number=0, tag="t", requests=50, size=1, prompt_tokens=1, step=Step.SUBMITTED)
+        >>> waiting_for(Ledger(name="m", parts=(part,)))
+        '50 requests wait for 1 batch at the server'
+    """
+    parts = [part for part in ledger.parts if part.waits_at_server]
+    if not parts:
+        return None
+    requests, done = sum(part.requests for part in parts), sum(part.counts.completed for part in parts)
+    batches = "1 batch" if len(parts) == 1 else f"{len(parts):,} batches"
+    words = ", ".join(sorted({part.status.value for part in parts if part.status is not None}))
+    state = f" ({words}, {done:,} of {requests:,} done)" if words else ""
+    return f"{requests:,} requests wait for {batches} at the server{state}"
+
+
 def watch(
     place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify, *, show: Show = lambda ledger: None
 ) -> Ledger:
