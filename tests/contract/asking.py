@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from latentext.engines.engine import Generated
 from latentext.engines.openai.engine import OpenAIEngine
 from latentext.engines.openai.standin import Fault, StandIn
 from latentext.limits import Limits
+from latentext.models.resolve import resolve_model
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 
@@ -53,3 +54,19 @@ def only(faults: Sequence[Fault | None], journal: Path, **api: Any) -> tuple[Com
     with StandIn(faults=faults) as server, opened(server, journal, **api) as engine:
         (outcome,) = made(engine, requests(1))
         return outcome, server, engine.spent
+
+
+def prompt_tokens_of(model: str) -> Callable[[Mapping[str, Any]], int]:
+    """How a server of this model counts the prompt of a request body: by transformers' own rendering."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model).path_or_id)
+
+    def count(body: Mapping[str, Any]) -> int:
+        variables = body.get("chat_template_kwargs") or {}
+        made = tokenizer.apply_chat_template(
+            body["messages"], add_generation_prompt=True, return_dict=False, **variables
+        )
+        return len(made)
+
+    return count

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.asking import prompt_tokens_of
 
 import latentext
 from latentext.cli.app import exit_code
@@ -145,9 +146,10 @@ def test_the_key_is_in_no_file_and_no_line(
 
 def test_states_are_replayed_by_a_local_model_and_flagged(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    with StandIn() as server:
+    with StandIn(prompt_tokens=prompt_tokens_of("tiny")) as server:
         spec = spec_file(tmp_path, server, count=4, states={"sites": ["final_norm"]})
-        assert run(spec, "-o", str(root), "--set", "model.local=tiny") == 0
+        as_served = ("--set", "prompts.remove_date_lines=false")
+        assert run(spec, "-o", str(root), "--set", "model.local=tiny", *as_served) == 0
     dataset = latentext.open(root)
     provenance = json.loads((root / "provenance.json").read_text())
     assert provenance["engine"]["retokenized"] is True
@@ -175,9 +177,10 @@ def test_a_journal_elsewhere_is_used_by_every_run_that_names_it(
 def test_a_recipe_runs_with_a_server_and_a_local_model_for_its_states(tmp_path: Path, recipe: str) -> None:
     root = tmp_path / "data"
     fields = {"engine": "openai", "name": "gpt-4o", "local": "tiny"}
-    with StandIn() as server:
+    with StandIn(prompt_tokens=prompt_tokens_of("tiny")) as server:
         fields["api.base_url"] = server.url
-        changes = [word for name, value in fields.items() for word in ("--set", f"model.{name}={value}")]
+        changes = ["--set", "prompts.remove_date_lines=false"]
+        changes += [word for name, value in fields.items() for word in ("--set", f"model.{name}={value}")]
         assert run(recipe, "-o", str(root), "--limit", "2", *changes) == 0
     assert latentext.open(root).records().num_rows == len(server.asked) == 2
     assert len(latentext.open(root).states("final_norm")) >= 2

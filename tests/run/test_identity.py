@@ -244,6 +244,7 @@ _DECIDES_NOTHING = {
         "tokens_per_minute",
         "timeout",
         "max_tries",
+        "compare_prompt_tokens",
         "prices",
     },
     "model.vllm": {"gpu_memory_utilization", "enforce_eager", "capture"},
@@ -299,6 +300,7 @@ def test_states_of_a_servers_texts_are_read_from_one_model_only(
     local = Path(shutil.copytree(stories260k, tmp_path / "local"))
     with StandIn() as server:
         api = {"name": "m", "engine": "openai", "local": str(local), "api": {"base_url": server.url}}
+        api["api"]["compare_prompt_tokens"] = False  # type: ignore[index]  # The stand-in has no tokenizer.
         prompts = {"list": ["Once", "Twice"], "use_chat_template": False}
         spec = load_spec({"model": api, "prompts": prompts, "decoding": {"max_new_tokens": 8}})
         make_dataset(spec, tmp_path / "data")

@@ -17,11 +17,12 @@ from latentext.engines.engine import Engine
 from latentext.engines.openai.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
+from latentext.errors import SpecError
 from latentext.limits import Limits
 from latentext.models.deciding import END_TOKENS, further_facts
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
-from latentext.spec import Decoding, ModelSpec
+from latentext.spec import Decoding, ModelSpec, Spec
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,25 @@ def local_model(model: ModelSpec) -> ModelSpec | None:
     return model.model_copy(
         update={"name": model.local, "engine": "transformers", "revision": None, "api": None, "local": None}
     )
+
+
+def required_local_model(spec: Spec) -> ModelSpec:
+    """The model of a spec that is on this machine, from which states are read.
+
+    Raises:
+        SpecError: there is none, or requests carry what makes another prompt of theirs at the server.
+    """
+    if (here := local_model(spec.model)) is None:
+        raise SpecError(
+            f"the model {spec.model.name} is behind a server, which gives no states",
+            where="model",
+            remedy="name the same model on this machine as model.local, or do without states (--set states=null)",
+        )
+    if spec.model.remote and spec.model.api is not None:
+        from latentext.engines.openai.request_fields import refuse_unrendered
+
+        refuse_unrendered(spec.model.api.request)
+    return here
 
 
 def open_transformers(model: ModelSpec, *, batch_tokens: int | None = None) -> TransformersEngine:

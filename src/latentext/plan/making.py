@@ -147,7 +147,7 @@ def make_plan(
         note = _open_note(directory)
         if note is None:  # What an earlier version took goes on as it was begun.
             refuse_idle_options(spec, conversations, tokenizer)
-        form = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by, given=spec.decoding.given)
+        form = ChatFormat.of_run(spec, begun_by)
         encoder = PromptEncoder(conversations, form, tokenizer)
         source = _source_fingerprint(form, conversations, tokenizer)
         limit = spec.prompts.limit
@@ -212,6 +212,7 @@ def _source_fingerprint(form: ChatFormat, conversations: Chats, tokenizer: PreTr
         "add_generation_prompt": form.add_generation_prompt,
         **({"if_any": True} if form.if_any else {}),
         **({"date_sentences": True} if form.remove_date_lines and not form.whole_date_lines else {}),
+        **({"template_variables": form.template_variables} if form.template_variables and tokenizer else {}),
         **({} if form.legacy is None else {"legacy": [form.legacy.text, form.legacy.system]}),
         "tokenizer": None if tokenizer is None else tokenizer_fingerprint(tokenizer),
     }

@@ -8,8 +8,9 @@ changes the tokenizer object.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,8 +35,12 @@ from latentext.prompts.dates import (
 from latentext.prompts.earlier import begun_by_first
 from latentext.prompts.legacy_formats import IF_ANY, TEMPLATE, LegacyFormat, legacy_format
 from latentext.request import Message
-from latentext.spec import PromptSpec
+from latentext.spec import TEMPLATE_VARIABLES, PromptSpec, Spec
 
+_NO_VARIABLES = {
+    "messages", "conversations", "chat_template", "tools", "documents", "add_generation_prompt",
+    "continue_final_message", "return_assistant_tokens_mask",
+}  # fmt: skip
 _KEEP_DATES = "keep both with prompts.remove_date_lines: false"
 
 
@@ -52,6 +57,7 @@ class ChatFormat:
         add_generation_prompt: end with the header of the assistant's turn.
         legacy: a hand-written format in place of the tokenizer's template.
         if_any: a tokenizer without a template, as base models have, gets the messages' texts without marks.
+        template_variables: what the template reads beside the messages, as a JSON object; empty where nothing.
 
     Example:
         >>> from latentext.models import resolve_model
@@ -72,6 +78,28 @@ class ChatFormat:
     if_any: bool = False
     whole_date_lines: bool = False
     closes_answers: bool = False
+    template_variables: str = ""
+
+    @classmethod
+    def of_run(cls, spec: Spec, begun_by: str | None) -> ChatFormat:
+        """The format of a run's prompts: with a server, the local rendering has the variables that requests carry.
+
+        Args:
+            begun_by: the version of latentext that made the dataset's first shard, None for a new one. Version 0.1.0
+                rendered without the variables.
+
+        Raises:
+            SpecError: a variable has a name that rendering itself uses.
+        """
+        form = cls.from_spec(spec.prompts, spec.model.name, begun_by, given=spec.decoding.given)
+        variables = spec.model.template_variables
+        if not variables or spec.model.local is None or begun_by_first(begun_by):
+            return form
+        if taken := sorted(_NO_VARIABLES & variables.keys()):
+            raise SpecError(
+                "is no variable of a chat template", where=f"model.api.request.{TEMPLATE_VARIABLES}.{taken[0]}"
+            )
+        return replace(form, template_variables=json.dumps(variables, sort_keys=True))
 
     @classmethod
     def from_spec(
@@ -175,6 +203,7 @@ class _Template:
     add_generation_prompt: bool
     whole_date_lines: bool
     closes_answers: bool
+    template_variables: str
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, form: ChatFormat) -> _Template:
@@ -192,6 +221,7 @@ class _Template:
             form.add_generation_prompt,
             form.whole_date_lines,
             form.closes_answers,
+            form.template_variables,
         )
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -217,6 +247,8 @@ class _Template:
     def fill(self, messages: Sequence[Message]) -> str:
         """Render as it stands, the dates replaced by the sentinel if they are to go."""
         variables: dict[str, Any] = dict(self.variables)
+        if self.template_variables:
+            variables |= json.loads(self.template_variables)
         text = self.text
         if self.remove_date_lines:
             variables["date_string"] = SENTINEL

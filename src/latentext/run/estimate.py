@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from latentext.dataset.atomic import temporary_folder
-from latentext.engines.opening import local_model, refuse_unsupported
+from latentext.engines.opening import local_model, refuse_unsupported, required_local_model
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.limits import Limits
@@ -58,7 +58,7 @@ def estimate(spec: Spec, limits: Limits | None = None) -> Estimate:
         SpecError: whatever would stop the run before its first token.
     """
     refuse_unsupported(spec.model, spec.decoding, limits)
-    here = local_model(spec.model)
+    here = local_model(spec.model) if spec.states is None else required_local_model(spec)
     tokenizer = None
     if here is not None:
         source = resolve_model(here.name, here.revision)

@@ -29,6 +29,7 @@ from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
 from latentext.run.finished import commit, finished
+from latentext.run.server_prompts import refuse_other_prompt
 from latentext.run.twins import aligned_twins
 from latentext.spec import Spec
 from latentext.states.rows import row_positions
@@ -168,6 +169,8 @@ def _write_once(
             # Closed at once when something fails: an engine in the middle of a batch has hooks in the model.
             with closing(results):
                 for result in results:
+                    if stage.spec.states is not None and isinstance(result, Generated):
+                        refuse_other_prompt(stage.spec, prompts[result.completion.index], result.completion)
                     tokens = _take(result, written, writer, prompts, stage.capture)
                     # Texts are counted as they were planned: what is drawn again is one text still.
                     texts = int(stage.is_accepted is None or samples.start == stage.samples.start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,12 @@ from latentext.engines.transformers.engine import nonfinite_states
 from latentext.engines.transformers.memory import memory_errors
 from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
-from latentext.request import Failure, StateRows
+from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
 from latentext.run.finished import commit, finished
 from latentext.run.generating import Advance
+from latentext.run.server_prompts import refuse_other_prompts
+from latentext.spec import Spec
 from latentext.states.layout import ModelLayout
 from latentext.states.replay import REPLAY_TOKENS, WrittenText, replay
 
@@ -36,6 +38,7 @@ class Replay:
     records_stage: str
     stage: str
     capture: StatesStage
+    spec: Spec
 
     def done(self, shard: Shard) -> Receipt | None:
         """The capture's receipt, if it is committed and made from the present records."""
@@ -48,11 +51,16 @@ class Replay:
 
 def written_texts(root: Path, records_stage: str, shard_number: int) -> list[WrittenText]:
     """The texts of a shard as replay wants them."""
+    return _as_replayed(_texts_of(root, records_stage, shard_number))
+
+
+def _texts_of(root: Path, records_stage: str, shard_number: int) -> list[tuple[Request, Completion]]:
     table = read_records([root / records_stage / layout.table_name(shard_number)])
-    return [
-        WrittenText(c.index, c.sample, r.prompt_token_ids, c.token_ids, c.entropies)
-        for r, c in zip(requests_of(table), completions_of(table), strict=True)
-    ]
+    return list(zip(requests_of(table), completions_of(table), strict=True))
+
+
+def _as_replayed(texts: Iterable[tuple[Request, Completion]]) -> list[WrittenText]:
+    return [WrittenText(c.index, c.sample, r.prompt_token_ids, c.token_ids, c.entropies) for r, c in texts]
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -76,7 +84,9 @@ def replay_shard(stage: Replay, shard: Shard, model_layout: ModelLayout, advance
     that does not even fit alone, or whose states are not finite, is recorded as failed, and the others go on.
     """
     records = read_receipt(stage.root / stage.records_stage / layout.receipt_name(shard.number))
-    texts = written_texts(stage.root, stage.records_stage, shard.number)
+    written = _texts_of(stage.root, stage.records_stage, shard.number)
+    refuse_other_prompts(stage.spec, written)
+    texts = _as_replayed(written)
     filesystem.make_folder(stage.root / stage.stage)
     tokens, halvings = REPLAY_TOKENS, 0
     with ExitStack() as until_committed:

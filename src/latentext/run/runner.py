@@ -24,6 +24,7 @@ from latentext.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_WITH_FAILURES,
+    BudgetError,
     CredentialsError,
     EngineError,
     LatentextError,
@@ -238,7 +239,8 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
             counts = write_run_views(workspace)["counts"]
             if workspace.journal is not None and isinstance(error, LatentextError):
                 texts = counts["accepted"] + counts["rejected"]
-                progress.note(what_is_safe(workspace.journal, texts, counts["planned"]))
+                goes_on = isinstance(error, (EngineError, BudgetError))
+                progress.note(what_is_safe(workspace.journal, texts, counts["planned"], goes_on=goes_on))
         raise
     finally:
         progress.finish()

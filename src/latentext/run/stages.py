@@ -11,7 +11,8 @@ from pathlib import Path
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
-from latentext.dataset.receipts import Receipt
+from latentext.dataset.receipts import Receipt, read_receipt
+from latentext.dataset.records import UNCOUNTED
 from latentext.dataset.stages import StatesStage
 from latentext.engines.engine import Engine
 from latentext.engines.given import GivenTexts
@@ -31,6 +32,7 @@ from latentext.run.generating import Advance, Generation, generate_shard
 from latentext.run.replaying import Replay, replay_shard
 from latentext.run.rewarding import chosen_rewards
 from latentext.run.scoring import check_work, length_work, reward_works, text_judge
+from latentext.run.server_prompts import not_compared
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import Spec, StatesSpec
@@ -179,7 +181,7 @@ def _refuse_lost_spaces(workspace: Workspace) -> None:
 
 
 def _replay(workspace: Workspace, records_stage: str, name: str, capture: StatesStage, retry_failed: bool) -> Work:
-    stage = Replay(workspace.root, records_stage, name, capture)
+    stage = Replay(workspace.root, records_stage, name, capture, workspace.spec)
     texts = capture.samples[1] - capture.samples[0]
     retried: set[int] = set()
 
@@ -199,4 +201,13 @@ def _replay(workspace: Workspace, records_stage: str, name: str, capture: States
         compute,
         stage.ready,
         shards_in_flight=lambda: workspace.model.shards_in_flight,
+        remark=lambda: _not_compared(workspace, records_stage),
     )
+
+
+def _not_compared(workspace: Workspace, records_stage: str) -> str | None:
+    folder = workspace.root / records_stage
+    shards = layout.list_shards(workspace.root, records_stage)
+    counts = [read_receipt(folder / layout.receipt_name(number)).counts for number in shards]
+    uncounted = sum(count.get(UNCOUNTED, 0) for count in counts)
+    return not_compared(workspace.spec, uncounted, sum(count["accepted"] for count in counts))

@@ -132,7 +132,7 @@ def _prompts(dataset: Dataset, spec: Spec, tokenizer: PreTrainedTokenizerBase, c
     """The recorded messages, rendered and encoded again, give the recorded ids: one BOS, the same template."""
     provenance = read_provenance(dataset.directory)
     begun_by = None if provenance is None else provenance.versions.get("latentext")
-    chat = ChatFormat.from_spec(spec.prompts, spec.model.name, begun_by)
+    chat = ChatFormat.of_run(spec, begun_by)
     for (stage, number), texts in sorted(chosen.items()):
         name = f"{stage}/{layout.table_name(number)}"
         for request in requests_of(read_records([dataset.directory / name])):

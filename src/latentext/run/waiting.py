@@ -36,14 +36,15 @@ def answers_waiting(count: int) -> str:
     return "1 answer of the server waits" if count == 1 else f"{count:,} answers of the server wait"
 
 
-def what_is_safe(journal: Path, texts: int, planned: int) -> str:
+def what_is_safe(journal: Path, texts: int, planned: int, *, goes_on: bool) -> str:
     """What a run that a server stopped leaves behind, and how to go on, in one line.
 
     Args:
         texts: how many of the `planned` ones are written.
+        goes_on: the same command does, once the server is well or the cap is raised.
     """
     count = read_waiting(journal)
     kept = f"kept: {texts:,} of {planned:,} texts"
     if count:
         kept += f"; {answers_waiting(count)} in the journal and {'is' if count == 1 else 'are'} not paid again"
-    return f"{kept}. The same command goes on"
+    return f"{kept}. The same command goes on" if goes_on else kept

@@ -38,6 +38,8 @@ class Work:
     """How many shards may be computed at once; asked only when there is something to do."""
     asked: bool = True
     """Whether a person asked for it now; else it may fail, and the run goes on without it."""
+    remark: Callable[[], str | None] = lambda: None
+    """What a person should know before it begins; asked only when there is something to do."""
 
     def lease(self, shard: Shard) -> str:
         """Name of the lease that keeps other runs from the shard."""
@@ -60,6 +62,8 @@ def finish_stage(workspace: Workspace, work: Work, progress: Progress, advance: 
     if not waiting:
         return
     total, left = (texts_of(work, shards) for shards in (workspace.shards, waiting))
+    if (remark := work.remark()) is not None:
+        progress.note(remark)
     progress.start(total, total - left, work.description)
     said = False
     most = work.shards_in_flight()

@@ -19,12 +19,12 @@ from latentext.engines.openai.spend import Spend
 from latentext.engines.opening import (
     EngineKeeper,
     ModelFacts,
-    local_model,
     model_facts,
     open_engine,
     open_transformers,
     refuse_unsupported,
     remarks,
+    required_local_model,
 )
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
 from latentext.engines.transformers.loaded import LoadedModel
@@ -168,21 +168,6 @@ _LOCAL = "model.local"
 
 def _weights(model: ModelSpec) -> str:
     return model_fingerprint(resolve_model(model.name, model.revision))
-
-
-def required_local_model(spec: Spec) -> ModelSpec:
-    """The model of a spec that is on this machine.
-
-    Raises:
-        SpecError: there is none.
-    """
-    if (here := local_model(spec.model)) is None:
-        raise SpecError(
-            f"the model {spec.model.name} is behind a server, which gives no states",
-            where="model",
-            remedy="name the same model on this machine as model.local, or do without states (--set states=null)",
-        )
-    return here
 
 
 def prepare(

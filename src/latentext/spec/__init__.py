@@ -7,7 +7,15 @@ Reading files and turning pydantic's findings into one-line errors is the busine
 from latentext.spec.acceptance import CheckSpec, Keep, LengthSpec, RepetitionCheck
 from latentext.spec.base import DType, Frozen, Scalar
 from latentext.spec.decoding import Decoding
-from latentext.spec.model import REMOTE_ENGINES, SHIPPED_PRICES, TINY, ApiOptions, ModelSpec, VllmOptions
+from latentext.spec.model import (
+    REMOTE_ENGINES,
+    SHIPPED_PRICES,
+    TEMPLATE_VARIABLES,
+    TINY,
+    ApiOptions,
+    ModelSpec,
+    VllmOptions,
+)
 from latentext.spec.prompts import (
     TWINS,
     FileSource,
@@ -24,6 +32,7 @@ from latentext.spec.states import Pool, Positions, StatesSpec
 __all__ = [
     "REMOTE_ENGINES",
     "SHIPPED_PRICES",
+    "TEMPLATE_VARIABLES",
     "TINY",
     "TWINS",
     "ApiOptions",

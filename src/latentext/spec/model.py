@@ -11,6 +11,9 @@ from latentext.spec.base import DType, Frozen
 TINY = "tiny"
 """The model that is part of the package."""
 
+TEMPLATE_VARIABLES = "chat_template_kwargs"
+"""The field of a request by which vLLM, SGLang and llama.cpp take variables of the chat template."""
+
 SHIPPED_PRICES = "openai"
 """In place of a file in ``model.api.prices``: the table of the package, for any server."""
 
@@ -21,7 +24,8 @@ class ApiOptions(Frozen):
     `request` holds further fields of every request body, such as ``response_format``; they decide texts and are part of
     the identity. All else only decides when and where requests are sent. `timeout` is in seconds a request. `prices` is
     a price table of your own (YAML), or ``openai`` for the one that ships with the package, which is otherwise used for
-    OpenAI's own server alone.
+    OpenAI's own server alone. `compare_prompt_tokens` refuses states where the server counted another number of tokens
+    in the prompt than the local model; false is for servers that count in a way of their own.
     """
 
     base_url: str | None = None
@@ -32,6 +36,7 @@ class ApiOptions(Frozen):
     max_tries: int = Field(default=6, ge=1)
     request: dict[str, Any] = Field(default_factory=dict)
     prices: str | None = None
+    compare_prompt_tokens: bool = True
 
 
 class VllmOptions(Frozen):
@@ -84,6 +89,12 @@ class ModelSpec(Frozen):
     def remote(self) -> bool:
         """Whether the model is behind a server."""
         return self.engine in REMOTE_ENGINES
+
+    @property
+    def template_variables(self) -> dict[str, Any]:
+        """Variables of the chat template that every request carries to the server: its ``chat_template_kwargs``."""
+        found = (self.api.request if self.api is not None else {}).get(TEMPLATE_VARIABLES)
+        return dict(found) if isinstance(found, dict) else {}
 
     @model_validator(mode="after")
     def _options_of_its_engine(self) -> Self:

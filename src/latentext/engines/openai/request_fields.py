@@ -13,6 +13,7 @@ from typing import Any
 
 from latentext.errors import SpecError
 from latentext.limits import Limits
+from latentext.spec import TEMPLATE_VARIABLES
 
 WHERE = "model.api.request"
 OWN_FIELDS = ("model", "messages", "n", "stream")
@@ -46,6 +47,34 @@ _FREE_VALUES: Mapping[str, Callable[[object], bool]] = {
 }
 _MORE_TOKENS = ("best_of", "prediction", "web_search_options", "audio", "use_beam_search", "num_beams")
 """Fields by which a server counts more tokens than the limit on the output says: a cap on tokens refuses them too."""
+
+
+_OF_THE_PROMPT: Mapping[str, object] = {
+    "chat_template": None, "documents": [], "tools": [], "functions": [], "reasoning_effort": None,
+    "add_generation_prompt": True, "continue_final_message": False, "add_special_tokens": False,
+    "truncate_prompt_tokens": None, "enable_thinking": None, "thinking": None,
+}  # fmt: skip
+"""Fields that change the prompt that the server makes of the messages, with the values that change nothing."""
+
+
+def refuse_unrendered(fields: Mapping[str, Any]) -> None:
+    """Refuse fields that change the server's prompt and not the one that a local model reads.
+
+    Variables of the chat template (``chat_template_kwargs``) reach both.
+
+    Raises:
+        SpecError: the field is named.
+    """
+    for name, harmless in _OF_THE_PROMPT.items():
+        value = fields.get(name)
+        if value is None or value == harmless:
+            continue
+        raise SpecError(
+            "changes the prompt at the server and not the one that model.local reads, whose states would be others",
+            where=f"{WHERE}.{name}",
+            remedy=f"give a variable of the chat template in {TEMPLATE_VARIABLES}, or do without states "
+            "(--set states=null)",
+        )
 
 
 def refuse_fields(fields: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from latentext.engines.openai.standin.faults import Fault, edited
 from latentext.engines.openai.standin.http import Connection, Handler, HttpReply, HttpRequest
-from latentext.engines.openai.standin.texts import Answers, chat_completion, plain_text
+from latentext.engines.openai.standin.texts import Answers, chat_completion, plain_text, prompt_tokens
 from latentext.errors import EngineError
 from latentext.request import Usage
 
@@ -50,6 +50,8 @@ class StandIn:
         faults: what goes wrong.
         delay: seconds before every answer.
         key: if given, only requests with this key are answered.
+        prompt_tokens: counts the tokens in the prompt of a request body; by bytes if not given, as a stand-in has no
+            tokenizer.
 
     Example:
         >>> import urllib.request
@@ -68,8 +70,10 @@ class StandIn:
         delay: float = 0.0,
         key: str | None = None,
         port: int = 0,
+        prompt_tokens: Callable[[Mapping[str, Any]], int] = prompt_tokens,
     ):
         self._answers, self._faults, self._delay, self._key, self._port = answers, faults, delay, key, port
+        self._prompt_tokens = prompt_tokens
         self.asked: list[Asked] = []
         self.most_at_once = self.at_once = 0
         self.url = ""
@@ -87,7 +91,7 @@ class StandIn:
 
     def answer(self, body: Mapping[str, Any], number: int) -> dict[str, Any]:
         """The good answer to a request body."""
-        return chat_completion(body, self._answers(body), number)
+        return chat_completion(body, self._answers(body), number, self._prompt_tokens(body))
 
     def billed(self) -> Counter[str]:
         """How often each prompt would have been paid for."""

@@ -49,9 +49,13 @@ def fraction(body: Mapping[str, Any], purpose: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def chat_completion(body: Mapping[str, Any], reply: Reply, number: int) -> dict[str, Any]:
-    """The answer in OpenAI's form. Its tokens are counted by words and bytes: a stand-in has no tokenizer."""
-    prompt = sum(len(str(message.get("content") or "")) // 4 + 4 for message in body.get("messages", ()))
+def prompt_tokens(body: Mapping[str, Any]) -> int:
+    """About how many tokens the prompt of a request has, by its bytes."""
+    return sum(len(str(message.get("content") or "")) // 4 + 4 for message in body.get("messages", ()))
+
+
+def chat_completion(body: Mapping[str, Any], reply: Reply, number: int, prompt: int) -> dict[str, Any]:
+    """The answer in OpenAI's form, with so many tokens in the prompt; those of the text are its words."""
     written = len((reply.text or reply.refusal or "").split()) or 1
     message = {"role": "assistant", "content": reply.text, "refusal": reply.refusal}
     return {
