@@ -103,7 +103,12 @@ CASES = [
         "00000.receipt.json",
         change("records/*/00000.receipt.json", lambda b: b[:20]),
     ),
-    Case("a layer that was not captured", "export made x --to npy --sites embed", 1, "captured sites are: final_norm"),
+    Case(
+        "a layer that was not captured",
+        "export made x --to npy --sites embed",
+        1,
+        "captured sites are: layer 4, final_norm",
+    ),
     Case("a reward that is not known", "score made --reward lenght", 2, "did you mean length"),
     Case("a reward of no file", "score made --reward none.py:kind", 2, "none.py: no such file"),
     Case("a reward of half a mapping", "score made --reward '{name: x'", 2, "--reward"),

@@ -149,11 +149,6 @@ def test_a_side_without_whole_texts_is_refused(make_dataset: Maker, tmp_path: Pa
         export_npy(data, tmp_path / "npy", decode_token=decode, split=split)
 
 
-def test_pooled_captures_cannot_be_exported_as_rows(make_dataset: Maker, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="pool 'none'; captured: last"):
-        export_npy(make_dataset(5, pools=("last",)), tmp_path / "npy", decode_token=decode)
-
-
 def add_scores(
     data: Dataset, reward: str, folder: str, scored: range = range(10), settings: dict[str, str] | None = None
 ) -> Dataset:

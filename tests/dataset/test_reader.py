@@ -175,17 +175,20 @@ def test_a_number_stands_for_a_site_as_in_hugging_face(make_dataset: Maker) -> N
     data = make_dataset(4)
     for number, site in [(0, "embed"), (4, "final_norm"), (-1, "final_norm"), (-5, "embed")]:
         assert data.states(number).site == site
-    with pytest.raises(DatasetError, match="site 1 was not captured; captured sites are: embed, final_norm"):
+    with pytest.raises(
+        DatasetError, match="layer 1 was not captured; captured sites are: layer 0, embed; layer 4, final_norm"
+    ):
         data.states(1)
 
 
 def test_a_site_that_was_not_captured_is_refused_with_those_that_were(make_dataset: Maker) -> None:
     data = make_dataset(4)
     with pytest.raises(
-        DatasetError, match=r"site 'resid_post.2' was not captured; captured sites are: embed, final_norm"
+        DatasetError,
+        match=r"site 'resid_post.2' was not captured; captured sites are: layer 0, embed; layer 4, final_norm",
     ):
         data.states("resid_post.2")
-    with pytest.raises(DatasetError, match="positions 'prompt'; captured: generated"):
+    with pytest.raises(DatasetError, match="captured with positions='prompt'; captured: positions='generated'"):
         data.states("embed", positions="prompt")
     with pytest.raises(DatasetError, match="no capture 'second'; captures are: first-0"):
         data.states("embed", capture="second")
@@ -198,7 +201,7 @@ def test_pooled_states_have_one_row_a_text(make_dataset: Maker) -> None:
     view = data.states("embed", pool="mean")
     assert view.shape == (5, 8)
     assert view.rows["index"].tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(DatasetError, match="name pool: last, mean"):
+    with pytest.raises(DatasetError, match="name one: pool='last' or pool='mean'"):
         data.states("embed")
 
 

@@ -79,7 +79,7 @@ def test_the_card_names_a_licence_only_when_told(make_dataset: Maker) -> None:
     assert card.startswith("# same-prompt\n\nWords, repeated.\n")
     assert card.endswith("## Licence\n\nnot stated\n")
     assert "| texts | 10 of 10 planned |" in card
-    assert "| `first-0` | embed, final_norm | generated, pool none | bfloat16 |" in card
+    assert "| `first-0` | layer 0, embed; layer 4, final_norm | generated | bfloat16 |" in card
     write_views(data.directory, data.spec, requests=10, licence="CC BY 4.0")
     assert (data.directory / layout.README).read_text().endswith("## Licence\n\nCC BY 4.0\n")
 

@@ -49,7 +49,7 @@ def stories(stories260k: Path, tmp_path_factory: pytest.TempPathFactory) -> Data
 
 
 def test_a_twin_reads_the_same_tokens_with_random_weights(stories: Dataset, stories260k: Path) -> None:
-    rows, source = collect(stories, captured_sites(stories), "remaining", Division())
+    rows, source, _ = collect(stories, captured_sites(stories), "remaining", Division())
     twin = UntrainedTwin(stories, ["final_norm"], seed=1)
     wanted = rows.of(TEST)
     found, known = gather(twin, "final_norm", wanted), wanted.at(range(len(wanted)))

@@ -22,7 +22,7 @@ from latentext.recipes.probing import ProbeSettings, evaluate, probe_dataset
 
 
 def probed(dataset: Dataset, target: str = "remaining", kind: str = "ridge", **division: object) -> ProbeResult:
-    rows, source = collect(dataset, captured_sites(dataset), target, Division(**division))
+    rows, source, _ = collect(dataset, captured_sites(dataset), target, Division(**division))
     return ask(Posed(make_question(target, kind), rows, Training(epochs=20)), source)
 
 
@@ -75,7 +75,7 @@ def test_every_missing_number_has_a_reason(result: ProbeResult) -> None:
 
 
 def test_unseen_counts_can_be_tested_on(repeating: Dataset) -> None:
-    rows, _ = collect(repeating, ["final_norm"], "remaining", Division(test_by="count"))
+    rows, _, _ = collect(repeating, ["final_norm"], "remaining", Division(test_by="count"))
     assert rows.asked is not None
     assert not set(rows.asked[rows.part == TEST]) & set(rows.asked[rows.part != TEST])
     test, views = rows.of(TEST), repeating.states("final_norm").rows
@@ -131,7 +131,7 @@ def test_a_probe_of_other_data_or_another_width_or_damaged_is_refused(repeating:
     with pytest.raises(DatasetError, match="made from another dataset"):
         evaluate(other, folder / "final_norm")
     narrow = write_dataset(tmp_path / "narrow", repeating_texts(30), states=step_states, sites=["embed"])
-    with pytest.raises(DatasetError, match="'final_norm' was not captured; captured sites are: embed"):
+    with pytest.raises(DatasetError, match="'final_norm' was not captured; captured sites are: layer 0, embed"):
         evaluate(narrow, folder / "final_norm")
     tensors = folder / "final_norm.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1] + b"\0")
@@ -150,13 +150,15 @@ def test_a_dataset_keeps_its_fingerprint_in_later_versions(tmp_path: Path) -> No
 
 def test_what_cannot_be_asked_is_one_clear_line(repeating: Dataset, tmp_path: Path) -> None:
     cut = write_dataset(tmp_path / "cut", [MadeText(k, "cat", 5, "length") for k in range(9)])
-    with pytest.raises(DatasetError, match="none of 9 texts can be used: 9 were cut at the limit"):
+    with pytest.raises(DatasetError, match="none of 9 texts can be used: 9 cut at the limit"):
         probed(cut)
     with pytest.raises(DatasetError, match=r"the split leaves .* empty: 1 group by prompt"):
         probed(write_dataset(tmp_path / "one", [MadeText(3, "cat", 5)]))
     with pytest.raises(DatasetError, match=r"all .* training targets are 5: there is nothing to predict"):
         probed(write_dataset(tmp_path / "same", [MadeText(k, "cat", 5) for k in range(30)]), "total")
-    with pytest.raises(DatasetError, match=r"resid_post.7' was not captured; captured sites are: embed, resid_post.0"):
+    with pytest.raises(
+        DatasetError, match=r"resid_post.7' was not captured; captured sites are: layer 0, embed; layer 1, resid_post.0"
+    ):
         collect(repeating, ["resid_post.7"], "remaining", Division())
     with pytest.raises(SpecError, match="a ridge predicts numbers, not bins; use linear or mlp"):
         make_question("bins", "ridge")

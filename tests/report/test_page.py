@@ -141,7 +141,7 @@ def test_logged_probe_scores_are_drawn_by_depth(make_dataset: Maker) -> None:
     dataset = make_dataset(4)
     picture = probe_scores(dataset, write_results(dataset.directory, 0.5))
     assert isinstance(picture, Picture)
-    assert picture.numbers == {"embed": "R² 0.5000", "final_norm": "R² 0.5000"}
+    assert picture.numbers == {"layer 0, embed": "R² 0.5000", "layer 4, final_norm": "R² 0.5000"}
     assert "count - step (the prompts ask for no count)" in picture.caption
     other = probe_scores(dataset, write_results(dataset.directory, 0.75))
     assert isinstance(other, Picture) and other.png != picture.png

@@ -128,7 +128,7 @@ def test_state_numbers_are_those_of_all_states(make_dataset: Maker) -> None:
     spread = f"{norms.mean():.5g} ± {norms.std():.5g}"
     assert drawn(state_histograms(dataset)).numbers["norm, mean ± std"] == spread
     by_layer = drawn(norm_by_layer(dataset)).numbers
-    assert list(by_layer) == ["embed", "final_norm"] and by_layer["final_norm"] == spread
+    assert by_layer.keys() == {"layer 0, embed", "layer 4, final_norm"} and by_layer["layer 4, final_norm"] == spread
     drawn(state_against_remaining(dataset))
 
 
@@ -139,10 +139,19 @@ def test_without_states_each_picture_of_states_says_so(make_dataset: Maker) -> N
     assert "takes two sites" in reason(norm_by_layer(dataset))
 
 
-def test_pooled_states_are_not_taken_for_states_of_tokens(make_dataset: Maker) -> None:
-    dataset = make_dataset(pools=("last", "mean"))
-    assert "states were pooled" in reason(state_histograms(dataset))
-    assert "takes two sites" in reason(norm_by_layer(dataset))
+def test_pooled_states_are_drawn_as_one_row_per_text(make_dataset: Maker) -> None:
+    dataset = make_dataset(10, pools=("mean", "max"))
+    picture = drawn(state_histograms(dataset))
+    assert picture.caption == "All states of layer 4, final_norm (mean)."
+    norms = np.linalg.norm(np.asarray(dataset.states("final_norm", pool="mean")[:], np.float64), axis=1)
+    assert picture.numbers["norm, mean ± std"] == f"{norms.mean():.5g} ± {norms.std():.5g}"
+    assert len(drawn(norm_by_layer(dataset)).numbers) == 2
+
+
+def test_pooled_states_of_a_whole_text_are_not_set_against_a_place_in_it(make_dataset: Maker) -> None:
+    for picture in (state_against_remaining, principal_components):
+        assert "pooled over the text (max)" in reason(picture(make_dataset(10, pools=("max",))))
+        drawn(picture(make_dataset(20, pools=("mean", "first"))))
 
 
 def test_sites_come_by_depth(make_dataset: Maker) -> None:

@@ -13,7 +13,8 @@ from latentext.cli.tokens import token_decoder
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.cli.wording import counted
 from latentext.errors import SpecError
-from latentext.spec import Keep
+from latentext.layer_names import listed, site_label
+from latentext.spec import Keep, Pool
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -31,6 +32,10 @@ def export(
     sites: Annotated[
         list[str] | None,
         typer.Option(metavar="SITE,...", help="npy: these sites side by side in this order; all by default."),
+    ] = None,
+    pool: Annotated[
+        Pool | None,
+        typer.Option(help="npy: which pooled states, where texts have several; none is a row for every token."),
     ] = None,
     keep_truncated: Annotated[
         bool, typer.Option("--keep-truncated", help="npy: keep texts that were cut at the limit, and mark them.")
@@ -52,7 +57,12 @@ def export(
     file with the human texts and splits, and ai_datasets the original comparison's NDJSON files below the folder OUT.
     """
     if to in ("tidy", "ai_datasets"):
-        for wrong, option in ((bool(sites), "--sites"), (split is not None, "--split"), (keep is not None, "--keep")):
+        for wrong, option in (
+            (bool(sites), "--sites"),
+            (pool is not None, "--pool"),
+            (split is not None, "--split"),
+            (keep is not None, "--keep"),
+        ):
             _refuse(wrong, option, f"{to} writes all texts, and says of each what it is")
         _write_completions(directory, output, to, overwrite=overwrite)
         return
@@ -63,6 +73,7 @@ def export(
             directory,
             output,
             sites_asked,
+            pool=pool,
             keep_truncated=keep_truncated,
             keep=keep,
             overwrite=overwrite,
@@ -70,6 +81,7 @@ def export(
         )
         return
     _refuse(bool(sites), "--sites", f"{to} holds records, no states")
+    _refuse(pool is not None, "--pool", f"{to} holds records, no states")
     _refuse(output.suffix not in _ENDINGS[to], str(output), f"{to} goes into a file that ends in {_ENDINGS[to][0]}")
     rows = export_records(directory, output, split, keep or "all", overwrite=overwrite)
     typer.echo(f"{counted(rows, 'text')} in {output}")
@@ -106,6 +118,7 @@ def write_npy(
     output: Path,
     sites: Sequence[str] = (),
     *,
+    pool: Pool | None = None,
     keep_truncated: bool = False,
     keep: Keep | None = None,
     overwrite: bool = False,
@@ -122,11 +135,15 @@ def write_npy(
         output,
         decode_token=token_decoder(dataset),
         sites=[as_site(site) for site in sites] or None,
+        pool=pool,
         truncated="keep" if keep_truncated else "drop",
         keep=keep,
         overwrite=overwrite,
     )
-    typer.echo(f"{counted(metadata['total_tokens'], 'row')} of {metadata['total_hidden_dim']} numbers in {output}")
+    of = f", one per text (pool {metadata['pool']})," if "pool" in metadata else ""
+    typer.echo(f"{counted(metadata['total_tokens'], 'row')}{of} of {metadata['total_hidden_dim']} numbers in {output}")
+    called = zip(metadata["layers_extracted"], metadata["extracted_layer_indices"], strict=True)
+    typer.echo(f"sites, side by side: {listed([site_label(site, layer) for site, layer in called])}")
     if dropped := metadata["truncated_texts"]["dropped"]:
         typer.echo(f"{counted(dropped, 'text')} cut at the limit left out; --keep-truncated keeps and marks them")
     if dropped := metadata["rejected_texts"]["dropped"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +12,7 @@ from latentext.cli.capture import as_site, separated
 from latentext.cli.numbers import finite
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
-from latentext.spec import Keep
+from latentext.spec import Keep, Pool
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -28,7 +29,14 @@ def probe(
         list[str] | None,
         typer.Option("--site", metavar="SITE,...", help="Such as final_norm, resid_post.3, -2; all by default."),
     ] = None,
-    target: Annotated[TargetName, typer.Option(help="What is predicted.")] = "remaining",
+    target: Annotated[
+        TargetName | None,
+        typer.Option(help="What is predicted: remaining by default; total, where states were pooled over the text."),
+    ] = None,
+    pool: Annotated[
+        Pool | None,
+        typer.Option(help="Which pooled states, where texts have several; none is a row for every token."),
+    ] = None,
     kind: Annotated[
         KindName | None, typer.Option(help="ridge: closed form. linear, mlp: trained. Bins are trained.")
     ] = None,
@@ -72,27 +80,55 @@ def probe(
     and all scores are written below DIR/probes.
     """
     from latentext.dataset.reader import open as open_dataset
-    from latentext.probes.collecting import captured_sites
     from latentext.probes.division import Division
     from latentext.probes.networks import Training
-    from latentext.recipes.probing import ProbeSettings
 
     dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
-    settings = ProbeSettings(
-        sites=[as_site(site) for site in separated(sites or ()) if site != "all"] or captured_sites(dataset),
-        target=target,
-        kind=kind or ("linear" if target == "bins" else "ridge"),
+    watching = prompt is not None or interactive
+    if saved is not None and not watching:
+        judge_again(dataset, saved)
+        return
+    if saved is not None:
+        watch(dataset, saved, prompt)
+        return
+    settings = _settings(
+        dataset,
+        sites or (),
+        pool,
+        target,
+        kind,
         division=Division(split_by or test_by or "prompt", test_by, validation, test, seed),
         training=Training(epochs=epochs, seed=seed),
         twins=twins,
         keep=keep,
     )
-    if prompt is not None or interactive:
-        watch(dataset, settings, saved, prompt, output)
-    elif saved is not None:
-        judge_again(dataset, saved)
+    if watching:
+        watch(dataset, _probe_to_watch(dataset, settings, output), prompt)
     else:
         print_result(dataset, settings, output)
+
+
+def _settings(
+    dataset: Dataset,
+    sites: Sequence[str],
+    pool: Pool | None,
+    target: TargetName | None,
+    kind: KindName | None,
+    **others: Any,
+) -> ProbeSettings:
+    """What is asked, with defaults that follow from what was captured."""
+    from latentext.probes.collecting import captured_sites, pool_to_probe
+    from latentext.recipes.probing import ProbeSettings
+
+    pool = pool_to_probe(dataset, pool)
+    target = target or ("remaining" if pool in ("none", "first") else "total")
+    return ProbeSettings(
+        sites=[as_site(site) for site in separated(sites) if site != "all"] or captured_sites(dataset, pool),
+        target=target,
+        kind=kind or ("linear" if target == "bins" else "ridge"),
+        pool=pool,
+        **others,
+    )
 
 
 def print_result(dataset: Dataset, settings: ProbeSettings, output: Path | None) -> None:
@@ -109,6 +145,7 @@ def print_result(dataset: Dataset, settings: ProbeSettings, output: Path | None)
 def judge_again(dataset: Dataset, saved: Path) -> None:
     """Print a saved probe's scores as logged and as they are now."""
     from latentext.cli.wording import columns
+    from latentext.probes.collecting import view_to_probe
     from latentext.recipes.probing import evaluate
 
     facts, scores = evaluate(dataset, saved)
@@ -117,26 +154,28 @@ def judge_again(dataset: Dataset, saved: Path) -> None:
         logged = facts.scores.get(metric, {}).get("value")
         was, now = ("-" if value is None else f"{value:.6f}" for value in (logged, score.value))
         rows.append((metric, was, now))
-    typer.echo(f"{facts.target} at {facts.site}, {facts.kind}")
+    typer.echo(f"{facts.target} at {view_to_probe(dataset, facts.site, facts.pool).label}, {facts.kind}")
     for line in columns(rows):
         typer.echo(line)
 
 
-def watch(
-    dataset: Dataset, settings: ProbeSettings, saved: Path | None, prompt: str | None, output: Path | None
-) -> None:
-    """Predict live for one prompt, or for each that is typed in until an empty line or the end of the input."""
-    from latentext.recipes.live_probe import open_live
+def _probe_to_watch(dataset: Dataset, settings: ProbeSettings, output: Path | None) -> Path:
+    """The saved probe of the deepest site asked for, which the next token is read from; made where there is none."""
+    from latentext.probes.collecting import view_to_probe
     from latentext.recipes.probing import probe_dataset, results_folder
 
-    if saved is None:
-        # The deepest site unless one is named: it is what the next token is read from.
-        site = settings.sites[-1]
-        name = dataset.states(site).site
-        saved = results_folder(dataset, settings, output) / name
-        if not saved.with_name(f"{name}.json").exists():
-            typer.echo(f"no probe of {name} yet: making one", err=True)
-            probe_dataset(dataset, settings, output)
+    view = view_to_probe(dataset, settings.sites[-1], settings.pool)
+    saved = results_folder(dataset, settings, output) / view.site
+    if not saved.with_name(f"{view.site}.json").exists():
+        typer.echo(f"no probe of {view.label} yet: making one", err=True)
+        probe_dataset(dataset, settings, output)
+    return saved
+
+
+def watch(dataset: Dataset, saved: Path, prompt: str | None) -> None:
+    """Predict live for one prompt, or for each that is typed in until an empty line or the end of the input."""
+    from latentext.recipes.live_probe import open_live
+
     live = open_live(dataset, saved)
     if prompt is not None:
         print_text(live, prompt)

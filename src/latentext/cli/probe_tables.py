@@ -60,6 +60,8 @@ def result_lines(result: ProbeResult) -> Iterator[str]:
     main, *horizons = result.question.compared
     parts = ", ".join(f"{part} {texts:,} texts / {rows:,} rows" for part, (texts, rows) in result.counts.items())
     yield f"{result.question.target}, {result.question.kind}: {parts}"
+    if result.taking_part is not None:
+        yield str(result.taking_part)
     yield ""
     yield from _comparison(result, main, reasons)
     if horizons:
@@ -68,13 +70,17 @@ def result_lines(result: ProbeResult) -> Iterator[str]:
     yield ""
     yield from _errors(result, reasons)
     yield ""
-    yield from curve(result.sites, main)
+    yield from curve(result.sites, main, result.labels)
     yield ""
     texts = counted(result.counts["test"][0], "text")
     yield f"Scores are of the test texts; [ ] are 95 % intervals of a bootstrap over {texts}."
     yield from reasons.lines()
     yield from (f"{name}: not made, {reason}" for name, reason in result.absent.items())
     yield from _warnings(result)
+
+
+def _name(result: ProbeResult, site: SiteResult) -> str:
+    return result.labels.get(site.site, site.site)
 
 
 def _comparison(result: ProbeResult, metric: str, reasons: Reasons) -> list[str]:
@@ -86,7 +92,7 @@ def _comparison(result: ProbeResult, metric: str, reasons: Reasons) -> list[str]
         )
         added = site.added.get(metric)
         adds = reasons.cell(None) if added is None else f"{_difference(added, reasons)} over {added.over}"
-        rows.append((site.site, probe, _twins(site, metric), shuffled, adds))
+        rows.append((_name(result, site), probe, _twins(site, metric), shuffled, adds))
     for name, scores in result.baselines.items():
         rows.append((name, reasons.cell(scores.get(metric), interval=True), "", "", ""))
     return columns(rows)
@@ -100,7 +106,7 @@ def _endings(result: ProbeResult, metrics: Sequence[str], reasons: Reasons) -> l
         for metric in metrics:
             added = site.added.get(metric)
             cells.append(reasons.cell(site.scores.get(metric)) + (f" ({_difference(added, reasons)})" if added else ""))
-        rows.append((site.site, *cells))
+        rows.append((_name(result, site), *cells))
         if any(name.startswith(_TWIN) for name in site.baselines):
             rows.append((f"  {_TWIN}", *(_twins(site, metric) for metric in metrics)))
     for name, scores in result.baselines.items():
@@ -125,28 +131,30 @@ def _twins(site: SiteResult, metric: str) -> str:
 def _errors(result: ProbeResult, reasons: Reasons) -> list[str]:
     metrics = [metric for metric in _ERRORS if metric in result.sites[0].scores]
     rows = [("", *(_NAMES[metric] for metric in metrics))]
-    scored = [(site.site, site.scores) for site in result.sites] + list(result.baselines.items())
+    scored = [(_name(result, site), site.scores) for site in result.sites] + list(result.baselines.items())
     rows += [(name, *(reasons.cell(scores.get(metric)) for metric in metrics)) for name, scores in scored]
     return columns(rows)
 
 
-def curve(sites: Sequence[SiteResult], metric: str) -> Iterator[str]:
+def curve(sites: Sequence[SiteResult], metric: str, labels: Mapping[str, str] | None = None) -> Iterator[str]:
     """The score by depth: a bar for each probe, and a bar mark where its best untrained twin stands.
 
     Bars begin at 0; a score below is an empty bar.
     """
     yield f"{_NAMES[metric]} by depth (| the best {_TWIN})"
-    width = max(len(site.site) for site in sites)
+    names = {site.site: (labels or {}).get(site.site, site.site) for site in sites}
+    width = max(map(len, names.values()))
     for site in sites:
+        name = names[site.site]
         score = site.scores[metric].value
         if score is None:
-            yield f"{site.site:<{width}}  - {site.scores[metric].reason}"
+            yield f"{name:<{width}}  - {site.scores[metric].reason}"
             continue
         bar = ["█"] * _length(score) + [" "] * (_BAR - _length(score))
         twins = [s[metric].value for name, s in site.baselines.items() if name.startswith(_TWIN)]
         if known := [value for value in twins if value is not None]:
             bar[min(_BAR - 1, _length(max(known)))] = "|"
-        yield f"{site.site:<{width}}  {''.join(bar)} {score:.3f}"
+        yield f"{name:<{width}}  {''.join(bar)} {score:.3f}"
 
 
 def _length(score: float) -> int:
@@ -158,4 +166,5 @@ def _warnings(result: ProbeResult) -> Iterator[str]:
     for site in result.sites:
         found = site.baselines[_SHUFFLED].get("r2")
         if found is not None and found.low is not None and found.low > 0:
-            yield f"warning: {site.site} predicts shuffled labels (R² at least {found.low:.3f}): do not trust it"
+            name = _name(result, site)
+            yield f"warning: {name} predicts shuffled labels (R² at least {found.low:.3f}): do not trust it"

@@ -70,11 +70,11 @@ def decoder(dataset: Dataset) -> Decode:
 
 def predictions(dataset: Dataset) -> Iterator[Predictions]:
     """What saved probes say of their test rows: of each folder of probes the deepest site."""
+    from latentext.dataset.captures import layers
     from latentext.report.probe_scores import result_files
-    from latentext.report.state_rows import sites_by_depth
 
     for results in result_files(dataset):
-        sites = [site for site in sites_by_depth(dataset) if (results.parent / f"{site}.json").exists()]
+        sites = [site for site in layers(dataset.captures) if (results.parent / f"{site}.json").exists()]
         if not sites:
             continue
         try:
@@ -102,9 +102,12 @@ def predict(dataset: Dataset, path: Path) -> Predictions | None:
     if facts.target not in _UNITS:
         return None
     check_fits(facts, dataset)
-    rows, source = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep)
+    rows, source, part = collect(
+        dataset, [facts.site], facts.target, Division(**facts.division), facts.keep, facts.pool
+    )
     test = rows.of(TEST)
     output = predict_rows(source, {facts.site: probe}, test)[facts.site]
     actual = row_targets(test, range(len(test)))
     predicted = np.concatenate([block.values for block in Posed(facts.question, rows).read(output.blocks())])
-    return Predictions(path.parent.name, facts.site, facts.target, _UNITS[facts.target], actual, predicted)
+    label = source.views[facts.site].label
+    return Predictions(path.parent.name, label, facts.target, _UNITS[facts.target], actual, predicted, str(part))

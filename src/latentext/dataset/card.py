@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentext.dataset.captures import choose, labels
+from latentext.dataset.stages import StatesStage
+from latentext.errors import DatasetError
 from latentext.spec import PromptSpec, Spec
 
 _READS = {
@@ -20,21 +23,26 @@ _READS = {
 """By a reward's `input`."""
 
 
-def render_card(metadata: Mapping[str, Any], spec: Spec, *, begun_by_first: bool = False) -> str:
-    """The card in Markdown, from what metadata.json says and from the spec.
+def render_card(
+    metadata: Mapping[str, Any],
+    spec: Spec,
+    captures: Mapping[str, StatesStage],
+    *,
+    begun_by_first: bool = False,
+) -> str:
+    """The card in Markdown, from what metadata.json says, from the spec and from what was captured.
 
     Args:
-        begun_by_first: version 0.1.0 began the dataset. Its cards do not say that reward models read raw text, and
-            `verify` compares cards byte by byte.
+        begun_by_first: version 0.1.0 began the dataset. Its cards call sites by their short names and do not say that
+            reward models read raw text, and `verify` compares cards byte by byte.
     """
     sections = [
         f"# {_plain(spec.name)}",
         _plain(spec.description) or "A dataset of generated text.",
         _facts(metadata, spec),
-        _states(metadata["states"]),
+        _states(metadata["states"], captures, begun_by_first),
         _scores(metadata["scores"], begun_by_first),
-        '## Reading it\n\n```python\nimport latentext\n\ndata = latentext.open(".")\n'
-        f"data.records()  # Arrow; data.to_pandas() for pandas{_states_line(metadata['states'])}\n```",
+        _reading(captures, begun_by_first),
         f"## Licence\n\n{_plain(metadata['licence'] or 'not stated')}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -80,25 +88,59 @@ def _prompts(prompts: PromptSpec) -> str:
     return f"from {source}" if source else ""
 
 
-def _states(captures: Mapping[str, Any]) -> str:
-    if not captures:
+def _states(facts: Mapping[str, Any], captures: Mapping[str, StatesStage], begun_by_first: bool) -> str:
+    if not facts:
         return ""
+    called = dict[str, str]() if begun_by_first else labels(captures)
     rows = [
         (
             f"`{name}`",
-            ", ".join(c["sites"]),
-            f"{c['positions']}, pool {', '.join(c['pool'])}",
+            (", " if begun_by_first else "; ").join(called.get(site, site) for site in c["sites"]),
+            f"{c['positions']}, pool {', '.join(c['pool'])}" if begun_by_first else _rows(c["positions"], c["pool"]),
             c["dtype"],
             f"{c['rows']:,}",
         )
-        for name, c in captures.items()
+        for name, c in facts.items()
     ]
     return "## Hidden states\n\n" + _table(("capture", "sites", "positions", "dtype", "rows"), rows)
 
 
-def _states_line(captures: Mapping[str, Any]) -> str:
-    site = next((capture["sites"][0] for capture in captures.values()), None)
-    return "" if site is None else f'\ndata.states("{site}")  # [rows, width], read from the disk as it is sliced'
+def _rows(positions: str, pool: Sequence[str]) -> str:
+    return positions if list(pool) == ["none"] else f"one row per text: {', '.join(pool)}"
+
+
+def _reading(captures: Mapping[str, StatesStage], begun_by_first: bool) -> str:
+    """How the dataset is read, with an example that runs as it is printed."""
+    lines = ["data.records()  # Arrow; data.to_pandas() for pandas"]
+    if captures:
+        stage = next(iter(captures.values()))
+        asked = f'"{stage.sites[0]}"' if begun_by_first else _asked_for(captures)
+        rows = "texts" if stage.pooled and not begun_by_first else "rows"
+        lines.append(f"data.states({asked})  # [{rows}, width], read from the disk as it is sliced")
+    code = "\n".join(("import latentext", "", 'data = latentext.open(".")', *lines))
+    return f"## Reading it\n\n```python\n{code}\n```"
+
+
+def _asked_for(captures: Mapping[str, StatesStage]) -> str:
+    """The arguments of `Dataset.states` that give the first states of a dataset: the fewest that name one kind."""
+    name, stage = next(iter(captures.items()))
+    site, pool = stage.sites[0], stage.pool[0]
+    options: dict[str, Any] = {"pool": pool, "positions": stage.positions, "capture": name}
+    ways: list[dict[str, Any]] = [
+        {},
+        {"pool": pool},
+        {"positions": stage.positions},
+        {"capture": name},
+        {"pool": pool, "capture": name},
+    ]
+    for way in (*ways, options):
+        try:
+            found = choose(captures, site, **way)
+        except DatasetError:
+            continue
+        if (found.positions, found.pool) == (stage.positions, pool):
+            return ", ".join((f'"{site}"', *(f'{option}="{value}"' for option, value in way.items())))
+    return f'"{site}", capture="{name}", pool="{pool}"'
 
 
 def _scores(scores: Mapping[str, Any], begun_by_first: bool) -> str:

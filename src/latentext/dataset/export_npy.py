@@ -5,6 +5,9 @@
     {train,val}_token_metadata.npy     [N]         token_id and token_text of the token that the state predicts
     metadata.json
 
+Where states were pooled, N is texts, `remaining_tokens` are those of the row that a pooling stands on, and
+``{train,val}_texts.npy`` [N] holds the `index` and `sample` of each row's text, so that labels can be joined.
+
 Rows are in the order of generation, texts stay whole within a split, and everything loads without allow_pickle. A
 text that was cut at the limit has no known remaining length: such texts are left out and counted, or, if asked for,
 kept and marked row by row in ``{train,val}_censored.npy``.
@@ -24,23 +27,26 @@ import numpy as np
 import numpy.typing as npt
 
 from latentext.dataset.atomic import write_bytes
+from latentext.dataset.captures import pool_of_texts, sites_with
 from latentext.dataset.correctness import CORRECTNESS_FACTS
 from latentext.dataset.made_before import begins
 from latentext.dataset.npy import NpyWriter
 from latentext.dataset.outputs import OutputFolderKind, checked_folder, output_folder
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
-from latentext.dataset.stages import StatesStage
 from latentext.dataset.states_view import StatesView
 from latentext.dataset.views import model_label
 from latentext.errors import DatasetError
-from latentext.spec import Keep, SplitSpec
+from latentext.spec import Keep, Pool, SplitSpec
 
 TOKEN_METADATA = np.dtype([("token_id", "<i4"), ("token_text", "<U100")])
 """Type of ``{train,val}_token_metadata.npy``; longer token texts are cut at 100 characters."""
 
+TEXTS = np.dtype([("index", "<i8"), ("sample", "<i4")])
+"""Type of ``{train,val}_texts.npy``."""
+
 METADATA = "metadata.json"
-_ARRAY = re.compile(r"[a-z]+_(hidden_states|remaining_tokens|token_metadata|censored)\.npy")
+_ARRAY = re.compile(r"[a-z]+_(hidden_states|remaining_tokens|token_metadata|texts|censored)\.npy")
 _CHUNK_BYTES = 32 * 2**20
 _FLOAT16_MAX = 65504.0
 
@@ -67,6 +73,7 @@ def export_npy(
     *,
     decode_token: Callable[[int], str],
     sites: Sequence[str | int] | None = None,
+    pool: Pool | None = None,
     split: SplitSpec | None = None,
     truncated: Truncated = "drop",
     keep: Keep | None = None,
@@ -76,10 +83,11 @@ def export_npy(
     """Write hidden states, remaining counts and tokens as NumPy files, and return what ``metadata.json`` says.
 
     Args:
-        dataset: has the generated rows of every site.
+        dataset: has the generated rows of every site, or one pooled row per text.
         output: folder to make; it appears when it is complete.
         decode_token: text of one token id.
-        sites: names or Hugging Face indices; all captured sites where left out.
+        sites: names or Hugging Face indices; all that were captured so where left out.
+        pool: the pooling, or ``none`` for every token; where left out ``none`` if it was captured, else the only one.
         split: as for `Dataset.split`; the run's own where left out. ``rows-sequential`` cuts rows, not texts.
         truncated: whether texts that were cut at the limit are left out, or kept and marked.
         keep: which texts the run's check must have passed; what the spec says where left out.
@@ -92,8 +100,9 @@ def export_npy(
             into float16, or `output` is, holds or lies in a dataset or holds other files.
     """
     dataset.refuse_without_texts()
-    captured = dict.fromkeys(site for capture in _row_captures(dataset) for site in capture.sites)
-    views = [dataset.states(site, "generated", "none") for site in sites or captured or ["final_norm"]]
+    pool = pool_of_texts(dataset.captures, ("generated",), pool)
+    wanted = sites or sites_with(dataset.captures, ("generated",), pool)
+    views = [dataset.states(site, "generated", pool) for site in wanted]
     narrow = all(view.stored_dtype == "float16" for view in views)
     checked_folder(Path(output), NPY, overwrite=overwrite)  # Before all rows are read.
     rows = split_rows(dataset, views, split, truncated, keep)
@@ -111,6 +120,7 @@ class _Files:
     states: NpyWriter
     remaining: NpyWriter
     tokens: NpyWriter
+    texts: NpyWriter | None
     censored: NpyWriter | None
 
 
@@ -124,11 +134,13 @@ def _write_arrays(
             return stack.enter_context(NpyWriter(folder / f"{name}.npy", shape, dtype))
 
         width = sum(view.width for view in rows.views)
+        pooled = rows.views[0].pool != "none"
         files = [
             _Files(
                 new(f"{name}_hidden_states", dtype, count, width),
                 new(f"{name}_remaining_tokens", "<i8", count),
                 new(f"{name}_token_metadata", TOKEN_METADATA, count),
+                new(f"{name}_texts", TEXTS, count) if pooled else None,
                 new(f"{name}_censored", bool, count) if truncated == "keep" else None,
             )
             for name, count in rows.counts.items()
@@ -141,6 +153,8 @@ def _write_arrays(
                     of_split = shard.rows[chunk][here]
                     file.remaining.write(of_split["remaining"])
                     file.tokens.write(texts.describe(of_split["token_id"]))
+                    if file.texts is not None:
+                        file.texts.write(of_split[list(TEXTS.names or ())].astype(TEXTS))
                     if file.censored is not None:
                         file.censored.write(rows.censored[shard.record[chunk][here]])
 
@@ -161,7 +175,9 @@ def _converted(view: StatesView, chunk: slice, dtype: np.dtype[Any]) -> npt.NDAr
     if dtype == np.float16 and states.dtype != np.float16:
         too_large = np.isfinite(states) & (np.abs(states) > _FLOAT16_MAX)
         if too_large.any():
-            what = f"{view.site} has values up to {np.abs(states[too_large]).max():.6g}, float16 holds {_FLOAT16_MAX:g}"
+            what = (
+                f"{view.label} has values up to {np.abs(states[too_large]).max():.6g}, float16 holds {_FLOAT16_MAX:g}"
+            )
             raise DatasetError(what, remedy="export as float32")
     return states.astype(dtype, copy=False)
 
@@ -186,8 +202,6 @@ class _TokenTexts:
 
 def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
     spec, views = rows.dataset.spec, rows.views
-    captures = _row_captures(rows.dataset)
-    indices = {site: index for c in captures for site, index in zip(c.sites, c.huggingface_indices, strict=True)}
     counts, words = _counts_and_words(rows)
     cut = int(rows.censored.sum())
     return {
@@ -200,8 +214,9 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
         "total_samples": rows.texts,
         "total_tokens": sum(rows.counts.values()),
         "layers_extracted": [view.site for view in views],
-        "num_layers": captures[0].num_layers,
-        "extracted_layer_indices": [indices[view.site] for view in views],
+        "num_layers": next(iter(rows.dataset.captures.values())).num_layers,
+        "extracted_layer_indices": [view.layer for view in views],
+        **({"pool": views[0].pool} if views[0].pool != "none" else {}),
         "hidden_dim_per_layer": views[0].width
         if len({view.width for view in views}) == 1
         else [v.width for v in views],
@@ -212,11 +227,6 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
         "rejected_texts": {"dropped": int((~rows.kept).sum())},
         "truncated_texts": {"dropped": cut if truncated == "drop" else 0, "kept": cut if truncated == "keep" else 0},
     }
-
-
-def _row_captures(dataset: Dataset) -> list[StatesStage]:
-    """Captures that have a row for every generated token."""
-    return [c for c in dataset.captures.values() if c.positions == "generated" and not c.pooled]
 
 
 def _counts_and_words(rows: SplitRows) -> tuple[list[int], list[str]]:

@@ -241,7 +241,7 @@ class Dataset:
         first = next(iter(choice.captures.values()))
         in_order = tuple(shards[number] for number in sorted(shards) if shards[number].rows)
         width, dtype = first.widths[choice.tensor], first.dtype
-        return StatesView(choice.site, choice.tensor, width, dtype, in_order, self._tokens, choice.pool)
+        return StatesView(choice.site, choice.tensor, width, dtype, in_order, self._tokens, choice.pool, choice.layer)
 
     def record_numbers(self, view: StatesView) -> npt.NDArray[np.int64]:
         """For each row of `view`, the row number of its text in `records`: carries any column of texts to rows.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -70,12 +71,8 @@ class SplitRows:
         """
         ends = np.cumsum(list(self.counts.values()))
         before = 0
-        for views in zip(*(view.shards() for view in self.views), strict=True):
+        for views in shards_side_by_side(self.views):
             rows = views[0].rows
-            for view in views[1:]:
-                if not np.array_equal(view.rows, rows):
-                    what = f"{views[0].site} and {view.site} were captured of different texts or positions"
-                    raise DatasetError(what, remedy="take them one by one")
             record = self.dataset.record_numbers(views[0])
             split = self.split_of_record[record]
             if self.split.by == SEQUENTIAL:
@@ -83,6 +80,20 @@ class SplitRows:
                 split[kept] = np.searchsorted(ends, np.arange(before, before + len(kept)), side="right")
                 before += len(kept)
             yield SplitShard(views, rows, record, split)
+
+
+def shards_side_by_side(views: Sequence[StatesView]) -> Iterator[tuple[StatesView, ...]]:
+    """The shards of several sites, those of the same requests together.
+
+    Raises:
+        DatasetError: the sites have not the same rows: they were captured of other texts, or one is not finished.
+    """
+    for shards in zip_longest(*(view.shards() for view in views)):
+        for view, shard in zip(views[1:], shards[1:], strict=True):
+            if shards[0] is None or shard is None or not np.array_equal(shards[0].rows, shard.rows):
+                what = f"{views[0].label} and {view.label} were captured of different texts or positions"
+                raise DatasetError(what, remedy="take them one by one, or finish the capture of both")
+        yield shards
 
 
 def split_rows(

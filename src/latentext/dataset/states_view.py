@@ -23,6 +23,7 @@ import numpy.typing as npt
 from latentext.dataset.gathering import Take
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, Part, open_part, widen
 from latentext.errors import DatasetError
+from latentext.layer_names import site_label
 from latentext.spec import DType, Pool
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class StatesView:
         stored_dtype: type of the states in the files.
         pool: how the states of a text were pooled; then a text has one row. It stands on the last token of the prompt
             for ``first``, else on the last token whose state went into it.
+        layer: index of the site in Hugging Face's ``hidden_states``; None for the last block before the norm.
         align: ``predict``: `token_id` of a row is the token that its state predicts. ``at``: the token it stands on.
     """
 
@@ -98,6 +100,7 @@ class StatesView:
     shard_parts: tuple[ShardParts, ...] = field(repr=False)
     tokens_of_shard: Tokens = field(repr=False)
     pool: Pool = "none"
+    layer: int | None = None
     align: Literal["predict", "at"] = "predict"
     _open: OpenParts = field(default_factory=OpenParts, repr=False, compare=False)
     _rows: OpenParts = field(default_factory=OpenParts, repr=False, compare=False)
@@ -110,6 +113,12 @@ class StatesView:
     def dtype(self) -> np.dtype[Any]:
         """Type of what NumPy indexing gives: float32 where bfloat16 is stored."""
         return np.dtype("float16" if self.stored_dtype == "float16" else "float32")
+
+    @property
+    def label(self) -> str:
+        """What these states are called where people read, such as ``layer 8, resid_post.7 (mean)``."""
+        label = site_label(self.site, self.layer)
+        return label if self.pool == "none" else f"{label} ({self.pool})"
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -23,12 +23,22 @@ import pyarrow.compute as pc
 from latentext.dataset.reader import Dataset
 from latentext.dataset.states_view import StatesView
 from latentext.errors import ArgumentError
-from latentext.finish_reasons import are_whole
+from latentext.finish_reasons import GIVEN, LENGTH, STOP, finish_reason
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 _IDS = ("prompt_token_ids", "token_ids")
+
+WHOLE, CUT, UNKNOWN_END, WRITTEN_BY_NOBODY, UNCOUNTED = range(5)
+ENDINGS = {
+    WHOLE: "",
+    CUT: "cut at the limit",
+    UNKNOWN_END: "ended for an unknown reason",
+    WRITTEN_BY_NOBODY: "given, not written by the model",
+    UNCOUNTED: "the server counted no tokens",
+}
+"""Why a text has no known length, in words; nothing where it has one."""
 
 BIN_EDGES = (1, 2, 5, 10, 20, 50, 100)
 """Remaining tokens from which each bin but the first begins."""
@@ -41,13 +51,23 @@ class TextLengths:
     Attributes:
         prompt_tokens: P.
         total_tokens: T, the end token included.
-        whole: whether the text ended by itself and its length is known; False where it was cut at the limit or ended
-            for an unknown reason, where T is a lower bound, and where nothing was written.
+        ending: one of `ENDINGS`. Where a text was cut or ended for an unknown reason, T is a lower bound.
     """
 
     prompt_tokens: Integers
     total_tokens: Integers
-    whole: npt.NDArray[np.bool_]
+    ending: npt.NDArray[np.int8]
+
+    @property
+    def whole(self) -> npt.NDArray[np.bool_]:
+        """Whether the text ended by itself and its length is known."""
+        whole: npt.NDArray[np.bool_] = self.ending == WHOLE
+        return whole
+
+    def without_length(self) -> str:
+        """How many of the texts have no known length, by reason; empty where all have one."""
+        counts = {words: int((self.ending == ending).sum()) for ending, words in ENDINGS.items() if words}
+        return ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
 
 
 @dataclass(frozen=True)
@@ -78,17 +98,24 @@ Target = Callable[[TokenRows], Floats]
 
 def text_lengths(dataset: Dataset) -> TextLengths:
     """Read the lengths of all texts; 17 bytes a text, whatever their length."""
-    columns: tuple[list[Integers], list[Integers], list[npt.NDArray[np.bool_]]] = ([], [], [])
+    columns: tuple[list[Integers], list[Integers], list[npt.NDArray[np.int8]]] = ([], [], [])
     # A server counts tokens in its own way; states stand at the ids that the local tokenizer gave.
     names = _IDS if dataset.spec.model.local else ("usage",)
     for table in dataset.iter_records([*names, "finish_reason"]):
         prompt, total = _lengths(table)
         columns[0].append(prompt)
         columns[1].append(total)
-        # A given text has no length that a model decided on; one that nobody counted has no known length.
-        columns[2].append(are_whole(table["finish_reason"].to_pylist()) & (total > 0))
+        columns[2].append(_endings(table["finish_reason"].to_pylist(), total))
     prompt, total = (np.concatenate(column) if column else np.empty(0, np.int64) for column in columns[:2])
-    return TextLengths(prompt, total, np.concatenate(columns[2]) if columns[2] else np.empty(0, bool))
+    return TextLengths(prompt, total, np.concatenate(columns[2]) if columns[2] else np.empty(0, np.int8))
+
+
+def _endings(reasons: Sequence[str], total: Integers) -> npt.NDArray[np.int8]:
+    """A given text has no length that a model decided on; one that nobody counted has no known length."""
+    codes = {STOP: WHOLE, LENGTH: CUT, GIVEN: WRITTEN_BY_NOBODY}
+    ending = np.fromiter((codes.get(finish_reason(reason), UNKNOWN_END) for reason in reasons), np.int8, len(reasons))
+    ending[(ending == WHOLE) & (total == 0)] = UNCOUNTED
+    return ending
 
 
 def _lengths(table: pa.Table) -> tuple[Integers, Integers]:

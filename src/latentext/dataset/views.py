@@ -48,7 +48,7 @@ def derive_views(root: Path, spec: Spec, *, requests: int, licence: str | None =
     text = json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False)
     return {
         layout.FAILURES: failure_lines(root),
-        layout.README: [render_card(metadata, spec, begun_by_first=_begun_by_first(root)).encode()],
+        layout.README: [render_card(metadata, spec, _captures(root), begun_by_first=_begun_by_first(root)).encode()],
         layout.METADATA: [text.encode(), b"\n"],
     }
 
@@ -56,6 +56,10 @@ def derive_views(root: Path, spec: Spec, *, requests: int, licence: str | None =
 def _begun_by_first(root: Path) -> bool:
     versions = read_json(root / layout.PROVENANCE).get("versions")
     return isinstance(versions, dict) and str(versions.get("latentext")).startswith("0.1.")
+
+
+def _captures(root: Path) -> dict[str, StatesStage]:
+    return {stage.split("/")[1]: read_stage(root, stage, StatesStage) for stage in declared_stages(root, "states")}
 
 
 def failure_lines(root: Path) -> Iterator[bytes]:

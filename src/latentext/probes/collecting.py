@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from latentext.dataset.captures import name_of, pool_of_texts, sites_with
 from latentext.dataset.checks import kept_records
 from latentext.dataset.reader import Dataset
+from latentext.dataset.split_rows import shards_side_by_side
 from latentext.dataset.states_view import StatesView
 from latentext.dataset.targets import (
     Target,
@@ -31,7 +35,8 @@ from latentext.probes.division import LEFT_OUT, PART_NAMES, TRAIN, Division, div
 from latentext.probes.fitting import Kind
 from latentext.probes.posing import Question
 from latentext.probes.rows import DatasetStates, Numbers, ProbeRows
-from latentext.spec import Keep
+from latentext.probes.taking_part import TakingPart, taking_part
+from latentext.spec import Keep, Pool, Positions
 
 TARGETS: Mapping[str, Target] = {
     "remaining": remaining_tokens,
@@ -44,6 +49,9 @@ TARGETS: Mapping[str, Target] = {
 
 _ENDING = {"progress": 1, "total": 0}
 """How a target relates to the nearness of the end (see `Question`); all others fall towards it."""
+
+_WITH_GENERATED: tuple[Positions, ...] = ("generated", "all")
+"""Positions of captures that hold every generated token."""
 
 COUNT = "count"
 """The variable that holds how many repetitions, items or steps a prompt asks for."""
@@ -62,72 +70,115 @@ def make_question(target: str, kind: Kind) -> Question:
     return Question(target, kind, tuple(bin_names()) if target == "bins" else (), _ENDING.get(target, -1))
 
 
-def captured_sites(dataset: Dataset) -> list[str]:
-    """Sites with a row for every generated token, by depth.
+def pool_to_probe(dataset: Dataset, wanted: Pool | None = None) -> Pool:
+    """``none`` where a row for every token was kept, else the only pooling; `wanted` names one.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: there are no such states, several poolings and none is named, or texts that nobody wrote.
     """
-    depth: dict[str, float] = {}
-    for capture in dataset.captures.values():
-        if capture.positions in ("generated", "all") and not capture.pooled:
-            # The last block before the norm has no index; it stands just before the norm.
-            last = capture.num_layers - 1
-            for site, index in zip(capture.sites, capture.huggingface_indices, strict=True):
-                depth[site] = last - 0.5 if index is None else index
-    if not depth:
-        raise DatasetError(
-            "no states of generated tokens were captured",
-            where=str(dataset.directory),
-            remedy="add them with: latentext capture DIR --sites all",
-        )
-    return sorted(depth, key=lambda site: depth[site])
+    if dataset.spec.decoding.given:
+        what = "its texts were given (pairs, for example): the model wrote nothing, so there is no length to predict"
+        raise DatasetError(what, where=str(dataset.directory), remedy="probe a dataset of texts that a model wrote")
+    return pool_of_texts(dataset.captures, _WITH_GENERATED, wanted)
+
+
+def captured_sites(dataset: Dataset, pool: Pool | None = None) -> list[str]:
+    """Sites with a row for every generated token, or with one pooled row per text, by depth; errors as
+    `pool_to_probe`."""
+    return sites_with(dataset.captures, _WITH_GENERATED, pool_to_probe(dataset, pool))
+
+
+def view_to_probe(dataset: Dataset, site: str | int, pool: Pool = "none") -> StatesView:
+    """The states of a site that probes read: of generated tokens, or pooled.
+
+    Raises:
+        DatasetError: the site was not captured so.
+    """
+    name = name_of(dataset.captures, site)
+    generated = pool != "none" or name in sites_with(dataset.captures, ("generated",), pool)
+    return dataset.states(name, "generated" if generated else "all", pool)
+
+
+class Collected(NamedTuple):
+    """The rows of a question, their states, and how many texts and rows those are of all."""
+
+    rows: ProbeRows
+    source: DatasetStates
+    taking_part: TakingPart
 
 
 def collect(
-    dataset: Dataset, sites: Sequence[str | int], target: str, division: Division, keep: Keep | None = None
-) -> tuple[ProbeRows, DatasetStates]:
+    dataset: Dataset,
+    sites: Sequence[str | int],
+    target: str,
+    division: Division,
+    keep: Keep | None = None,
+    pool: Pool = "none",
+) -> Collected:
     """The rows of a question, and their states at `sites`.
 
+    A pooled state is of a text as a whole: it is asked once, at step 0.
+
     Raises:
+        SpecError: a target that changes from token to token, of states that are pooled over the text.
         DatasetError: a site was not captured, no text is finished, a part would be empty, or all targets of the
             training rows are the same.
     """
-    views = {view.site: view for view in (dataset.states(site) for site in sites)}
-    _check_same_rows(list(views.values()))
-    lengths = text_lengths(dataset)
-    usable = lengths.whole & kept_records(dataset, keep)
+    _check_pool(target, pool)
+    views = {view.site: view for view in (view_to_probe(dataset, site, pool) for site in sites)}
+    for _ in shards_side_by_side(list(views.values())):
+        pass  # All sites have the same rows.
+    lengths, kept = text_lengths(dataset), kept_records(dataset, keep)
+    usable = lengths.whole & kept
     if not usable.any():
-        cut = int((~lengths.whole).sum())
-        what = f"none of {len(usable)} texts can be used: {cut} were cut at the limit"
-        what += f", {len(usable) - cut} did not pass the check" if cut < len(usable) else ""
+        reasons = [lengths.without_length()] * (not lengths.whole.all())
+        reasons += [f"{int((lengths.whole & ~kept).sum()):,} did not pass the check"] * bool(
+            (lengths.whole & ~kept).any()
+        )
+        what = f"none of {len(usable)} texts can be used: {', '.join(reasons) or 'there are none yet'}"
         raise DatasetError(what, where=str(dataset.directory), remedy="allow more new tokens, or keep all texts")
     part_of_text = divide(dataset, usable, division)
-    rows = _rows(dataset, next(iter(views.values())), lengths, part_of_text, TARGETS[target])
+    view = next(iter(views.values()))
+    rows, counts = _rows(dataset, view, lengths, part_of_text, TARGETS[target])
     _check(rows)
-    return rows, DatasetStates(views)
+    used = np.zeros(len(usable), np.int64)
+    used[rows.record] = rows.steps
+    return Collected(rows, DatasetStates(views), taking_part(dataset, lengths, kept, counts[0], used, counts[1]))
+
+
+def _check_pool(target: str, pool: Pool) -> None:
+    if pool not in ("none", "first") and target != "total":
+        what = f"states pooled by {pool} have read the whole text, so nothing remains to be predicted"
+        raise SpecError(what, where=f"target {target}", remedy="ask for --target total, or probe --pool first")
 
 
 def _rows(
     dataset: Dataset, view: StatesView, lengths: TextLengths, part_of_text: npt.NDArray[np.int8], target: Target
-) -> ProbeRows:
-    """Rows that have a target, of the texts that take part; read shard by shard, a few numbers kept a text."""
+) -> tuple[ProbeRows, tuple[Numbers, int]]:
+    """Rows that have a target, of the texts that take part; read shard by shard, a few numbers kept a text.
+
+    Beside them: how many rows of generated tokens every record has, and how many all prompts have.
+    """
     records, starts, steps = ([np.empty(0, np.int64)] for _ in range(3))
-    before = 0
+    before, prompt_rows, all_rows = 0, 0, np.zeros(len(part_of_text), np.int64)
     for shard in view.shards():
         here = token_rows(dataset, shard, lengths)
+        if view.pool != "none":
+            here = replace(here, step=np.zeros_like(here.step))
         kept = np.flatnonzero((part_of_text[here.record] != LEFT_OUT) & np.isfinite(target(here)))
         record, first, count = np.unique(here.record[kept], return_index=True, return_counts=True)
         step = np.arange(len(kept)) - np.repeat(first, count)
         if not (np.array_equal(here.step[kept], step) and np.array_equal(kept, np.repeat(kept[first], count) + step)):
-            raise DatasetError(f"rows of a text are missing in {view.site}", where=str(dataset.directory))
+            raise DatasetError(f"rows of a text are missing in {view.label}", where=str(dataset.directory))
+        all_rows += np.bincount(here.record[here.step >= 0], minlength=len(all_rows))
+        prompt_rows += int((here.step < 0).sum())
         records.append(record)
         starts.append(kept[first] + before)
         steps.append(count)
         before += len(here.record)
     record = np.concatenate(records)
     asked = _asked(dataset)
-    return ProbeRows(
+    rows = ProbeRows(
         record=record,
         view_start=np.concatenate(starts),
         steps=np.concatenate(steps),
@@ -137,6 +188,7 @@ def _rows(
         part=part_of_text[record],
         target=target,
     )
+    return rows, (all_rows, prompt_rows)
 
 
 def _asked(dataset: Dataset) -> Numbers | None:
@@ -162,11 +214,3 @@ def _check(rows: ProbeRows) -> None:
     if least == most:
         what = f"all {len(train)} training targets are {least:g}: there is nothing to predict"
         raise DatasetError(what, remedy="use prompts whose texts differ in length, or another target")
-
-
-def _check_same_rows(views: Sequence[StatesView]) -> None:
-    for view in views[1:]:
-        for first, other in zip(views[0].shards(), view.shards(), strict=True):
-            if not np.array_equal(first.rows, other.rows):
-                what = f"{views[0].site} and {view.site} were captured of different texts or positions"
-                raise DatasetError(what, remedy="probe them one by one")

@@ -17,6 +17,7 @@ from latentext.probes.networks import Network
 from latentext.probes.posing import Posed, Question
 from latentext.probes.ridge import Ridge
 from latentext.probes.rows import StatesSource
+from latentext.probes.taking_part import TakingPart
 
 Scores = Mapping[str, Score]
 
@@ -49,6 +50,8 @@ class ProbeResult:
         absent: baselines that were not made, and why.
         sites: in the order of the source.
         probes: the fitted probes by site.
+        taking_part: how many of all texts and rows it is about, where the rows came from a dataset.
+        labels: what sites are called where people read, by site; a site without one is called by its name.
     """
 
     question: Question
@@ -57,6 +60,8 @@ class ProbeResult:
     absent: Mapping[str, str]
     sites: Sequence[SiteResult]
     probes: Mapping[str, Ridge | Network] = field(repr=False)
+    taking_part: TakingPart | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def ask(

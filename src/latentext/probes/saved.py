@@ -28,13 +28,14 @@ from latentext.dataset.outputs import OutputKind
 from latentext.dataset.reader import Dataset
 from latentext.dataset.sealed import canonical_json, read_sealed, write_sealed
 from latentext.errors import DatasetError
+from latentext.probes.collecting import view_to_probe
 from latentext.probes.division import Division
 from latentext.probes.fitting import Kind
 from latentext.probes.metrics import Score
 from latentext.probes.networks import Head, Network, build_body
 from latentext.probes.posing import Question
 from latentext.probes.ridge import Ridge
-from latentext.spec import DType, Frozen, Keep
+from latentext.spec import DType, Frozen, Keep, Pool
 
 _TENSORS = OutputKind("a saved probe", begins(r'.{8}\{(?=.*"mean":\{)(?=.*"scale":\{)'))
 _FACTS = OutputKind("a saved probe", begins(r'\{"best_epoch":'))
@@ -63,7 +64,7 @@ class ProbeFacts(Frozen):
     columns: tuple[str, ...]
     site: str
     positions: str = "generated"
-    pool: str = "none"
+    pool: Pool = "none"
     width: int
     dtype: DType
     spec_sha256: str
@@ -114,11 +115,12 @@ def save_probe(
     division: Division,
     *,
     keep: Keep | None,
+    pool: Pool = "none",
     counts: Mapping[str, tuple[int, int]],
     scores: Mapping[str, Score],
 ) -> None:
     """Write ``path.safetensors`` and ``path.json``."""
-    view = dataset.states(site)
+    view = view_to_probe(dataset, site, pool)
     tensors = _tensors(probe)
     data = save_tensors(tensors)
     facts = ProbeFacts(
@@ -128,6 +130,7 @@ def save_probe(
         ending=question.ending,
         columns=question.columns,
         site=view.site,
+        pool=view.pool,
         width=view.width,
         dtype=view.stored_dtype,
         spec_sha256=dataset_fingerprint(dataset),
@@ -172,9 +175,10 @@ def check_fits(facts: ProbeFacts, dataset: Dataset) -> None:
     Raises:
         DatasetError: another dataset, a site that was not captured here, or states of another width.
     """
-    if (width := dataset.states(facts.site).width) != facts.width:
+    view = view_to_probe(dataset, facts.site, facts.pool)
+    if view.width != facts.width:
         raise DatasetError(
-            f"the probe is for states of width {facts.width}, {facts.site} here has {width}",
+            f"the probe is for states of width {facts.width}, {view.label} here has {view.width}",
             remedy="use a probe that was made from this dataset",
         )
     if facts.spec_sha256 != dataset_fingerprint(dataset):

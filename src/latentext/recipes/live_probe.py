@@ -142,6 +142,9 @@ def open_live(dataset: Dataset, path: Path) -> LiveProbe:
     """
     probe, facts = load_probe(path)
     check_fits(facts, dataset)
+    if facts.pool != "none":
+        what = f"a probe of states pooled by {facts.pool} answers once per text"
+        raise DatasetError(what, where=str(path), remedy="watch one of states of every token")
     if not facts.ending:
         raise DatasetError(
             f"a probe of {facts.target} answers once a text", where=str(path), remedy="watch one of remaining"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from latentext.dataset.outputs import OutputKind, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import LatentextError
 from latentext.probes.baselines import UNTRAINED
-from latentext.probes.collecting import collect, make_question
+from latentext.probes.collecting import collect, make_question, view_to_probe
 from latentext.probes.division import TEST, Division
 from latentext.probes.fitting import Kind, predict
 from latentext.probes.metrics import Score
@@ -26,8 +26,9 @@ from latentext.probes.networks import Training
 from latentext.probes.posing import Posed
 from latentext.probes.probing import ProbeResult, ask
 from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, load_probe, probe_files, save_probe
+from latentext.probes.taking_part import TakingPart
 from latentext.recipes.untrained_twin import UntrainedTwin
-from latentext.spec import Keep
+from latentext.spec import Keep, Pool
 
 FOLDER = "probes"
 RESULTS = "results.json"
@@ -43,6 +44,7 @@ class ProbeSettings:
         target: one of `latentext.probes.collecting.TARGETS`.
         twins: how many models with random weights read the same texts.
         keep: which texts the run's check must have passed; None: what the spec says.
+        pool: which pooled states, one per text; ``none`` for those of every token.
     """
 
     sites: Sequence[str | int]
@@ -52,13 +54,15 @@ class ProbeSettings:
     training: Training = field(default_factory=Training)
     twins: int = 3
     keep: Keep | None = None
+    pool: Pool = "none"
 
     @property
     def name(self) -> str:
         """Of the folder that holds the probes."""
         test_by = "" if self.division.test_by is None else f"-test-by-{self.division.test_by}"
         by = "" if self.division.by in ("prompt", self.division.test_by) else f"-by-{self.division.by}"
-        return f"{self.target}-{self.kind}{by}{test_by}"
+        pool = "" if self.pool == "none" else f"-{self.pool}"
+        return f"{self.target}-{self.kind}{pool}{by}{test_by}"
 
 
 def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None = None) -> ProbeResult:
@@ -77,11 +81,15 @@ def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None
         >>> result.sites[0].added["r2"]                                                  # doctest: +SKIP
         Added(over='count - step', score=Score(value=0.004, low=-0.001, high=0.011, reason=''))
     """
-    _place(dataset, settings, output, [dataset.states(site).site for site in settings.sites])
+    views = [view_to_probe(dataset, site, settings.pool) for site in settings.sites]
+    _place(dataset, settings, output, [view.site for view in views])
     question = make_question(settings.target, settings.kind)
-    rows, source = collect(dataset, settings.sites, settings.target, settings.division, settings.keep)
-    twins, absent = _twins(dataset, list(source.widths), settings.twins)
+    rows, source, part = collect(
+        dataset, settings.sites, settings.target, settings.division, settings.keep, settings.pool
+    )
+    twins, absent = _twins(dataset, list(source.widths), settings)
     result = ask(Posed(question, rows, settings.training), source, twins=twins, absent=absent)
+    result = replace(result, taking_part=part, labels={view.site: view.label for view in views})
     save(dataset, settings, result, _place(dataset, settings, output, [site.site for site in result.sites]))
     return result
 
@@ -93,11 +101,14 @@ def _place(dataset: Dataset, settings: ProbeSettings, output: Path | None, sites
     return checked_members(folder, {**members, RESULTS: _SCORES}, views=dataset.directory / FOLDER)
 
 
-def _twins(dataset: Dataset, sites: Sequence[str], count: int) -> tuple[dict[str, UntrainedTwin], dict[str, str]]:
+def _twins(
+    dataset: Dataset, sites: Sequence[str], settings: ProbeSettings
+) -> tuple[dict[str, UntrainedTwin], dict[str, str]]:
     """The untrained twins by name; where there are none, why."""
-    if count == 0:
+    if settings.twins == 0:
         return {}, {UNTRAINED: "not asked for"}
-    twins = {f"{UNTRAINED}, seed {seed}": UntrainedTwin(dataset, sites, seed) for seed in range(count)}
+    seeds = range(settings.twins)
+    twins = {f"{UNTRAINED}, seed {seed}": UntrainedTwin(dataset, sites, seed, settings.pool) for seed in seeds}
     try:
         for twin in twins.values():
             twin.layout  # noqa: B018 - made now, so that what cannot be made costs no scores.
@@ -118,6 +129,7 @@ def save(dataset: Dataset, settings: ProbeSettings, result: ProbeResult, folder:
             site.site,
             settings.division,
             keep=settings.keep,
+            pool=settings.pool,
             counts=result.counts,
             scores=site.scores,
         )
@@ -133,11 +145,14 @@ def as_json(dataset: Dataset, settings: ProbeSettings, result: ProbeResult) -> d
         "division": asdict(settings.division),
         "training": asdict(settings.training) if settings.kind != "ridge" else None,
         "counts": {part: {"texts": texts, "rows": rows} for part, (texts, rows) in result.counts.items()},
+        "taking_part": None if result.taking_part is None else _parts(result.taking_part),
+        "pool": settings.pool,
         "baselines": {name: _scores(scores) for name, scores in result.baselines.items()},
         "absent": dict(result.absent),
         "sites": [
             {
                 "site": site.site,
+                "label": result.labels.get(site.site, site.site),
                 "width": site.width,
                 "scores": _scores(site.scores),
                 "baselines": {name: _scores(scores) for name, scores in site.baselines.items()},
@@ -145,6 +160,15 @@ def as_json(dataset: Dataset, settings: ProbeSettings, result: ProbeResult) -> d
             }
             for site in result.sites
         ],
+    }
+
+
+def _parts(part: TakingPart) -> dict[str, Any]:
+    """All texts and rows, those that take part, and the others by reason: they add up."""
+    return {
+        "all": {"texts": part.all_texts, "rows": part.all_rows},
+        "taking_part": {"texts": part.texts, "rows": part.rows},
+        "left_out": [asdict(left) for left in part.left_out],
     }
 
 
@@ -165,7 +189,7 @@ def evaluate(dataset: Dataset, path: Path) -> tuple[ProbeFacts, dict[str, Score]
     """
     probe, facts = load_probe(path)
     check_fits(facts, dataset)
-    rows, source = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep)
+    rows, source, _ = collect(dataset, [facts.site], facts.target, Division(**facts.division), facts.keep, facts.pool)
     output = predict(source, {facts.site: probe}, rows.of(TEST))[facts.site]
     posed = Posed(facts.question, rows)
     return facts, dict(posed.judge.judge(posed.read(output.blocks())).scores)

@@ -16,11 +16,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from latentext.dataset.reader import Dataset
+from latentext.dataset.stages import tensor_name
 from latentext.engines.transformers.loading import choose_device
 from latentext.models.pretrained import read_config, untrained_model
 from latentext.models.resolve import resolve_model
 from latentext.probes.rows import Block, Numbers, ProbeRows
-from latentext.spec import ModelSpec, StatesSpec
+from latentext.spec import ModelSpec, Pool, StatesSpec
 from latentext.spec_file import resolve_inputs
 from latentext.states.layout import ModelLayout, find_layout
 from latentext.states.replay import WrittenText, replay
@@ -36,11 +37,14 @@ class UntrainedTwin:
     Attributes:
         sites: as the dataset captured them.
         seed: of the weights.
+        pool: how states are pooled; a text then has one row. A mean weighted by entropy takes the entropies of the
+            model that wrote the texts.
     """
 
     dataset: Dataset
     sites: Sequence[str]
     seed: int
+    pool: Pool = "none"
 
     @cached_property
     def layout(self) -> ModelLayout:
@@ -54,17 +58,21 @@ class UntrainedTwin:
     def blocks(self, rows: ProbeRows) -> Iterator[Block]:
         """Rows of a few texts at a time; a text is replayed once, however many of its rows are asked for."""
         begin = 0
-        for texts in _texts(self.dataset, rows.record):
+        wanted = StatesSpec(pool=(self.pool,))
+        for texts in _texts(self.dataset, rows.record, entropies=self.pool == "entropy_mean"):
             made = {
                 text.index: text.tensors
-                for text in replay(self.layout, texts, StatesSpec(), tuple(self.sites), dtype=torch.float32)
+                for text in replay(self.layout, texts, wanted, tuple(self.sites), dtype=torch.float32)
             }
             first = int(np.searchsorted(rows.record, texts[0].index))
             steps = rows.steps[first : first + len(texts)].tolist()
             yield Block(
                 range(begin, begin + sum(steps)),
                 lambda site, texts=texts, made=made, steps=steps: torch.cat(  # type: ignore[misc]
-                    [made[text.index][site][:count] for text, count in zip(texts, steps, strict=True)]
+                    [
+                        made[text.index][tensor_name(site, self.pool)][:count]
+                        for text, count in zip(texts, steps, strict=True)
+                    ]
                 ).numpy(),
             )
             begin += sum(steps)
@@ -86,13 +94,13 @@ def random_model(model: ModelSpec, seed: int) -> ModelLayout:
     return find_layout(network, config.get_text_config().vocab_size)
 
 
-def _texts(dataset: Dataset, records: Numbers) -> Iterator[list[WrittenText]]:
+def _texts(dataset: Dataset, records: Numbers, *, entropies: bool) -> Iterator[list[WrittenText]]:
     """The texts with these row numbers in ``dataset.records()``, a few at a time, each with its number as its index."""
     before, group = 0, list[WrittenText]()
-    for table in dataset.iter_records(["prompt_token_ids", "token_ids"]):
+    for table in dataset.iter_records(["prompt_token_ids", "token_ids", *["entropies"] * entropies]):
         here = records[np.searchsorted(records, before) : np.searchsorted(records, before + table.num_rows)]
         for number, row in zip(here.tolist(), table.take(here - before).to_pylist(), strict=True):
-            group.append(WrittenText(number, 0, row["prompt_token_ids"], row["token_ids"]))
+            group.append(WrittenText(number, 0, row["prompt_token_ids"], row["token_ids"], row.get("entropies")))
             if len(group) == _TEXTS_PER_BLOCK:
                 yield group
                 group = []

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from latentext.dataset.reader import Dataset
 from latentext.report.picture import Picture, Skipped, Subject, canvas, label, remaining_norm, remaining_scale
-from latentext.report.state_rows import deepest_view, sample_rows
+from latentext.report.state_rows import deepest_view_in_texts, sample_rows
 
 COMPONENTS = Subject("components", "States in the plane of their principal components")
 
@@ -19,7 +19,7 @@ _MOST_ROWS = 2000
 
 def principal_components(dataset: Dataset, seed: int = 0) -> Picture | Skipped:
     """Principal components of a sample of rows of the deepest site."""
-    view = deepest_view(dataset)
+    view = deepest_view_in_texts(dataset)
     if isinstance(view, str):
         return COMPONENTS.skipped(view)
     sample = sample_rows(dataset, view, _MOST_ROWS, seed)
@@ -34,8 +34,8 @@ def principal_components(dataset: Dataset, seed: int = 0) -> Picture | Skipped:
         remaining_scale(figure, panel, points, int(remaining.max()))
         axes = [f"component {k + 1} ({100 * share:.1f} % of variance)" for k, share in enumerate(shares)]
         label(panel, *axes)
-        panel.set_title(f"{view.site}: n = {len(remaining):,} states")
-        caption = f"Rows drawn by seed {seed}, centred, not scaled; those of texts cut at the limit are left out."
+        panel.set_title(f"{view.label}: n = {len(remaining):,} states")
+        caption = f"Rows drawn by seed {seed}, centred, not scaled; those of texts without a known length are left out."
         numbers = {f"variance of component {k + 1}": f"{100 * share:.2f} %" for k, share in enumerate(shares)}
         return COMPONENTS.drawn(figure, caption, numbers)
 

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from latentext.dataset.captures import labels
 from latentext.dataset.completions import completion_datasets, human_variable
 from latentext.dataset.reader import Dataset
+from latentext.dataset.stages import StatesStage
 from latentext.dataset.views import model_label
+from latentext.layer_names import listed
 from latentext.report.completions import completion_sections
 from latentext.report.components import principal_components
 from latentext.report.correctness import deviation_bins
@@ -72,7 +75,7 @@ def make_report(
     Example:
         >>> report = make_report(latentext.open("data/same_prompt"))                    # doctest: +SKIP
         >>> [picture.reason for picture in report.skipped]                              # doctest: +SKIP
-        ['takes two sites, and 1 was captured token by token', 'no probe was saved: latentext probe DIR makes them']
+        ['takes two sites, and 1 was captured', 'no probe was saved: latentext probe DIR makes them']
     """
     views = dataset.directory / FOLDER
     folder = output or views
@@ -120,7 +123,10 @@ def facts(dataset: Dataset) -> dict[str, str]:
         generated += pc.sum(usage.field("completion_tokens")).as_py() or 0
         uncounted += usage.field("completion_tokens").null_count
         reasons.update(table["finish_reason"].to_pylist())
-    captured = (f"{', '.join(stage.sites)} ({stage.positions}, {stage.dtype})" for stage in dataset.captures.values())
+    captured = (
+        f"{listed(list(labels({name: stage}).values()))} ({_rows(stage)}, {stage.dtype})"
+        for name, stage in dataset.captures.items()
+    )
     return {
         "model": model_label(dataset.spec.model.name),
         "texts": f"{texts:,} of {_planned(dataset)} planned",
@@ -128,9 +134,13 @@ def facts(dataset: Dataset) -> dict[str, str]:
         + (f"; {uncounted:,} texts were not counted by the server" if uncounted else ""),
         "how texts ended": ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
         or "no text yet",
-        "states": "; ".join(captured) or "none",
+        "states": " and ".join(captured) or "none",
         "split": f"by {dataset.spec.split.by}, seed {dataset.spec.split.seed}",
     }
+
+
+def _rows(stage: StatesStage) -> str:
+    return f"one row per text: {', '.join(stage.pool)}" if stage.pooled else stage.positions
 
 
 def _planned(dataset: Dataset) -> str:

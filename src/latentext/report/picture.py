@@ -7,6 +7,7 @@ notebook that draws its own. Tokens and words of a dataset become labels, so tex
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ _STYLE: Mapping[str, Any] = {
     "image.cmap": "viridis",
 }
 _DOTS_PER_INCH = 130
+_CHARACTERS_PER_INCH = 12
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,16 @@ def canvas(panels: int = 1, *, width: float = 7.0, height: float = 3.8) -> Itera
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def tick(name: str) -> str:
+    """What a site is called, in two lines: beneath an axis one would be long."""
+    return name.replace(", ", "\n", 1)
+
+
+def in_lines(text: str, figure: Figure) -> str:
+    """A sentence broken into lines that fit the width of a figure."""
+    return textwrap.fill(text, int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
 
 
 def label(axes: Axes, x: str, y: str) -> None:

@@ -17,9 +17,23 @@ from matplotlib.axes import Axes
 from pydantic import BaseModel, ValidationError
 
 from latentext.dataset import filesystem
+from latentext.dataset.captures import labels
 from latentext.dataset.reader import Dataset
-from latentext.report.picture import BLUE, GREEN, GREY, ORANGE, RED, Picture, Skipped, Subject, canvas, label
-from latentext.report.state_rows import sites_by_depth
+from latentext.probes.taking_part import LeftOut, TakingPart
+from latentext.report.picture import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    Picture,
+    Skipped,
+    Subject,
+    canvas,
+    in_lines,
+    label,
+    tick,
+)
 
 SCORES = Subject("probe_scores", "Probe scores by site")
 PREDICTED = Subject("predicted_against_actual", "Predicted against actual")
@@ -55,6 +69,7 @@ class LoggedSite(BaseModel):
     """The scores of one site's probe, and of the baselines that depend on the site."""
 
     site: str
+    label: str = ""
     scores: Scores
     baselines: Mapping[str, Scores]
 
@@ -72,10 +87,30 @@ class LoggedCounts(BaseModel):
     test: LoggedPart
 
 
+class LoggedReason(BaseModel):
+    """Texts and rows that take no part for one reason."""
+
+    reason: str
+    texts: int
+    rows: int
+
+
+class LoggedParts(BaseModel):
+    """How many texts and rows take part, and the others by reason."""
+
+    taking_part: LoggedPart
+    left_out: list[LoggedReason]
+
+    def __str__(self) -> str:
+        reasons = tuple(LeftOut(left.reason, left.texts, left.rows) for left in self.left_out)
+        return str(TakingPart(self.taking_part.texts, self.taking_part.rows, reasons))
+
+
 class LoggedResults(BaseModel):
-    """What a picture needs of a file of probe results."""
+    """What a picture needs of a file of probe results; those of 0.1.0 do not say who takes part."""
 
     counts: LoggedCounts
+    taking_part: LoggedParts | None = None
     baselines: Mapping[str, Scores]
     absent: Mapping[str, str]
     sites: list[LoggedSite]
@@ -87,8 +122,10 @@ class Predictions:
 
     Attributes:
         name: of the folder that holds the probe.
+        site: as people read it.
         target: what is predicted, and `unit` in what.
         actual, predicted: [rows].
+        taking_part: how many of all texts and rows, and why the others do not, in words.
     """
 
     name: str
@@ -97,6 +134,7 @@ class Predictions:
     unit: str
     actual: npt.NDArray[np.float64]
     predicted: npt.NDArray[np.float64]
+    taking_part: str = ""
 
 
 def result_files(dataset: Dataset) -> list[Path]:
@@ -116,8 +154,11 @@ def probe_scores(dataset: Dataset, path: Path) -> Picture | Skipped:
         results = LoggedResults.model_validate_json(filesystem.read_bytes(path))
     except (OSError, ValidationError) as error:
         return subject.skipped(f"{path.name} cannot be read ({str(error).splitlines()[0]}): probe again")
-    order = sites_by_depth(dataset)
+    called = labels(dataset.captures)
+    order = list(called)
     results.sites.sort(key=lambda logged: order.index(logged.site) if logged.site in order else len(order))
+    for logged in results.sites:
+        logged.label = logged.label or called.get(logged.site, logged.site)
     metrics = [metric for metric in _METRICS if any(metric in site.scores for site in results.sites)]
     if not metrics:
         return subject.skipped("no site has a score")
@@ -127,10 +168,14 @@ def probe_scores(dataset: Dataset, path: Path) -> Picture | Skipped:
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
         test = results.counts.test
-        figure.suptitle(f"{name}: n = {test.rows:,} test rows of {test.texts:,} texts")
+        title = f"{name}: n = {test.rows:,} test rows of {test.texts:,} texts"
+        figure.suptitle(
+            title + ("" if results.taking_part is None else f"\n{in_lines(str(results.taking_part), figure)}")
+        )
         caption = f"As logged in {PROBES}/{name}/{RESULTS}; bars are 95 % intervals of a bootstrap over texts. "
+        caption += "" if results.taking_part is None else f"Of the dataset, {results.taking_part}. "
         caption += "".join(f"Not made: {baseline} ({reason}). " for baseline, reason in results.absent.items())
-        numbers = {site.site: _in_words(site.scores, metrics) for site in results.sites}
+        numbers = {site.label: _in_words(site.scores, metrics) for site in results.sites}
         return subject.drawn(figure, caption + ("R² is cut off below -1." if "r2" in metrics else ""), numbers)
 
 
@@ -147,10 +192,14 @@ def predicted_against_actual(found: Predictions) -> Picture | Skipped:
         panel.scatter(found.actual[chosen], found.predicted[chosen], s=8, alpha=0.4, color=BLUE, linewidths=0)
         label(panel, f"actual {found.target} ({found.unit})", f"predicted {found.target} ({found.unit})")
         panel.set_title(f"{found.site}: n = {rows:,} test rows, {len(chosen):,} drawn")
+        if found.taking_part:
+            figure.suptitle(in_lines(found.taking_part, figure), fontsize=9)
         panel.legend(loc="upper left")
         error = float(np.abs(found.predicted - found.actual).mean())
         numbers = {"mean absolute error": f"{error:.4g} {found.unit}"}
-        return subject.drawn(figure, "Rows of test texts only, which the probe was not fitted to.", numbers)
+        caption = "Rows of test texts only, which the probe was not fitted to."
+        caption += f" Of the dataset, {found.taking_part}." if found.taking_part else ""
+        return subject.drawn(figure, caption, numbers)
 
 
 def _draw_metric(panel: Axes, results: LoggedResults, metric: str) -> None:
@@ -165,7 +214,7 @@ def _draw_metric(panel: Axes, results: LoggedResults, metric: str) -> None:
         colour = _COLOURS.get(name.split(",")[0], _LINES[number % len(_LINES)])
         shade = {"alpha": 1.0 - 0.25 * (number % 3), "markersize": 5}
         _line(panel, beside, by_site, color=colour, label=name, linestyle=":", marker="_", linewidth=1.2, **shade)
-    panel.set_xticks(places, labels=[site.site for site in results.sites], rotation=45, ha="right")
+    panel.set_xticks(places, labels=[tick(site.label) for site in results.sites], rotation=45, ha="right")
     panel.set_xlim(-0.5, len(places) - 0.5)
     if metric == "r2":
         panel.set_ylim(max(-1.0, panel.get_ylim()[0]), 1.02)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.captures import choose
+from latentext.dataset.captures import sites_with
 from latentext.dataset.reader import Dataset
 from latentext.dataset.states_view import StatesView
 from latentext.dataset.targets import TextLengths, remaining_tokens, text_lengths, token_rows
 from latentext.errors import DatasetError
+from latentext.spec import Pool, Positions
 
 Doubles = npt.NDArray[np.float64]
 
@@ -28,15 +30,16 @@ class SampledRows:
     remaining: Doubles
 
 
+def pool_to_draw(dataset: Dataset) -> Pool:
+    """``none`` where a state was kept for every token; else ``first``, which stands at a place in its text, or the
+    first pooling that there is."""
+    pools = [pool for stage in dataset.captures.values() for pool in stage.pool]
+    return next((pool for pool in ("none", "first") if pool in pools), pools[0] if pools else "none")
+
+
 def sites_by_depth(dataset: Dataset) -> list[str]:
-    """Sites that have a state for every token, from the embedding to the last norm."""
-    depth: dict[str, float] = {}
-    for stage in dataset.captures.values():
-        if not stage.pooled:
-            # The last block before the norm has no index of its own: it stands just before the norm.
-            indices = ((stage.num_layers - 1.5 if k is None else k) for k in stage.huggingface_indices)
-            depth.update(zip(stage.sites, indices, strict=True))
-    return sorted(depth, key=lambda site: depth[site])
+    """Sites that have a state for every token, else one for every text, from the embedding to the last norm."""
+    return sites_with(dataset.captures, get_args(Positions), pool_to_draw(dataset))
 
 
 def deepest_view(dataset: Dataset) -> StatesView | str:
@@ -44,19 +47,24 @@ def deepest_view(dataset: Dataset) -> StatesView | str:
     sites = sites_by_depth(dataset)
     if not dataset.captures:
         return "no states were captured"
-    if not sites:
-        return "states were pooled, one row a text, so there is none for every token"
     return view_of(dataset, sites[-1])
+
+
+def deepest_view_in_texts(dataset: Dataset) -> StatesView | str:
+    """The same, where each state stands at a place in its text; in words why there are none."""
+    view = deepest_view(dataset)
+    if isinstance(view, StatesView) and view.pool not in ("none", "first"):
+        return f"states were pooled over the text ({view.pool}), so none is from a place in it"
+    return view
 
 
 def view_of(dataset: Dataset, site: str) -> StatesView | str:
     """The states of one site; in words why it cannot be said which, or why there are none."""
-    captures = dataset.captures
+    pool = pool_to_draw(dataset)
     try:
-        choose(captures, site, pool="none")
+        view = dataset.states(site, pool=pool)
     except DatasetError as error:
         return str(error)
-    view = dataset.states(site, pool="none")
     return view if len(view) else "no shard with states is finished yet"
 
 

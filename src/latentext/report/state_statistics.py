@@ -40,7 +40,8 @@ class Statistic:
 
 @dataclass
 class SiteStatistics:
-    """The statistics of a site by name, the number of rows they are of, and of rows that are not finite."""
+    """The statistics by name of a site, which is called as people read it; the number of rows they are of, and of rows
+    that are not finite."""
 
     site: str
     statistics: Mapping[str, Statistic] = field(default_factory=lambda: {name: Statistic() for name in STATISTICS})
@@ -50,7 +51,7 @@ class SiteStatistics:
 
 def site_statistics(dataset: Dataset, view: StatesView) -> SiteStatistics:
     """Read every state of a site once."""
-    site = SiteStatistics(view.site)
+    site = SiteStatistics(view.label)
     for piece in pieces(dataset, view):
         finite = np.isfinite(piece.states).all(axis=1)
         site.rows += int(finite.sum())

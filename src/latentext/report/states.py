@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from latentext.dataset.reader import Dataset
 from latentext.dataset.states_view import StatesView
-from latentext.report.picture import BLUE, GREY, ORANGE, Picture, Skipped, Subject, canvas, label
-from latentext.report.state_rows import deepest_view, sample_rows, sites_by_depth, view_of
+from latentext.report.picture import BLUE, GREY, ORANGE, Picture, Skipped, Subject, canvas, label, tick
+from latentext.report.state_rows import deepest_view, deepest_view_in_texts, sample_rows, sites_by_depth, view_of
 from latentext.report.state_statistics import STATISTICS, SiteStatistics, Statistic, site_statistics, statistics_of
 
 HISTOGRAMS = Subject("state_histograms", "Size of states")
@@ -53,7 +53,7 @@ def state_against_remaining(dataset: Dataset, known: Known | None = None, seed: 
 
     `known` is as in `state_histograms`.
     """
-    view = deepest_view(dataset)
+    view = deepest_view_in_texts(dataset)
     if isinstance(view, str):
         return AGAINST_REMAINING.skipped(view)
     site = _read(dataset, view, known)
@@ -72,7 +72,7 @@ def state_against_remaining(dataset: Dataset, known: Known | None = None, seed: 
         figure.suptitle(f"{site.site}: n = {rows:,} states, {int(shown.sum()):,} of them drawn as points")
         caption = "Line and band: mean ± std over all rows at each number of remaining tokens. Points: rows by seed "
         return AGAINST_REMAINING.drawn(
-            figure, f"{caption}{seed}. Texts cut at the limit are left out.{_left_out(site)}"
+            figure, f"{caption}{seed}. Texts without a known length are left out.{_left_out(site)}"
         )
 
 
@@ -80,7 +80,7 @@ def norm_by_layer(dataset: Dataset, known: Known | None = None) -> Picture | Ski
     """Mean ± standard deviation of the norm at every captured site, all rows; `known` as in `state_histograms`."""
     sites = sites_by_depth(dataset)
     if len(sites) < 2:
-        return BY_LAYER.skipped(f"takes two sites, and {len(sites)} was captured token by token")
+        return BY_LAYER.skipped(f"takes two sites, and {len(sites)} was captured")
     views = [view_of(dataset, name) for name in sites]
     read = [_read(dataset, view, known) for view in views if not isinstance(view, str)]
     found = [site for site in read if site.rows]
@@ -91,7 +91,7 @@ def norm_by_layer(dataset: Dataset, known: Known | None = None) -> Picture | Ski
     with canvas(width=max(6.0, 1.5 + 0.42 * len(found))) as (figure, (panel,)):
         places = np.arange(len(found))
         panel.errorbar(places, means, deviations, color=BLUE, marker="o", capsize=3, label="mean ± std over rows")
-        panel.set_xticks(places, labels=[site.site for site in found], rotation=45, ha="right")
+        panel.set_xticks(places, labels=[tick(site.site) for site in found], rotation=45, ha="right")
         wide = means.max() > _WIDE * means.min() and (means > deviations).all()
         panel.set_yscale("log" if wide else "linear")
         if wide:  # matplotlib's own labels of powers are formulas, which `picture` does not read.
