@@ -79,7 +79,7 @@ def test_the_card_says_what_each_reward_model_reads(copied: Copied, engine: Tran
 
 
 def test_a_dataset_of_0_1_0_keeps_its_card_until_a_template_is_read(tmp_path: Path, skywork: Path) -> None:
-    root = Path(shutil.copytree(Path(__file__).parents[1] / "data" / "made_by_0.1.0" / "bank", tmp_path / "bank"))
+    root = Path(shutil.copytree(Path(__file__).parents[1] / "data" / "made_by_0.1.0", tmp_path / "old")) / "bank"
     reward = json.dumps({"name": "r", "classifier": str(skywork), "input": "full_text"})
     assert exit_code(["score", str(root), "--reward", reward]) == 0
     assert "reads" not in (root / "README.md").read_text()  # Else `verify` would accuse every such dataset.
