@@ -264,8 +264,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
     path = tmp_path / "a.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
 
-    def index_and_change(source: Path, form: str, target: Path) -> str:
-        found = record_index.build_index(source, form, target)
+    def index_and_change(source: Path, form: str, target: Path, quotes: None) -> str:
+        found = record_index.build_index(source, form, target, quotes)
         path.write_text('{"prompt": "aaaa"}\n{"prompt": "b"}\n')
         return found
 
@@ -372,6 +372,25 @@ def test_the_same_content_leaves_the_same_bytes_beside_the_plan_wherever_it_lies
         ("wide.txt", "a".encode("utf-16"), "the file is UTF-16; save it as UTF-8"),
         ("prompts.parquet", b"no parquet", "not readable as Parquet: "),
         ("cut.jsonl.gz", gzip.compress(b'{"prompt": "a"}\n' * 99, mtime=0)[:-9], "damaged gzip file: "),
+        ("list.jsonl", b'[{"prompt": "a"}, {"prompt": "b"}]', "line 1 begins a JSON array; JSON Lines has one object"),
+        ("lines.jsonl", b'[\n{"prompt": "a"},\n{"prompt": "b"}\n]\n', "line 1 begins a JSON array; JSON Lines has one"),
+        ("indented.jsonl", b'[\n {\n  "prompt": "a"\n }\n]', "line 1 begins a JSON array; JSON Lines has one object"),
+        ("object.jsonl", b'{\n "prompt": "a"\n}', "line 1 is not JSON: "),
+        ("latin.jsonl", '{"prompt": "é"}\n{"prompt": "ü"}\n'.encode("latin-1"), "line 1 is not UTF-8: invalid con"),
+        (
+            "latin.csv",
+            "id,prömpt\n1,a\n".encode("latin-1"),
+            "line 1 is not UTF-8: invalid start byte; save it as UTF-8",
+        ),
+        ("rows.csv", "prompt\né\nü\n".encode("latin-1"), "line 2 is not UTF-8: "),
+        (
+            "wide.jsonl",
+            '{"prompt": "a"}'.encode("utf-16-le"),
+            "the file has zero bytes: it is UTF-16, or no text; save",
+        ),
+        ("wide.csv", "prompt\na\n".encode("utf-16-be"), "the file has zero bytes: it is UTF-16, or no text; save it"),
+        ("sheet.csv", b"PK\x03\x04\x14\0", "the file is a ZIP archive, as Excel's sheets are; save the table as CSV"),
+        ("table.jsonl", b"PAR1\x15\x04", "the file is Parquet; give prompts.file.format: parquet, or name it .parquet"),
         ("flipped.jsonl.gz", gzip.compress(b"a", mtime=0)[:-8] + b"\0" * 8, "damaged gzip file: "),
     ],
 )

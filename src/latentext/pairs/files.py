@@ -11,6 +11,7 @@ from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import SpecError
 from latentext.pairs.jsonl import JSONL, read_json_lines, read_jsonl, write_jsonl
 from latentext.pairs.scenario import Scenario
+from latentext.prompts.quotes import read_delimited
 
 _PARQUET = ".parquet"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -99,9 +100,9 @@ def read_columns(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Any, An
 
 def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            for row in reader:
-                yield reader.line_num, row
+        rows = read_delimited(path, delimiter)
+        _, names = next(rows, (1, list[str]()))
+        for number, values in rows:
+            yield number, dict(zip(names, values, strict=False))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SpecError(f"cannot be read ({error})", where=str(path), remedy="give a CSV file in UTF-8") from error

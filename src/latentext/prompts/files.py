@@ -19,13 +19,25 @@ from latentext.dataset.atomic import write_bytes
 from latentext.dataset.filesystem import make_folder
 from latentext.errors import SpecError
 from latentext.prompts.before import INDEX, NOTE, SEEN, UNPACKED, set_aside
-from latentext.prompts.input_file import FileState, decompress, file_sha256, is_gzip, open_input
+from latentext.prompts.input_file import SAVE_AS_UTF8, FileState, decompress, file_sha256, is_gzip, open_input
 from latentext.prompts.parquet import ParquetRows
-from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, RecordIndex, build_index
+from latentext.prompts.quotes import quotes_of_tsv, split_text_line
+from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, Quotes, RecordIndex, build_index
 from latentext.prompts.rows import BadRow, Row, Rows, doubled_name
 from latentext.spec import FileSource
 
 _VERSION = 1
+QUOTES = "quotes"
+"""Of the note: what quotes are in a file with delimiters."""
+_FIRST_ROWS = 64
+"""Of a file, of which at least one must be readable."""
+
+_NOT_UTF8 = "is not UTF-8"
+_BEGINS_ARRAY = "begins a JSON array; JSON Lines has one object on each line"
+_REMEDIES = {
+    _NOT_UTF8: f"{SAVE_AS_UTF8}: iconv -f LATIN1 -t UTF-8 OLD > NEW",
+    _BEGINS_ARRAY: "jq -c '.[]' OLD > NEW.jsonl",
+}
 _FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -58,7 +70,19 @@ def open_file(source: FileSource, directory: Path) -> Rows:
         raise SpecError("changed while it was read", where=str(path), remedy="run the same command again")
     if len(rows) == 0:
         raise SpecError("the file holds no rows", where=str(path), remedy="check prompts.file")
+    _refuse_unreadable(rows, path)
     return rows
+
+
+def _refuse_unreadable(rows: Rows, path: Path) -> None:
+    """Refuse a file of whose first rows none can be read, with the reason."""
+    first = [rows.row(index) for index in range(min(len(rows), _FIRST_ROWS))]
+    bad = [row.message for row in first if isinstance(row, BadRow)]
+    # Of an array that spans lines, the last object has no comma behind it and reads like a row.
+    if len(bad) == len(first) or (isinstance(first[0], BadRow) and _BEGINS_ARRAY in bad[0]):
+        remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in bad[0]), "check prompts.file")
+        others = f"; the next {len(bad) - 1} cannot be read either" if len(bad) == len(first) > 1 else ""
+        raise SpecError(f"{bad[0]}{others}", where=str(path), remedy=remedy)
 
 
 def _format(source: FileSource, path: Path) -> str:
@@ -94,11 +118,21 @@ def _prepare(path: Path, state: FileState, form: str, directory: Path) -> Mappin
     if packed:
         plain = directory / UNPACKED
         decompress(path, plain)
-    plain_sha256 = file_sha256(plain) if form == "parquet" else build_index(plain, form, directory / INDEX)
+    quotes = _quotes(known, form, plain)
+    plain_sha256 = file_sha256(plain) if form == "parquet" else build_index(plain, form, directory / INDEX, quotes)
     identity = seen | {"gzip": packed, "sha256": file_sha256(path) if packed else plain_sha256}
+    if quotes is not None:
+        identity[QUOTES] = quotes
     write_bytes(note, json.dumps(identity, indent=1, sort_keys=True).encode() + b"\n")
     state.remember(noted_state, str(identity["sha256"]))
     return identity
+
+
+def _quotes(known: Mapping[str, Any] | None, form: str, plain: Path) -> Quotes | None:
+    """What quotes are in a file with delimiters. Datasets of 0.1.0, whose notes do not say it, go on as they began."""
+    if form not in DIALECTS or (known is not None and known.get("format") == form and QUOTES not in known):
+        return None
+    return quotes_of_tsv(plain) if form == "tsv" else "marks"
 
 
 def _made(known: Mapping[str, Any], directory: Path) -> bool:
@@ -127,7 +161,7 @@ def _reader(form: str, path: Path, index: Path, identity: Mapping[str, Any]) -> 
         return JsonLines(file, records, named)
     if form == "text":
         return TextLines(file, records, named)
-    return DelimitedRows(file, records, named, DIALECTS[form], path)
+    return DelimitedRows(file, records, named, DIALECTS[form], path, identity.get(QUOTES))
 
 
 class _IndexedRows:
@@ -149,7 +183,7 @@ class _IndexedRows:
         try:
             return self._records.read(self._file, index).decode("utf-8")
         except UnicodeDecodeError as error:
-            return BadRow("bad-row", f"line {self._records.line(index)} is not UTF-8: {error.reason}")
+            return BadRow("bad-row", f"line {self._records.line(index)} {_NOT_UTF8}: {error.reason}")
 
 
 class TextLines(_IndexedRows):
@@ -188,21 +222,34 @@ class JsonLines(_IndexedRows):
         except _DoubledKeyError as error:
             return BadRow("bad-row", f"line {self._records.line(index)} has {error} twice")
         except (ValueError, RecursionError) as error:  # A ValueError too is a number of 4,300 digits.
+            if text.lstrip().startswith("["):
+                return BadRow("bad-row", f"line {self._records.line(index)} {_BEGINS_ARRAY}")
             return BadRow("bad-row", f"line {self._records.line(index)} is not JSON: {error}")
+        if isinstance(row, list) and len(self) == 1:
+            return BadRow("bad-row", f"line {self._records.line(index)} {_BEGINS_ARRAY}")
         if not isinstance(row, dict):
             return BadRow("bad-row", f"line {self._records.line(index)} is no JSON object")
         return row
 
 
 class DelimitedRows(_IndexedRows):
-    """CSV or TSV with a header; every value is a string."""
+    """CSV or TSV with a header; every value is a string. `quotes` as in `build_index`."""
 
-    def __init__(self, file: BinaryIO, records: RecordIndex, identity: Mapping[str, Any], dialect: str, path: Path):
+    def __init__(
+        self,
+        file: BinaryIO,
+        records: RecordIndex,
+        identity: Mapping[str, Any],
+        dialect: str,
+        path: Path,
+        quotes: Quotes | None,
+    ):
         super().__init__(file, records, identity)
-        self._dialect = dialect
+        self._dialect, self._quotes = dialect, quotes
         header = self._fields(0) if len(records) else BadRow("bad-row", "no header")
         if isinstance(header, BadRow):
-            raise SpecError(header.message, where=str(path), remedy="the first line must name the columns")
+            remedy = SAVE_AS_UTF8 if _NOT_UTF8 in header.message else "the first line must name the columns"
+            raise SpecError(header.message, where=str(path), remedy=remedy)
         if doubled := doubled_name(header):
             raise SpecError(f"two columns are called {doubled!r}", where=str(path), remedy="rename one")
         self.columns = tuple(header)
@@ -223,8 +270,14 @@ class DelimitedRows(_IndexedRows):
         text = self._text(record)
         if isinstance(text, BadRow):
             return text
-        # Only line feeds end a line here: splitlines would also cut at the form feeds and U+2028 of prose.
-        return next(csv.reader(_lines(text), self._dialect))
+        if self._quotes == "text":
+            return split_text_line(text)
+        try:
+            # Only line feeds end a line here: splitlines would also cut at the form feeds and U+2028 of prose.
+            return next(csv.reader(_lines(text), self._dialect, strict=self._quotes is not None))
+        except csv.Error:
+            what = f"line {self._records.line(record)} has a quote that is not closed, or one inside a quoted field"
+            return BadRow("bad-row", f"{what}; the latter are doubled")
 
 
 def _lines(text: str) -> list[str]:

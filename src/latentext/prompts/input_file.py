@@ -27,6 +27,16 @@ _SMALL_BYTES = 4 << 20
 _AT_REST_NS = 2_000_000_000
 """A file that changes twice within one tick of the disk's clock keeps its times. Coarse clocks tick in seconds."""
 
+SAVE_AS_UTF8 = "save it as UTF-8"
+_HEAD_BYTES = 4096
+_OTHER_KINDS = {
+    b"\xff\xfe": ("UTF-16", SAVE_AS_UTF8),
+    b"\xfe\xff": ("UTF-16", SAVE_AS_UTF8),
+    b"PAR1": ("Parquet", "give prompts.file.format: parquet, or name it .parquet"),
+    b"PK\x03\x04": ("a ZIP archive, as Excel's sheets are", "save the table as CSV"),
+}
+"""By their first bytes: what a file is, and what to do."""
+
 _INFLATED_BLOCK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHARE_OF_FREE_DISK = 0.5
@@ -98,6 +108,22 @@ def file_sha256(path: Path) -> str:
 def is_gzip(path: Path) -> bool:
     with open_input(path) as file:
         return file.read(2) == _GZIP_MAGIC
+
+
+def refuse_other_kinds(file: BufferedReader, source: Path) -> None:
+    """Refuse a file that is no text in UTF-8 by what it begins with; leaves it at its begin.
+
+    Raises:
+        SpecError: says what the file is.
+    """
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    for magic, (what, remedy) in _OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise SpecError(f"the file is {what}", where=str(source), remedy=remedy)
+    if b"\0" in head:
+        what = "the file has zero bytes: it is UTF-16, or no text"
+        raise SpecError(what, where=str(source), remedy=SAVE_AS_UTF8)
 
 
 def decompress(source: Path, target: Path, *, limit: int | None = None) -> None:

@@ -15,14 +15,17 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
 from latentext.dataset.atomic import atomic_file
 from latentext.dataset.filesystem import open_regular
 from latentext.errors import SpecError
-from latentext.prompts.input_file import open_input
+from latentext.prompts.input_file import open_input, refuse_other_kinds
+
+Quotes = Literal["marks", "text"]
+"""What quotes are in a CSV or TSV file: marks around fields, or part of its texts (`latentext.prompts.quotes`)."""
 
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
 
@@ -30,11 +33,10 @@ LONGEST_RECORD = 8 << 20
 """Bytes of a record, and of a line of a CSV or TSV file."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DTYPE = np.dtype("<u8")
 
 
-class _CountedLines:
+class CountedLines:
     """The lines of a file behind its byte order mark, with the place of the next one and the file's hash on the way."""
 
     def __init__(self, file: BinaryIO):
@@ -60,21 +62,23 @@ class _CountedLines:
         self.offset += len(raw)
 
 
-def build_index(source: Path, form: str, target: Path) -> str:
+def build_index(source: Path, form: str, target: Path, quotes: Quotes | None = None) -> str:
     """Write the index of `source`, a ``jsonl``, ``csv``, ``tsv`` or ``text`` file, to `target`; return its sha256.
 
     Blank lines of JSONL, CSV and TSV files are no records; in a text file each line is one.
 
+    Args:
+        quotes: what quotes are in a CSV or TSV file; None reads them as version 0.1.0 did.
+
     Raises:
-        SpecError: unreadable, not UTF-8 (by its byte order mark), or not CSV.
+        SpecError: unreadable, no text in UTF-8 (by its first bytes), or a quote swallows lines; the line is named.
         DiskFullError: no room for the index.
     """
     with open_input(source) as file:
-        if file.read(2) in _UTF16_MARKS:
-            raise SpecError("the file is UTF-16", where=str(source), remedy="save it as UTF-8")
-        file.seek(0)
-        lines = _CountedLines(file)
-        records = _csv_records(lines, DIALECTS[form], source) if form in DIALECTS else _line_records(lines, form)
+        refuse_other_kinds(file, source)
+        lines = CountedLines(file)
+        marks = form in DIALECTS and quotes != "text"
+        records = _csv_records(lines, DIALECTS[form], source, quotes) if marks else _line_records(lines, form)
         with atomic_file(target) as index:
             for place in records:
                 index.write(np.array(place, dtype=_DTYPE).tobytes())
@@ -82,38 +86,59 @@ def build_index(source: Path, form: str, target: Path) -> str:
     return lines.sha256.hexdigest()
 
 
-def _line_records(lines: _CountedLines, form: str) -> Iterator[tuple[int, int]]:
+def _line_records(lines: CountedLines, form: str) -> Iterator[tuple[int, int]]:
     start = lines.offset
     for raw in lines:
-        if form == "text" or raw.strip():
+        if form == "text" or raw.strip(b"\r\n" if form in DIALECTS else None):
             yield start, lines.line - 1
         start = lines.offset
 
 
-def _csv_records(lines: _CountedLines, dialect: str, source: Path) -> Iterator[tuple[int, int]]:
-    """Places of a CSV file's records, the header first."""
+def _csv_records(lines: CountedLines, dialect: str, source: Path, quotes: Quotes | None) -> Iterator[tuple[int, int]]:
+    """Places of a CSV file's records, the header first. A field that is wrongly quoted costs its record, where it is
+    read; one that takes more lines than its own is refused."""
+    strict = quotes is not None
     # Undecodable bytes are the business of the record that holds them; here they only must not stop the reading.
-    reader = csv.reader((_whole(raw).decode("utf-8", "surrogateescape") for raw in lines), dialect)
-    start = None
-    try:
-        while True:
-            start = (lines.offset, lines.line)
+    reader = csv.reader((whole_line(raw).decode("utf-8", "surrogateescape") for raw in lines), dialect, strict=strict)
+    while True:
+        start = (lines.offset, lines.line)
+        try:
             if next(reader):
                 yield start
-    except StopIteration:
-        return
-    except csv.Error as error:
-        raise SpecError(
-            f"line {start[1] if start else 1}: {error}",
-            where=str(source),
-            remedy="check the quotes; texts above 131,072 characters need JSONL",
-        ) from None
+        except StopIteration:
+            return
+        except csv.Error as error:
+            wrong = strict and (_WRONGLY_QUOTED in str(error) or _ENDLESS in str(error))
+            if not wrong or lines.line > start[1] + 1:
+                what = "a field begins with a quote that is not closed" if wrong else str(error)
+                raise refused_line(f"line {start[1]}: {what}", source) from None
+            yield start
+        except TooLongError as error:
+            raise refused_line(f"line {start[1]}: {error}", source) from None
 
 
-def _whole(raw: bytes) -> bytes:
+_WRONGLY_QUOTED = "expected after"
+"""Of the csv module's complaint that text follows the end of a quoted field."""
+
+_ENDLESS = "unexpected end of data"
+"""The same of the end of a file within one."""
+
+
+class TooLongError(Exception):
+    """A line is longer than a record may be."""
+
+
+def whole_line(raw: bytes) -> bytes:
+    """A line of `CountedLines`, if it is not longer than a record may be."""
     if len(raw) > LONGEST_RECORD:
-        raise csv.Error(f"longer than {LONGEST_RECORD:,} bytes")
+        raise TooLongError(f"longer than {LONGEST_RECORD:,} bytes")
     return raw
+
+
+def refused_line(what: str, source: Path) -> SpecError:
+    """The refusal of a file for one of its lines."""
+    remedy = "check the quotes; texts above 131,072 characters need JSONL"
+    return SpecError(what, where=str(source), remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,36 +213,41 @@ def require_columns(rows: Rows, names: Iterable[str], *, where: str) -> None:
     Raises:
         SpecError: a name is no column; says which there are.
     """
-    missing, present = _seen(rows, set(names), lambda wanted, row: wanted - row.keys())
+    missing, present, bad = _seen(rows, set(names), lambda wanted, row: wanted - row.keys())
     if missing:
-        raise _no_column(missing, present, where)
+        raise _no_column(missing, present, bad, where)
 
 
 def require_any_column(rows: Rows, names: Sequence[str], *, where: str) -> None:
     """See that one of the names is a column of at least one row; raises as `require_columns`."""
-    found, present = _seen(rows, set(names), lambda wanted, row: set() if wanted & row.keys() else wanted)
+    found, present, bad = _seen(rows, set(names), lambda wanted, row: set() if wanted & row.keys() else wanted)
     if found:
-        raise _no_column(found, present, where)
+        raise _no_column(found, present, bad, where)
 
 
 def _seen(
     rows: Rows, wanted: set[str], still_wanted: Callable[[set[str], Mapping[str, Any]], set[str]]
-) -> tuple[set[str], list[str]]:
-    """What is still wanted after as many rows as needed, and the columns met on the way."""
+) -> tuple[set[str], list[str], BadRow | None]:
+    """What is still wanted after as many rows as needed, and the columns and the first bad row met on the way."""
     if rows.columns is not None:
-        return still_wanted(wanted, dict.fromkeys(rows.columns)), list(rows.columns)
+        return still_wanted(wanted, dict.fromkeys(rows.columns)), list(rows.columns), None
     present: dict[str, None] = {}
+    bad: BadRow | None = None
     for index in range(len(rows)):
         if not wanted:
             break
         row = rows.row(index)
-        if not isinstance(row, BadRow):
+        if isinstance(row, BadRow):
+            bad = bad or row
+        else:
             wanted = still_wanted(wanted, row)
             present |= dict.fromkeys(row)
-    return wanted, list(present)
+    return wanted, list(present), bad
 
 
-def _no_column(missing: set[str], present: Sequence[str], where: str) -> SpecError:
+def _no_column(missing: set[str], present: Sequence[str], bad: BadRow | None, where: str) -> SpecError:
+    if bad is not None and not present:
+        return SpecError(f"no row can be read; the first: {bad.message}", where=where, remedy="check the input")
     return SpecError(
         f"no column {' or '.join(repr(name) for name in sorted(missing))} in the rows",
         where=where,
