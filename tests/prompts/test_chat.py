@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from latentext.errors import PromptError, SpecError
@@ -324,6 +324,42 @@ def test_plain_text_gets_its_bos_too_and_models_without_one_get_none(load, stori
     assert plain.encode(stories, "Once") == stories("Once")["input_ids"]
     assert plain.encode(stories, "<s>Once")[:2] == [1, plain.encode(stories, "Once")[1]]
     assert plain.encode_batch(stories, []) == []
+
+
+def _with_prefix(tokenizer: PreTrainedTokenizerBase, *tokens: str) -> PreTrainedTokenizerBase:
+    """The tokenizer with a post-processor that puts these tokens, which are special, before a text."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(tokens)})
+    ids = tokenizer.convert_tokens_to_ids(list(tokens))
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*tokens, "$A"], special_tokens=list(zip(tokens, ids, strict=True))
+    )
+    return tokenizer
+
+
+def test_what_the_tokenizer_puts_before_a_text_beside_bos_is_kept_before_plain_prompts(load) -> None:
+    glm = _with_prefix(load(QWEN), "<a>", "<b>")
+    expected = glm("Once upon")["input_ids"]
+    assert expected[:2] == glm.convert_tokens_to_ids(["<a>", "<b>"])
+    plain = ChatFormat(use_chat_template=False)
+    assert plain.encode(glm, "Once upon") == expected
+    assert plain.encode(glm, "<a><b>Once upon") == expected
+    without_template = copy.copy(glm)
+    without_template.chat_template = None
+    assert ChatFormat(if_any=True).encode(without_template, "Once upon") == expected
+
+
+def test_a_chat_template_says_itself_what_stands_before_a_chat(load) -> None:
+    glm = _with_prefix(load(QWEN), "<a>", "<b>")
+    rendered = ChatFormat().render(glm, [USER])
+    assert ChatFormat().encode(glm, rendered) == glm(rendered, add_special_tokens=False)["input_ids"]
+
+
+def test_plain_prompts_of_datasets_of_0_1_0_go_on_without_what_it_left_out(load) -> None:
+    prompts = PromptSpec(template="Once", use_chat_template=False)
+    glm = _with_prefix(load(QWEN), "<a>")
+    old, new = (ChatFormat.from_spec(prompts, begun_by=version).encode(glm, "Once") for version in ("0.1.0", None))
+    assert new == [*glm.convert_tokens_to_ids(["<a>"]), *old]
 
 
 def test_encoding_many_texts_gives_what_encoding_each_gives(load, materials: Path) -> None:

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from latentext.errors import SpecError
@@ -143,6 +145,28 @@ def test_a_row_that_gives_no_prompt_says_why_and_costs_no_other(
     assert isinstance(chats[2], Conversation)
     assert isinstance(chats[1], BadRow)
     assert chats[1].reason == reason
+
+
+def test_a_missing_number_of_a_file_is_null_and_an_infinite_one_costs_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    rows = [
+        {"prompt": "a", "score": float("nan"), "meta": {"parts": [1.5, float("nan")]}},
+        {"prompt": "b", "score": float("-inf"), "meta": {"parts": [0.5]}},
+        {"prompt": "c", "score": 0.25, "meta": {"parts": []}},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for source in (path, lines):
+        chats = _chats(tmp_path / source.suffix[1:], file={"path": str(source)})
+        kept = [chats[place] for place in (0, 2)]
+        assert [chat.variables for chat in kept if isinstance(chat, Conversation)] == [
+            {"prompt": "a", "score": None, "meta": {"parts": [1.5, None]}},
+            rows[2],
+        ]
+        assert chats[1] == BadRow("bad-row", "'score' is infinite, which JSON has no form for")
+    in_text = _chats(tmp_path / "in-text", file={"path": str(path)}, template="{prompt} has {score}")
+    assert in_text[0] == BadRow("bad-row", "'score' is null")
 
 
 @pytest.mark.parametrize(

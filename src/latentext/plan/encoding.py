@@ -74,7 +74,7 @@ class PromptEncoder:
         try:
             text = self._render(conversation.messages)
         except PromptError as error:
-            return BadRow("chat-template", error.what)
+            return BadRow("chat-template", "; ".join(filter(None, (error.what, error.remedy))))
         if len(text) > _MOST_CHARACTERS:
             what = f"the prompt has {len(text):,} characters; at most {_MOST_CHARACTERS:,} are encoded"
             return BadRow("prompt-too-long", what)

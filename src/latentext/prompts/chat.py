@@ -54,6 +54,7 @@ class ChatFormat:
         whole_date_lines: leave them out as version 0.1.0 did, for datasets that it began.
         closes_answers: take a chat that ends in an assistant message, which the template closes: where nothing is
             written behind it, and in datasets that 0.1.0 began.
+        bos_alone: put no token but the BOS before plain prompts, as 0.1.0 did, for datasets that it began.
         add_generation_prompt: end with the header of the assistant's turn.
         legacy: a hand-written format in place of the tokenizer's template.
         if_any: a tokenizer without a template, as base models have, gets the messages' texts without marks.
@@ -79,6 +80,7 @@ class ChatFormat:
     whole_date_lines: bool = False
     closes_answers: bool = False
     template_variables: str = ""
+    bos_alone: bool = False
 
     @classmethod
     def of_run(cls, spec: Spec, begun_by: str | None) -> ChatFormat:
@@ -122,7 +124,7 @@ class ChatFormat:
         flags = (prompts.use_chat_template, prompts.remove_date_lines, prompts.add_generation_prompt)
         legacy = legacy_format(name) if prompts.use_chat_template else None
         old = begun_by_first(begun_by)
-        return cls(*flags, legacy, if_any, whole_date_lines=old, closes_answers=old or given)
+        return cls(*flags, legacy, if_any, whole_date_lines=old, closes_answers=old or given, bos_alone=old)
 
     def render(self, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
         """The prompt as text, with the special tokens that the template writes.
@@ -140,7 +142,7 @@ class ChatFormat:
             return join_texts
         if self.legacy is not None:
             return self.legacy.render
-        if self.if_any and tokenizer.chat_template is None:
+        if self._has_no_template(tokenizer):
             return join_texts
         return _Template.of(tokenizer, self).render
 
@@ -148,7 +150,7 @@ class ChatFormat:
         """The template's sentences about dates that prompts are made without, for people: the date itself as ``…``."""
         if not self.use_chat_template or self.legacy is not None or not self.remove_date_lines:
             return []
-        if self.if_any and tokenizer.chat_template is None:
+        if self._has_no_template(tokenizer):
             return []
         template = _Template.of(tokenizer, self)
         try:
@@ -162,14 +164,28 @@ class ChatFormat:
         return self.encode_batch(tokenizer, [text])[0]
 
     def encode_batch(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-        """The same for many texts, on all cores."""
+        """The same for many texts, on all cores.
+
+        What else the tokenizer puts before a text, such as ``[gMASK]<sop>`` of GLM, stands once before plain prompts; a
+        chat template writes it where it belongs.
+        """
         if not texts:
             return []
         # verbose=False: the warning about long texts would be noted on the tokenizer object.
         with guarded(tokenizer.name_or_path, kind="tokenizer"):
             encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-        bos = added_bos(tokenizer)
-        return [ids if bos is None else _with_one_bos(ids, bos) for ids in encoded["input_ids"]]
+        prefix = added_prefix(tokenizer)
+        bos = tokenizer.bos_token_id
+        if prefix != [bos] and (self.bos_alone or not self._is_plain(tokenizer)):
+            prefix = [bos] if bos is not None and prefix[:1] == [bos] else []
+        return [_with_one_prefix(ids, prefix) for ids in encoded["input_ids"]] if prefix else encoded["input_ids"]
+
+    def _is_plain(self, tokenizer: PreTrainedTokenizerBase) -> bool:
+        """Whether messages are joined without any marks."""
+        return not self.use_chat_template or (self.legacy is None and self._has_no_template(tokenizer))
+
+    def _has_no_template(self, tokenizer: PreTrainedTokenizerBase) -> bool:
+        return self.if_any and tokenizer.chat_template is None
 
 
 def join_texts(messages: Sequence[Message]) -> str:
@@ -180,16 +196,22 @@ def join_texts(messages: Sequence[Message]) -> str:
 def added_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The id of the BOS that this tokenizer puts before a text; None if it has none or does not add it."""
     bos: int | None = tokenizer.bos_token_id
-    if bos is None or tokenizer("a", verbose=False)["input_ids"][:1] != [bos]:
-        return None
-    return bos
+    return None if bos is None or added_prefix(tokenizer)[:1] != [bos] else bos
 
 
-def _with_one_bos(ids: list[int], bos: int) -> list[int]:
+def added_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that this tokenizer puts before a text; as a rule its BOS or none."""
+    bare: list[int] = tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
+    whole: list[int] = tokenizer("a", verbose=False)["input_ids"]
+    places = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
+    return whole[: next(places, int(whole[:1] == [tokenizer.bos_token_id]))]
+
+
+def _with_one_prefix(ids: list[int], prefix: list[int]) -> list[int]:
     start = 0
-    while start < len(ids) and ids[start] == bos:
-        start += 1
-    return [bos, *ids[start:]]
+    while ids[start : start + len(prefix)] == prefix:
+        start += len(prefix)
+    return [*prefix, *ids[start:]]
 
 
 @dataclass(frozen=True, slots=True)

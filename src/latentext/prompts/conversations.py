@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from latentext.prompts.rows import (
     ListRows,
     OneRow,
     RenamedRows,
+    Row,
     Rows,
     known_columns,
     require_any_column,
@@ -35,7 +37,8 @@ from latentext.prompts.templates import fields, fill, meant_as_gap
 from latentext.request import Message
 from latentext.spec import PromptSpec
 
-_AS_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+_AS_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
+_AS_FIRST_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 _NOT_PASSED_ON = (
     "tool_calls",
@@ -64,8 +67,8 @@ class Conversation:
 class Conversations:
     """All chats of a spec, lazily; see `open_conversations`."""
 
-    def __init__(self, rows: Rows, prompts: PromptSpec, seed: int, *, drops_fields: bool = False):
-        self._drops_fields = drops_fields
+    def __init__(self, rows: Rows, prompts: PromptSpec, seed: int, *, as_first: bool = False):
+        self._as_first = as_first  # By the rules of 0.1.0: fields of messages are dropped, NaN is kept.
         self._rows, self._system, self._seed = rows, prompts.system, seed
         self._templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
         self._numbered = prompts.templates is not None
@@ -84,9 +87,10 @@ class Conversations:
             turn = _draw(self._seed, number, len(self._templates))
         if self._numbered:
             row[TEMPLATE_NUMBER] = turn
-        if (problem := _not_text(row)) is not None:
-            return problem
-        messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row, self._drops_fields)
+        row = _as_kept(row, _AS_FIRST_KEPT if self._as_first else _AS_KEPT)
+        if isinstance(row, BadRow):
+            return row
+        messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row, self._as_first)
         return messages if isinstance(messages, BadRow) else self._with_system(messages, row)
 
     @property
@@ -175,7 +179,7 @@ def open_conversations(prompts: PromptSpec, seed: int, directory: Path, begun_by
     require_columns(rows, needed, where="prompts.template")
     if not templates:
         require_any_column(rows, ("prompt", "messages"), where="prompts")
-    return Conversations(rows, prompts, seed, drops_fields=begun_by_first(begun_by))
+    return Conversations(rows, prompts, seed, as_first=begun_by_first(begun_by))
 
 
 def _open_rows(prompts: PromptSpec, seed: int, directory: Path) -> Rows:
@@ -247,13 +251,36 @@ def _chat(messages: Any, drops_fields: bool) -> list[Message] | BadRow:
     return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
-def _not_text(row: Mapping[str, Any]) -> BadRow | None:
-    """A row is kept as JSON in UTF-8; half a surrogate pair, which JSON can escape, has no form in it. Names are sorted
-    as they are for its digest in the plan: those that are partly numbers have no order."""
+def _as_kept(row: Row, encoder: json.JSONEncoder) -> Row | BadRow:
+    """The row as it is kept, in JSON and UTF-8: NaN, which stands for a missing number, is null. Half a surrogate pair,
+    which JSON can escape, has no form there. Names are sorted as they are for its digest in the plan: those that are
+    partly numbers have no order."""
     try:
-        _AS_KEPT.encode(row).encode()
+        encoder.encode(row).encode()
     except UnicodeEncodeError:
         return BadRow("bad-row", "the row holds half of a surrogate pair")
     except TypeError as error:
         return BadRow("bad-row", f"the row cannot be kept as JSON: {error}")
-    return None
+    except ValueError:  # A float that is not finite.
+        infinite = next((name for name, value in row.items() if _holds(value, math.isinf)), None)
+        if infinite is not None:
+            return BadRow("bad-row", f"{infinite!r} is infinite, which JSON has no form for")
+        return {name: _without_nan(value) for name, value in row.items()}
+    return row
+
+
+def _holds(value: Any, test: Callable[[float], bool]) -> bool:
+    """Whether a value or a part of it is a float of this kind."""
+    if isinstance(value, Mapping):
+        return any(_holds(part, test) for part in value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds(part, test) for part in value)
+    return isinstance(value, float) and test(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
