@@ -102,7 +102,7 @@ def test_files_and_frame_are_as_promised(stories260k: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert (tokenizer_config, model_config) == ({"use_chat_template": False}, {"do_sample": False, "temperature": None})
     frame = pd.read_pickle(tmp_path / "other" / "texts.pkl")
-    assert list(frame.columns) == ["X", "P"] and list(frame["P"]) == TEXTS
+    assert list(frame.columns) == ["X", "P", "cut"] and list(frame["P"]) == TEXTS
     assert (made.texts, made.failed, made.fidelity) == (3, 0, None)
     dataset = latentext.open(made.dataset)
     assert list(frame["X"]) == dataset.records(["text"])["text"].to_pylist()

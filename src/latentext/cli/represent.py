@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentext.cli.capture import as_site, separated
-from latentext.cli.run import continued_by, print_summary
+from latentext.cli.run import continued_by, print_plan, print_summary
 from latentext.errors import SpecError
 
 if TYPE_CHECKING:
@@ -50,12 +52,32 @@ def represent(
     tokenizer_config: Options = None,
     model_config: Options = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Write again where a text failed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be made, the system message too; make nothing.")
+    ] = False,
 ) -> int:
     """Write a text for each prompt, or repeat it, and keep one vector a text from inside the model.
 
+    Before each prompt the model gets a system message: "You write the text that the user asks for, and nothing else."
+    for create, "You are a text generator who always repeats the text of the user verbatim." for repeat, or your own.
+
     An interrupted run is continued by the same command.
     """
-    prompts, ids = _read(file, column, id_column)
+    prompts, ids, others = _read(file, column, id_column)
+    asked = (
+        task,
+        max_new_tokens,
+        _options(tokenizer_config, "--tokenizer-config"),
+        _options(model_config, "--model-config"),
+        separated(pooling or ["last"]),
+    )
+    wanted: dict[str, Any] = {
+        "sites": [as_site(site) for site in separated(sites or ["final_norm"])],
+        "verify": verify,
+    }
+    if dry_run:
+        return _plan(prompts, ids, model, *asked, **wanted)
+    task, max_new_tokens, tokenizer_options, model_options, pools = asked
     with continued_by(sys.argv[1:]), warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", UserWarning)
         made = _represent(
@@ -67,39 +89,65 @@ def represent(
             task,
             max_new_tokens,
             prefix,
-            _options(tokenizer_config, "--tokenizer-config"),
-            _options(model_config, "--model-config"),
-            separated(pooling or ["last"]),
+            tokenizer_options,
+            model_options,
+            pools,
             ids=ids,
-            sites=[as_site(site) for site in separated(sites or ["final_norm"])],
-            verify=verify,
+            columns=others,
             segments=segments,
             retry_failed=retry_failed,
+            **wanted,
         )
     _print(made, [str(warning.message) for warning in found if warning.category is UserWarning])
     return made.run.exit_code
 
 
-def _represent(*arguments: Any, **options: Any) -> Representation:
-    from latentext.run.progress import progress_for
+def _plan(prompts: list[Any], ids: list[Any] | None, model: str, *arguments: Any, **options: Any) -> int:
+    """Print what the run would make."""
+    from latentext.dataset.atomic import temporary_folder
+    from latentext.limits import Limits
+    from latentext.spec import ModelSpec
 
+    with _needed_packages():
+        from latentext.recipes.represent.extract import represent_spec
+        from latentext.recipes.represent.texts import check_ids, check_prompts, write_prompts
+    texts = check_prompts(prompts)
+    with temporary_folder("represent") as folder:
+        write_prompts(folder / "prompts.jsonl", texts, check_ids(ids, len(texts)))
+        return print_plan(
+            represent_spec(ModelSpec(name=model), folder / "prompts.jsonl", *arguments, **options), Limits()
+        )
+
+
+@contextmanager
+def _needed_packages() -> Iterator[None]:
     try:
-        from latentext.recipes.represent import extract_and_save_hidden_states
+        yield
     except ModuleNotFoundError as error:
         what = f"represent needs {error.name}"
         raise SpecError(what, remedy="pip install 'latentext[represent]'") from error
+
+
+def _represent(*arguments: Any, **options: Any) -> Representation:
+    from latentext.run.progress import progress_for
+
+    with _needed_packages():
+        from latentext.recipes.represent import extract_and_save_hidden_states
     return extract_and_save_hidden_states(*arguments, **options, progress=progress_for(sys.stderr))
 
 
-def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], list[Any] | None]:
-    """A column of the file, and that of the ids. Rows that cannot be read stop the command: none may be lost."""
+def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], list[Any] | None, dict[str, list[Any]]]:
+    """A column of the file, that of the ids, and all columns but the prompts'; None where a row lacks one.
+
+    Rows that cannot be read stop the command: none may be lost.
+    """
     from latentext.dataset.atomic import temporary_folder
     from latentext.prompts.files import open_file
     from latentext.prompts.rows import BadRow
     from latentext.spec import FileSource
 
     wanted = [column] if id_column is None else [column, id_column]
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
+    found: list[dict[str, Any]] = []
     with temporary_folder("rows") as folder:
         rows = open_file(FileSource(path=str(file)), folder)
         for number in range(len(rows)):
@@ -110,8 +158,10 @@ def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], li
                 if name not in row:
                     what = f"row {number} has no column {name!r}"
                     raise SpecError(what, where=str(file), remedy=f"its columns are: {', '.join(map(str, row))}")
-                values[name].append(row[name])
-    return values[column], None if id_column is None else values[id_column]
+            found.append(dict(row))
+    values = {name: [row.get(name) for row in found] for name in dict.fromkeys(name for row in found for name in row)}
+    prompts, ids = values.pop(column, []), None if id_column is None else [row[id_column] for row in found]
+    return prompts, ids, values
 
 
 def _options(settings: list[str] | None, where: str) -> dict[str, Any]:
@@ -131,6 +181,7 @@ def _options(settings: list[str] | None, where: str) -> dict[str, Any]:
 
 def _print(made: Representation, warned: list[str]) -> None:
     print_summary(made.run)
+    typer.echo(f"system message before each prompt: {made.system}")
     typer.echo(f"texts: {made.frame}")
     for name, folder in made.hidden.items():
         typer.echo(f"vectors ({name}): {folder}")

@@ -98,7 +98,7 @@ def run(
     chosen = spec_from(spec, changes or (), model, limit if preview is None else preview)
     limits = limits_from(max_cost, max_tokens_total)
     if dry_run:
-        return _print_plan(chosen, limits)
+        return print_plan(chosen, limits)
     if preview is not None:
         return _preview(chosen, preview, limits)
     if workers is not None or runner == "ray":
@@ -270,7 +270,8 @@ def _left_out(plan: Estimate) -> str:
     return f"{counted(len(plan.left_out), 'column')} of bytes or durations not kept: {names}"
 
 
-def _print_plan(spec: Spec, limits: Limits) -> int:
+def print_plan(spec: Spec, limits: Limits) -> int:
+    """Print what a run would make, and make nothing."""
     from latentext.run.estimate import estimate
 
     plan = estimate(spec, limits)
@@ -288,6 +289,8 @@ def _print_plan(spec: Spec, limits: Limits) -> int:
         ]
     if plan.cost is not None:
         rows.append(("cost, at most", money(plan.cost)))
+    if spec.prompts.system is not None:
+        rows.append(("system message", spec.prompts.system))
     if plan.removed_dates:
         rows.append(("left out of every prompt", " ".join(plan.removed_dates)))
     for line in columns(rows):

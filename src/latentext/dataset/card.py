@@ -39,7 +39,7 @@ def render_card(
     sections = [
         f"# {_plain(spec.name)}",
         _plain(spec.description) or "A dataset of generated text.",
-        _facts(metadata, spec),
+        _facts(metadata, spec, begun_by_first),
         _states(metadata["states"], captures, begun_by_first),
         _scores(metadata["scores"], begun_by_first),
         _reading(captures, begun_by_first),
@@ -48,13 +48,14 @@ def render_card(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _facts(metadata: Mapping[str, Any], spec: Spec) -> str:
+def _facts(metadata: Mapping[str, Any], spec: Spec, begun_by_first: bool) -> str:
     counts, tokens, decoding = metadata["counts"], metadata["tokens"], spec.decoding
     endings = ", ".join(f"{reason}: {count:,}" for reason, count in metadata["finish_reasons"].items())
     failures = ", ".join(f"{reason}: {count:,}" for reason, count in metadata["failure_reasons"].items())
     rows = {
         "model": f"`{_plain(metadata['model_name'])}`",
         "prompts": _prompts(spec.prompts),
+        "system message": "" if begun_by_first else f"`{_plain(system)}`" if (system := spec.prompts.system) else "",
         "decoding": _temperatures(decoding.temperatures or (decoding.temperature,)),
         "samples a prompt": str(decoding.n),
         "texts": f"{counts['accepted']:,} of {counts['planned']:,} planned",

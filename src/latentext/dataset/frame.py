@@ -32,18 +32,23 @@ def as_frame(records: pa.Table) -> pd.DataFrame:
     position = frame.columns.get_loc("variables")
     frame = frame.drop(columns="variables")
     names = dict.fromkeys(name for row in rows for name in row)
-    called = _column_names(names, set(frame.columns))
+    called = column_names(names, set(frame.columns))
     variables = pd.DataFrame({called[name]: pd.Series([row.get(name) for row in rows]) for name in names}, frame.index)
     return pd.concat([frame.iloc[:, :position], variables, frame.iloc[:, position:]], axis=1)
 
 
-def _column_names(names: Collection[str], taken: set[str]) -> dict[str, str]:
-    """What the column of each variable is called, where `taken` are the others."""
+def column_names(names: Collection[str], taken: set[str], prefix: str = "variables.") -> dict[str, str]:
+    """What the column of each of these is called, where `taken` are the others.
+
+    Example:
+        >>> column_names(["stars", "X", "input.X"], {"X", "P"}, "input.")
+        {'stars': 'stars', 'X': 'input.input.X', 'input.X': 'input.X'}
+    """
     called = {}
     for name in names:
         column = name
         while column in taken or (column != name and column in names):
-            column = f"variables.{column}"
+            column = f"{prefix}{column}"
         called[name] = column
     return called
 

@@ -5,7 +5,7 @@ continues after a kill and is refused with other settings; the files that other 
 
     {save_name}_prompts.jsonl     the prompts, as the run reads them
     {save_name}_dataset/          the dataset: texts, token ids, states, what made them
-    {save_name}.pkl               columns X (text) and P (prompt)
+    {save_name}.pkl               columns X (text), P (prompt), cut, and the input's other columns
     {save_name}_fidelity.csv      for repeats: how faithful each is
     {save_name}_segments.npz      with `segments`: the states at their ends
     {output_hidden_dir}/{prefix_hidden}{k}.pt
@@ -31,6 +31,7 @@ from latentext.errors import ArgumentError
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.recipes.represent.fidelity import Fidelity, fidelity_table
 from latentext.recipes.represent.files import (
+    cut_texts,
     hidden_folder,
     one_token_texts,
     refuse_foreign_files,
@@ -44,7 +45,7 @@ from latentext.recipes.represent.loading import model_and_engine
 from latentext.recipes.represent.options import decoding_options, prompt_options
 from latentext.recipes.represent.segments import Ends, segment_ends
 from latentext.recipes.represent.tasks import system_text
-from latentext.recipes.represent.texts import Name, check_ids, check_prompts, write_prompts
+from latentext.recipes.represent.texts import Name, check_columns, check_ids, check_prompts, write_prompts
 from latentext.run.progress import Progress
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.spec import Decoding, FileSource, ModelSpec, Pool, PromptSpec, Spec, StatesSpec
@@ -63,6 +64,8 @@ class Representation:
         frame: the pickled frame.
         hidden: the folder of each site and pooling, by ``site:pool``.
         failed: prompts that gave no text; their rows in the frame hold None and they have no ``.pt``.
+        cut: ids of the texts that did not end by themselves: their vectors are of unfinished texts.
+        system: what the model was told before each prompt.
         prompt_end: ids of the texts that ended at once: their vectors are the state at the end of the prompt.
         fidelity: for repeats, how faithful they are.
     """
@@ -72,6 +75,8 @@ class Representation:
     hidden: dict[str, Path]
     texts: int
     failed: int
+    cut: list[Name]
+    system: str
     prompt_end: list[Name]
     fidelity: Fidelity | None
     run: RunSummary
@@ -91,6 +96,7 @@ def extract_and_save_hidden_states(
     pooling: str | Sequence[str] = "last",
     *,
     ids: Iterable[Any] | None = None,
+    columns: Mapping[str, Iterable[Any]] | None = None,
     sites: str | int | Sequence[str | int] = "final_norm",
     verify: bool = True,
     segments: Literal["sentences"] | Ends | Mapping[Any, Sequence[int]] | None = None,
@@ -112,6 +118,7 @@ def extract_and_save_hidden_states(
         pooling: ``last``, ``mean``, ``max``, ``first``, ``entropy_mean``, or ``none`` for a row per token; several at
             once, like several `sites`, go to folders of their own below `output_hidden_dir`.
         ids: names of the prompts (such as a data frame's index), instead of their numbers, for files and rows.
+        columns: other columns of the input by name, one value per prompt (a data frame will do): kept in the frame.
         sites: where states are read, see docs/architecture.md.
         verify: check repeats in one pass instead of writing them token by token; the texts are the same.
         segments: with ``pooling="none"``, also keep the states at the ends of segments: of ``"sentences"``, of what a
@@ -124,31 +131,70 @@ def extract_and_save_hidden_states(
         SpecError: the files hold another run.
 
     Warns:
-        UserWarning: prompts that failed, texts that ended at once, repeats that are not exact, a task's name that is
-            nearly right.
+        UserWarning: prompts that failed, texts that were cut or ended at once, repeats that are not exact, a task's
+            name that is nearly right.
 
     Example:
         >>> extract_and_save_hidden_states(                                              # doctest: +SKIP
         ...     ["Write a biography of Jane Smith."], "hidden", "texts", "tiny", "tiny", max_new_tokens=200)
     """
     texts = check_prompts(prompts)
-    names = check_ids(ids, len(texts))
+    names, others = check_ids(ids, len(texts)), check_columns(columns, len(texts))
     paths = _Paths.of(save_name, output_hidden_dir, prefix_hidden)
-    pools, ends = _pools(pooling), segment_ends(segments, pooling)
+    ends, system = segment_ends(segments, pooling), system_text(task_type)
     model_spec, engine = model_and_engine(model, tokenizer)
-    spec = _spec(
+    spec = represent_spec(
         model_spec,
         paths.prompts,
-        system_text(task_type),
-        prompt_options(tokenizer_config),
-        {"max_new_tokens": max_new_tokens, **decoding_options(model_config)},
-        StatesSpec(sites=_sites(sites), pool=pools),
-        expected=task_type == "repeat" and verify,
+        task_type,
+        max_new_tokens,
+        tokenizer_config,
+        model_config,
+        pooling,
+        sites=sites,
+        verify=verify,
     )
     _refuse_what_is_there(paths, prefix_hidden, names, spec)
     write_prompts(paths.prompts, texts, names)
     run = make_dataset(spec, paths.dataset, engine=engine, retry_failed=retry_failed, progress=progress)
-    return _export(paths, prefix_hidden, spec, run, texts, names, engine, ends, repeated=task_type == "repeat")
+    return _export(
+        paths,
+        prefix_hidden,
+        spec,
+        run,
+        texts,
+        names,
+        others,
+        engine,
+        ends,
+        system=system,
+        repeated=task_type == "repeat",
+    )
+
+
+def represent_spec(
+    model: ModelSpec,
+    prompts: Path,
+    task_type: str = "create",
+    max_new_tokens: int = 1000,
+    tokenizer_config: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    pooling: str | Sequence[str] = "last",
+    *,
+    sites: str | int | Sequence[str | int] = "final_norm",
+    verify: bool = True,
+) -> Spec:
+    """The run of `extract_and_save_hidden_states`, whose arguments and errors these are; `prompts` is a file that
+    `latentext.recipes.represent.texts.write_prompts` wrote."""
+    return _spec(
+        model,
+        prompts,
+        system_text(task_type),
+        prompt_options(tokenizer_config),
+        {"max_new_tokens": max_new_tokens, **decoding_options(model_config)},
+        StatesSpec(sites=_sites(sites), pool=_pools(pooling)),
+        expected=task_type == "repeat" and verify,
+    )
 
 
 @dataclass(frozen=True)
@@ -249,9 +295,11 @@ def _export(
     run: RunSummary,
     prompts: Sequence[str],
     names: Sequence[Name],
+    columns: Mapping[str, Sequence[Any]],
     engine: TransformersEngine | None,
     ends: Ends | Mapping[Any, Sequence[int]] | None,
     *,
+    system: str,
     repeated: bool,
 ) -> Representation:
     """Write the files that other packages read, and say what deserves attention."""
@@ -262,15 +310,19 @@ def _export(
         folder = hidden_folder(paths.hidden, site, pool, alone=len(kept) == 1)
         texts = write_vectors(dataset, folder, prefix, names, site, pool)
         hidden[f"{site}:{pool}"] = folder
-    write_frame(text_frame(dataset, prompts), paths.frame)
+    write_frame(text_frame(dataset, prompts, columns), paths.frame)
     failed = len(prompts) - texts
     if failed:
         reasons = paths.dataset / layout.FAILURES
         warnings.warn(f"{failed} of {len(prompts)} prompts gave no text; the reasons are in {reasons}", stacklevel=3)
+    cut = [names[index] for index in cut_texts(dataset) if index < len(names)]
+    if cut:
+        what = f"{len(cut)} of {texts} texts were cut at {spec.decoding.max_new_tokens} tokens or the model's context"
+        what += f" ({_some(cut)}): their vectors are of unfinished texts, which column cut of {paths.frame.name} marks"
+        warnings.warn(what, stacklevel=3)
     prompt_end = [names[index] for index in one_token_texts(dataset)]
     if prompt_end and set(spec.states.pool if spec.states else ()) - {"first", "none"}:
-        some = ", ".join(str(name) for name in prompt_end[:_SHOWN]) + (", …" if len(prompt_end) > _SHOWN else "")
-        what = f"{len(prompt_end)} of {texts} texts ended at once ({some})"
+        what = f"{len(prompt_end)} of {texts} texts ended at once ({_some(prompt_end)})"
         warnings.warn(f"{what}: their vectors are the state at the end of the prompt", stacklevel=3)
     tokenizer = engine.tokenizer if engine else load_tokenizer(spec.model.name)
     if ends is not None:
@@ -281,7 +333,11 @@ def _export(
         write_frame(table, paths.fidelity)
         if fidelity.warning:
             warnings.warn(fidelity.warning, stacklevel=3)
-    return Representation(paths.dataset, paths.frame, hidden, texts, failed, prompt_end, fidelity, run)
+    return Representation(paths.dataset, paths.frame, hidden, texts, failed, cut, system, prompt_end, fidelity, run)
+
+
+def _some(names: Sequence[Name]) -> str:
+    return ", ".join(map(str, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def _kept(spec: Spec, dataset: Dataset) -> list[tuple[str, Pool]]:

@@ -22,10 +22,12 @@ import torch
 
 from latentext.dataset import filesystem
 from latentext.dataset.atomic import atomic_file, temporary_name
+from latentext.dataset.frame import column_names
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_file, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
+from latentext.finish_reasons import is_whole
 from latentext.recipes.represent.segments import Ends, segment_states
 from latentext.recipes.represent.texts import Name
 from latentext.spec import Pool
@@ -94,14 +96,31 @@ def write_vectors(dataset: Dataset, folder: Path, prefix: str, names: Sequence[N
     return count
 
 
-def text_frame(dataset: Dataset, prompts: Sequence[str]) -> pd.DataFrame:
-    """Columns X (the text, None where the request failed) and P (the prompt); row i belongs to prompt i."""
+def text_frame(dataset: Dataset, prompts: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """A row per prompt, in their order: X (the text, None where the request failed), P (the prompt), cut (whether the
+    text did not end by itself, NA where it failed), and the input's other `columns`.
+
+    An input column named like one of the first three is called ``input.<name>``.
+    """
     texts: list[str | None] = [None] * len(prompts)
-    for records in dataset.iter_records(["index", "text"]):
-        for index, text in zip(records["index"].to_pylist(), records["text"].to_pylist(), strict=True):
-            if index < len(texts):
-                texts[index] = text
-    return pd.DataFrame({"X": pd.Series(texts, dtype=object), "P": list(prompts)})
+    cut: list[bool | None] = [None] * len(prompts)
+    for records in dataset.iter_records(["index", "text", "finish_reason"]):
+        for row in records.to_pylist():
+            if row["index"] < len(texts):
+                texts[row["index"]], cut[row["index"]] = row["text"], not is_whole(row["finish_reason"])
+    own = {"X": pd.Series(texts, dtype=object), "P": list(prompts), "cut": pd.array(cut, dtype="boolean")}
+    called = column_names(columns, set(own), "input.")
+    return pd.DataFrame({**own, **{called[name]: list(values) for name, values in columns.items()}})
+
+
+def cut_texts(dataset: Dataset) -> list[int]:
+    """The indices of texts that did not end by themselves: they were cut, or nobody knows why they ended."""
+    return [
+        row["index"]
+        for records in dataset.iter_records(["index", "finish_reason"])
+        for row in records.to_pylist()
+        if not is_whole(row["finish_reason"])
+    ]
 
 
 def one_token_texts(dataset: Dataset) -> list[int]:

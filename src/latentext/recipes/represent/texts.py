@@ -69,6 +69,23 @@ def check_ids(ids: Iterable[Any] | None, count: int) -> list[Name]:
     return names
 
 
+def check_columns(columns: Mapping[str, Iterable[Any]] | None, count: int) -> dict[str, list[Any]]:
+    """The input's other columns, one value per prompt.
+
+    Raises:
+        ArgumentError: a column has another number of values.
+
+    Example:
+        >>> check_columns({"stars": (1, 5)}, 2)
+        {'stars': [1, 5]}
+    """
+    kept = {str(name): list(values) for name, values in (columns.items() if columns is not None else ())}
+    for name, values in kept.items():
+        if len(values) != count:
+            raise ArgumentError(f"{len(values)} values for {count} prompts", where=f"columns[{name!r}]")
+    return kept
+
+
 def write_prompts(path: Path, prompts: Sequence[str], ids: Sequence[Name]) -> None:
     """Write prompts and ids as the JSON lines that the run reads; a list that has grown at its end is written again.
 
