@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
 import yaml
 from tests.engines.families import _LLAMA_LIKE, EOS, VOCABULARY, byte_tokenizer, random_model
@@ -207,8 +208,10 @@ def test_dense_granite_4_runs_as_it_generates(tmp_path: Path) -> None:
     tokenizer = byte_tokenizer()
     for record in latentext.open(tmp_path / "data").records().to_pylist():
         prompt = tokenizer(record["prompt"], return_tensors="pt", add_special_tokens=False)
-        expected = model.generate(**prompt, max_new_tokens=4, do_sample=False)[0, prompt["input_ids"].shape[1] :]
-        assert record["token_ids"] == expected.tolist()
+        ids = prompt["input_ids"]
+        for _ in range(4):  # Without a cache: transformers 5.14 cannot generate with this model.
+            ids = torch.cat([ids, model(ids, use_cache=False).logits[:, -1:].argmax(-1)], dim=1)
+        assert record["token_ids"] == ids[0, prompt["input_ids"].shape[1] :].tolist()
 
 
 TEMPLATES = {

@@ -102,6 +102,10 @@ class SlabCache(Cache):  # type: ignore[misc]
         self.columns = columns
         super().__init__(layers=[SlabLayer(self.window, rows, columns) for _ in range(num_blocks)])
 
+    def has_previous_state(self, layer_idx: int | None = None, state_idx: int | None = None) -> bool:
+        """Whether a recurrent state is kept: never here, where transformers up to 5.14 raises instead (Granite 4)."""
+        return False
+
     def move_rows(self, source: torch.Tensor, target: torch.Tensor, start: int, end: int) -> None:
         """Copy columns [start, end) of the `source` rows to the `target` rows, in every block."""
         for storage in self._storages():
