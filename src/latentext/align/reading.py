@@ -40,9 +40,7 @@ def read_bank(
         raise SpecError(
             "a bank needs at least one reward", remedy=f"scored are: {', '.join(dataset.rewards) or 'none'}"
         )
-    places, values = zip(
-        *(_places_and_values(_part(dataset.scores(name), requests, samples)) for name in rewards), strict=True
-    )
+    places, values = zip(*(_places_and_values(dataset, name, requests, samples) for name in rewards), strict=True)
     common = reduce(np.intersect1d, places)
     if not len(common):
         raise SpecError(f"no text has scores of {' and '.join(rewards)}", where=str(dataset.directory))
@@ -63,8 +61,18 @@ def _part(table: pa.Table, requests: range | None, samples: int | None) -> pa.Ta
     return table if samples is None else table.filter(pc.less(table["sample"], samples))
 
 
-def _places_and_values(table: pa.Table) -> tuple[NDArray[np.int64], Floats]:
+def scored_places(
+    dataset: Dataset, reward: str, *, requests: range | None = None, samples: int | None = None
+) -> NDArray[np.int64]:
+    """The texts that have a score by one reward, each as one sortable number; arguments as `read_bank`."""
+    return _places_and_values(dataset, reward, requests, samples)[0]
+
+
+def _places_and_values(
+    dataset: Dataset, reward: str, requests: range | None, samples: int | None
+) -> tuple[NDArray[np.int64], Floats]:
     """Where each score belongs, as one sortable number, and the scores; texts without a score are left out."""
+    table = _part(dataset.scores(reward), requests, samples)
     scored = table.filter(pc.is_valid(table.column(2)))
     index, sample = scored["index"].to_numpy(), scored["sample"].to_numpy()
     return index.astype(np.int64) * _PLACES_PER_PROMPT + sample, scored.column(2).to_numpy()

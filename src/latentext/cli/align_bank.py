@@ -242,6 +242,7 @@ def report(
     made = make_report(bank, lam, output, solution=solution, seed=seed)
     for absent in made.skipped:
         typer.echo(f"no {absent.name}: {absent.reason}")
+    _print(_as_warnings(bank.warnings))
     typer.echo(f"{len(made.pictures)} pictures: {made.page}")
     return EXIT_DONE
 

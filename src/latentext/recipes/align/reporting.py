@@ -75,12 +75,17 @@ def facts(bank: TextBank, lam: ArrayLike) -> dict[str, str]:
     palette = ", ".join(f"{name} {value:.4g}" for name, value in zip(found.names, found.lam, strict=True) if value)
     lines = {
         "model": model_label(bank.dataset.spec.model.name),
-        "bank": f"{bank.bank.prompts:,} prompts × {bank.bank.samples} samples",
+        "bank": f"{_used(bank)} prompts × {bank.bank.samples} samples",
         "λ": palette or "0 for every value: the base model",
         "reliability": describe(found)[len(found.names) + 1],
     }
     warnings = [*found.warnings, *bank.warnings]
     return lines | ({"warnings": "; ".join(warnings)} if warnings else {})
+
+
+def _used(bank: TextBank) -> str:
+    used = f"{bank.bank.prompts:,}"
+    return f"{used} of {bank.planned:,}" if bank.left_out else used
 
 
 def examples(bank: TextBank, lam: ArrayLike, *, seed: int = 0) -> Picture | Skipped:

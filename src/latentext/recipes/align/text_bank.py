@@ -7,17 +7,24 @@ by name and reason, never silently.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from latentext.align import Bank, read_bank
+from latentext.align.reading import scored_places
+from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.views import failure_lines
 from latentext.errors import DatasetError, SpecError
-from latentext.rewards.entries import known_name
+from latentext.plan.note import PlanNote
+from latentext.rewards.entries import BUILT_IN, known_name, names_code
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,10 @@ class TextBank:
         dataset: holds the texts.
         bank: their rewards.
         indices: the request of each prompt of the bank, ascending.
-        left_out: requests that are not in the bank, with the reason.
+        left_out: planned requests that are not in the bank, with the reason.
         unfinished: values that are not in the bank because they were scored for fewer texts, in a line each.
+        finishing: the command that scores the rest by the values of the bank; empty where nothing is missing, or where
+            another command would.
     """
 
     dataset: Dataset
@@ -37,6 +46,12 @@ class TextBank:
     indices: tuple[int, ...]
     left_out: Mapping[int, str]
     unfinished: tuple[str, ...] = ()
+    finishing: str = ""
+
+    @property
+    def planned(self) -> int:
+        """Prompts of the plan, or of the range of it that was asked for."""
+        return len(self.indices) + len(self.left_out)
 
     @property
     def warnings(self) -> list[str]:
@@ -48,8 +63,10 @@ class TextBank:
             return []
         first, reason = next(iter(self.left_out.items()))
         count = len(self.left_out)
-        prompts = "1 prompt is" if count == 1 else f"{count} prompts are"
-        return [f"{prompts} left out; the first is prompt {first}: {reason}"]
+        prompts = "1 prompt is" if count == 1 else f"{count:,} prompts are"
+        used = f"{len(self.indices):,} of {self.planned:,} prompts are used"
+        finishing = f"; to score the rest: {self.finishing}" if self.finishing else ""
+        return [f"{used}: {prompts} left out; the first is prompt {first}: {reason}{finishing}"]
 
 
 def open_bank(
@@ -64,7 +81,7 @@ def open_bank(
 
     Args:
         values: the rewards; all that the directory has when left out, but for those that are scored for fewer texts.
-        others: take other rewards too, where they are scored for as many texts as those in `values`.
+        others: take other rewards too, where every text that has a score by each of `values` has one by them.
         requests: only these prompts.
         samples: only the first samples of each prompt.
 
@@ -75,8 +92,10 @@ def open_bank(
     """
     dataset = open_dataset(directory)
     names = list(values)
-    if not values or others:
-        names = _as_far_scored(dataset, [name for name in values if name in dataset.score_sets])
+    if not values:
+        names = _furthest_scored(dataset)
+    elif others and all(name in dataset.score_sets for name in values):
+        names = _covering(dataset, values, requests, samples)
     _check_scored(dataset, names)
     if dataset.spec.decoding.temperature == 0:
         raise SpecError(
@@ -91,9 +110,12 @@ def open_bank(
         )
     numbers = _requests_by_key(dataset)
     indices = tuple(numbers[key] for key in bank.keys)
-    left_out = dict(_reasons(dataset, names, incomplete, requests, set(indices)))
+    fewer = _scored_for_fewer(dataset, names)
+    left_out = _unready(dataset, fewer, requests, set(indices), set(numbers.values()))
+    left_out |= dict(_reasons(dataset, names, incomplete, requests, set(indices)))
     unfinished = _unfinished(dataset, names) if not values or others else ()
-    return TextBank(dataset, bank, indices, dict(sorted(left_out.items())), unfinished)
+    finishing = score_command(dataset, fewer[0]) if len(fewer) == 1 else ""
+    return TextBank(dataset, bank, indices, dict(sorted(left_out.items())), unfinished, finishing)
 
 
 def prompts_without_text(dataset: Dataset) -> dict[int, str]:
@@ -105,11 +127,42 @@ def prompts_without_text(dataset: Dataset) -> dict[int, str]:
     }
 
 
-def _as_far_scored(dataset: Dataset, values: Sequence[str]) -> list[str]:
-    """These values and all others that are scored for as many texts; without values those that are scored furthest."""
+def _furthest_scored(dataset: Dataset) -> list[str]:
+    """All values that are scored for as many texts as any is."""
     texts = {name: dataset.scored_texts(name) for name in _in_order(dataset)}
-    enough = min((texts[name] for name in values), default=max(texts.values(), default=0))
-    return [name for name in texts if name in values or texts[name] >= enough]
+    return [name for name in texts if texts[name] == max(texts.values())]
+
+
+def _covering(dataset: Dataset, values: Sequence[str], requests: range | None, samples: int | None) -> list[str]:
+    """These values, and all others that take no text from them."""
+    places = {name: scored_places(dataset, name, requests=requests, samples=samples) for name in dict.fromkeys(values)}
+    wanted = reduce(np.intersect1d, places.values())
+
+    def covers(name: str) -> bool:
+        scored = scored_places(dataset, name, requests=requests, samples=samples)
+        return bool(np.isin(wanted, scored).all())
+
+    return [name for name in _in_order(dataset) if name in places or covers(name)]
+
+
+def _scored_for_fewer(dataset: Dataset, names: Sequence[str]) -> list[str]:
+    """Values that are not scored for every text that is there."""
+    texts = sum(receipt.rows for receipts in dataset.record_receipts.values() for receipt in receipts.values())
+    return [name for name in names if dataset.scored_texts(name) < texts]
+
+
+def _unready(
+    dataset: Dataset, fewer: Sequence[str], requests: range | None, kept: set[int], written: set[int]
+) -> dict[int, str]:
+    """Planned requests that a run has not come to yet."""
+    note = PlanNote.read(dataset.directory / layout.PLAN)
+    planned = range(dataset.plan_count if note is None else note.planned)
+    scored = f"not scored by {' and '.join(fewer)} yet" if fewer else "not all its samples are there with a score"
+    return {
+        index: scored if index in written else "it has no text yet"
+        for index in planned
+        if index not in kept and (requests is None or index in requests)
+    }
 
 
 def _unfinished(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
@@ -140,8 +193,23 @@ def _check_scored(dataset: Dataset, names: Sequence[str]) -> None:
         raise DatasetError(
             f"no scores of {', '.join(missing)}; scored are: {scored}",
             where=str(dataset.directory),
-            remedy=f"latentext score {dataset.directory} --reward {missing[0]}",
+            remedy=score_command(dataset, missing[0]) or f"values with a name are {', '.join(BUILT_IN)}",
         )
+
+
+def score_command(dataset: Dataset, name: str) -> str:
+    """The command that scores a dataset by a value; empty where none is known by that name."""
+    command = f"latentext score {shlex.quote(str(dataset.directory))}"
+    for entry in dataset.spec.rewards:
+        if known_name(entry) == name and not names_code(entry):
+            return command  # The dataset names it.
+    code = [entry for entry in dataset.spec.rewards if names_code(entry)]
+    own = next((entry for entry in code if known_name(entry) == name), None)
+    if own is None and name not in BUILT_IN and name in dataset.score_sets and len(code) == 1:
+        own = code[0]  # Only its Python file knows its name.
+    if own is not None:
+        return f"{command} --reward {shlex.quote(own if isinstance(own, str) else json.dumps(dict(own)))}"
+    return f"{command} --reward {name}" if name in BUILT_IN else ""
 
 
 def _requests_by_key(dataset: Dataset) -> dict[str, int]:
