@@ -85,3 +85,21 @@ def test_a_cut_file_is_named_and_not_a_shorter_list(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"latentext: {table}: ")
+
+
+PAIRS = Path(__file__).parents[1] / "data" / "made_by_0.1.0" / "pairs"
+
+
+def test_given_texts_are_not_called_cut_by_any_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = str(shutil.copytree(PAIRS, tmp_path / "pairs"))
+    assert exit_code(["show", pairs]) == 0
+    assert "#0  given: the model read it and wrote nothing" in capsys.readouterr().out
+    assert exit_code(["report", pairs]) == 0
+    said = capsys.readouterr().out
+    assert said.count("the texts were given: the model wrote nothing") == 5
+    assert "cut" not in said and "no texts yet" not in said
+    assert "cut at" not in (tmp_path / "pairs" / "report" / "index.html").read_text()
+    for command in (["probe", pairs], ["export", pairs, str(tmp_path / "npy"), "--to", "npy"]):
+        assert exit_code(command) == 1
+        error = capsys.readouterr().err
+        assert "the model wrote nothing" in error and "cut" not in error and "capture" not in error

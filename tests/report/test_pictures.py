@@ -45,7 +45,7 @@ def test_the_mean_of_remaining_tokens_is_that_of_the_rows(make_dataset: Maker, w
     remaining = [r for length in whole_lengths(10) for r in range(length)]
     picture = drawn(remaining_by_split(dataset))
     assert picture.numbers == {"train, mean remaining": f"{np.mean(remaining):.2f} tokens"}
-    assert "2 of 10 texts were cut" in picture.caption
+    assert "left out of 10: 2 cut at the limit" in picture.caption
 
 
 def test_splits_stand_side_by_side(make_dataset: Maker, with_spec: Copy) -> None:
@@ -113,10 +113,10 @@ def test_what_cannot_be_seen_is_written_out() -> None:
 
 def test_where_every_text_was_cut_there_is_no_remaining_length(make_dataset: Maker) -> None:
     cut = make_dataset(failed={index: "too long" for index in range(10) if index % 5 != 4})
-    assert reason(remaining_by_split(cut)) == "every text was cut at the limit of new tokens"
-    assert "no text ended by itself" in reason(coloured_sequence(cut))
-    assert "no finite state belongs" in reason(state_against_remaining(cut))
-    assert "has 0" in reason(principal_components(cut))
+    assert reason(remaining_by_split(cut)) == "no text has a known length: 2 cut at the limit"
+    assert "no text has a known length: 2 cut at the limit" in reason(coloured_sequence(cut))
+    assert "2 cut at the limit" in reason(state_against_remaining(cut))
+    assert "2 cut at the limit" in reason(principal_components(cut))
     drawn(state_histograms(cut))
     drawn(length_by_count(cut))
 

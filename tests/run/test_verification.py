@@ -156,7 +156,7 @@ def test_the_tools_of_these_tests_plant_nothing_by_themselves(sound: Path, tmp_p
         (taken_before_the_norm, ["final_norm at position"]),
         (
             one_state_off,
-            ["request 5, sample 0: final_norm at position", "is off by 0.01 in component 20 ", "1 of 10 rows"],
+            ["request 5, sample 0: layer 5, final_norm at position", "is off by 0.01 in component 20 ", "1 of 10 rows"],
         ),
         (doubled_bos, ["begin with two BOS, request 0 first"]),
         (missing_bos, ["do not begin with BOS, request 0 first"]),

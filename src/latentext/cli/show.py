@@ -15,7 +15,7 @@ import typer
 from latentext.cli.tokens import token_decoder
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.cli.wording import counted
-from latentext.finish_reasons import is_whole
+from latentext.finish_reasons import GIVEN, is_whole
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
@@ -32,7 +32,8 @@ def show(
 ) -> None:
     """Print texts token by token.
 
-    Under each token stands the number of tokens still to come, or "?" where the text was cut at the limit. Bars stand
+    Under each token stands the number of tokens still to come, or "?" where the text was cut at the limit. Of texts
+    that were given, such as pairs, the model wrote nothing: they are printed as they are. Bars stand
     between tokens and dots for their spaces; characters that would act on the terminal, or could not be seen, are
     written as escapes.
     """
@@ -70,10 +71,12 @@ def _lines(row: dict[str, Any], tokens: Sequence[str], width: int) -> list[str]:
     variables = ", ".join(f"{name}={value}" for name, value in json.loads(row["variables"]).items())
     sample = f" sample {row['sample']}" if row["sample"] else ""
     length = f"{counted(len(tokens), 'token')}, " if tokens else ""  # A server gives none.
-    head = f"#{row['index']}{sample}  {length}{visible(row['finish_reason'])}"
+    given = row["finish_reason"] == GIVEN
+    ending = "given: the model read it and wrote nothing" if given else f"{length}{visible(row['finish_reason'])}"
+    head = f"#{row['index']}{sample}  {ending}"
     return [
         f"{head}  {visible(variables)}".rstrip(),
         *(f"{visible(message['role'])}: {visible(message['content'])}" for message in json.loads(row["messages"])),
-        *(interlinear(tokens, remaining, width) if tokens else [visible(row["text"])]),
+        *(interlinear(tokens, remaining, width) if tokens else [] if given else [visible(row["text"])]),
         "",
     ]

@@ -15,6 +15,8 @@ from latentext.errors import DatasetError
 from latentext.layer_names import listed, site_label
 from latentext.spec import Pool, Positions
 
+_MOST_NAMED = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -62,7 +64,9 @@ def choose(
     )
     tensor = tensor_name(site, pool)
     if len({(stage.dtype, stage.widths[tensor]) for stage in chosen.values()}) > 1:
-        raise DatasetError(f"{site} was captured in different types", remedy=f"name a capture: {_listed(chosen)}")
+        raise DatasetError(
+            f"{labels(chosen)[site]} was captured in different types", remedy=f"name a capture: {_listed(chosen)}"
+        )
     return Choice(chosen, site, layers(chosen)[site], tensor, positions, pool)
 
 
@@ -79,6 +83,12 @@ def layers(captures: Mapping[str, StatesStage]) -> dict[str, int | None]:
 def labels(captures: Mapping[str, StatesStage]) -> dict[str, str]:
     """What every captured site is called where people read (`latentext.layer_names`), by its name, by depth."""
     return {site: site_label(site, layer) for site, layer in layers(captures).items()}
+
+
+def sites_in_words(stage: StatesStage) -> str:
+    """The sites of a capture by layer and name; of many the first and the last."""
+    called = list(labels({"": stage}).values())
+    return listed(called) if len(called) <= _MOST_NAMED else f"{len(called)} sites, {called[0]} to {called[-1]}"
 
 
 def name_of(captures: Mapping[str, StatesStage], site: str | int) -> str:
@@ -155,11 +165,12 @@ def _kind_of_rows(
     usual = (positions or "generated", pool or "none")
     if len(fitting) == 1 or usual in fitting:
         return usual if usual in fitting else fitting[0]
+    called = labels(candidates)[site]
     if not fitting:
         asked = [f"positions={positions!r}"] * (positions is not None) + [f"pool={pool!r}"] * (pool is not None)
-        what, remedy = f"{site} was not captured with {', '.join(asked)}", "captured"
+        what, remedy = f"{called} was not captured with {', '.join(asked)}", "captured"
     else:
-        what, remedy = f"{site} was captured in {len(fitting)} ways, one must be named", "name one"
+        what, remedy = f"{called} was captured in {len(fitting)} ways, one must be named", "name one"
     raise DatasetError(what, remedy=f"{remedy}: {' or '.join(map(_asked, fitting or present))}")
 
 

@@ -15,7 +15,6 @@ from latentext.dataset import layout
 from latentext.dataset.checks import check_stages
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
-from latentext.dataset.views import model_label
 from latentext.errors import DatasetError
 from latentext.sentences import completion_of
 
@@ -59,7 +58,7 @@ def completion_rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
     human, spec = human_variable(dataset), dataset.spec
     facts = {
         "corpus": spec.prompts.corpus or spec.name,
-        "model": model_label(spec.model.name),
+        "model": dataset.model_label,
         "engine": spec.model.engine,
         "prompt": spec.prompts.task,
         "seed": spec.seed,

@@ -35,7 +35,7 @@ from latentext.dataset.outputs import OutputFolderKind, checked_folder, output_f
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
 from latentext.dataset.states_view import StatesView
-from latentext.dataset.views import model_label
+from latentext.dataset.targets import refuse_given_texts
 from latentext.errors import DatasetError
 from latentext.spec import Keep, Pool, SplitSpec
 
@@ -96,10 +96,11 @@ def export_npy(
 
     Raises:
         SpecError: `output` exists already.
-        DatasetError: there are no texts, a site was not captured, a split is or becomes empty, a state does not fit
-            into float16, or `output` is, holds or lies in a dataset or holds other files.
+        DatasetError: there are no texts or the model wrote none, a site was not captured, a split is or becomes empty,
+            a state does not fit into float16, or `output` is, holds or lies in a dataset or holds other files.
     """
     dataset.refuse_without_texts()
+    refuse_given_texts(dataset)
     pool = pool_of_texts(dataset.captures, ("generated",), pool)
     wanted = sites or sites_with(dataset.captures, ("generated",), pool)
     views = [dataset.states(site, "generated", pool) for site in wanted]
@@ -207,7 +208,7 @@ def _metadata(rows: SplitRows, truncated: Truncated) -> dict[str, Any]:
     return {
         "dataset_id": spec.name,
         "description": spec.description,
-        "model_name": model_label(spec.model.name),
+        "model_name": rows.dataset.model_label,
         "prompt_template": spec.prompts.template or (list(spec.prompts.templates) if spec.prompts.templates else None),
         "counts_range": [min(counts), max(counts)] if counts else None,
         "words": words,

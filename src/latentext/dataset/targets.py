@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from latentext.dataset.reader import Dataset
 from latentext.dataset.states_view import StatesView
-from latentext.errors import ArgumentError
+from latentext.errors import ArgumentError, DatasetError
 from latentext.finish_reasons import GIVEN, LENGTH, STOP, finish_reason
 
 Floats = npt.NDArray[np.float64]
@@ -69,6 +69,14 @@ class TextLengths:
         counts = {words: int((self.ending == ending).sum()) for ending, words in ENDINGS.items() if words}
         return ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
 
+    def why_none_is_whole(self) -> str:
+        """In words why no text has a known length, where none has."""
+        if not len(self.ending):
+            return "there are no texts yet"
+        if (self.ending == WRITTEN_BY_NOBODY).all():
+            return "the texts were given: the model wrote nothing, so no tokens remain"
+        return f"no text has a known length: {self.without_length()}"
+
 
 @dataclass(frozen=True)
 class TokenRows:
@@ -90,6 +98,17 @@ class TokenRows:
     def known(self) -> npt.NDArray[np.bool_]:
         """Rows that have a length target: of generated tokens, in texts that ended by themselves."""
         return self.whole & (self.step >= 0)
+
+
+def refuse_given_texts(dataset: Dataset) -> None:
+    """Refuse to ask for lengths where texts were given, as pairs are: the model wrote none.
+
+    Raises:
+        DatasetError: nothing was written.
+    """
+    if dataset.spec.decoding.given:
+        what = "its texts were given (pairs, for example): the model wrote nothing, so there are no remaining tokens"
+        raise DatasetError(what, where=str(dataset.directory), remedy="take a dataset of texts that a model wrote")
 
 
 Target = Callable[[TokenRows], Floats]

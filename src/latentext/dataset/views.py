@@ -23,6 +23,7 @@ from latentext.dataset.documents import read_json
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.dataset.records import UNCOUNTED
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
+from latentext.model_names import recorded_label
 from latentext.spec import Spec
 
 
@@ -94,7 +95,7 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "format_version": layout.FORMAT_VERSION,
         "dataset_id": spec.name,
         "description": spec.description,
-        "model_name": model_label(spec.model.name),
+        "model_name": recorded_label(spec.model.name, read_json(root / layout.PROVENANCE)),
         "licence": licence,
         "counts": {"requests": requests, **counts},
         **(correctness_facts(spec, counts, checked.counts) if spec.check is not None and checked is not None else {}),
@@ -116,17 +117,6 @@ def _tokens(counts: Counter[str]) -> dict[str, int]:
     """Tokens of prompts and of texts; with the number of texts that a server did not count, where there are any."""
     tokens = {name: counts[f"{name}_tokens"] for name in ("prompt", "completion")}
     return tokens | ({UNCOUNTED: counts[UNCOUNTED]} if counts[UNCOUNTED] else {})
-
-
-def model_label(name: str) -> str:
-    """What a model is called in files that travel: its name, or of a local folder the last part of its path.
-
-    Example:
-        >>> model_label("/home/ada/models/stories"), model_label("Qwen/Qwen2-0.5B")
-        ('stories', 'Qwen/Qwen2-0.5B')
-    """
-    is_path = name.startswith(("/", ".", "~")) or Path(name).is_absolute()
-    return Path(name).name if is_path else name
 
 
 @dataclass

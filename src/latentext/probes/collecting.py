@@ -23,6 +23,7 @@ from latentext.dataset.targets import (
     TextLengths,
     bin_names,
     log_remaining_tokens,
+    refuse_given_texts,
     relative_progress,
     remaining_bin,
     remaining_tokens,
@@ -76,9 +77,7 @@ def pool_to_probe(dataset: Dataset, wanted: Pool | None = None) -> Pool:
     Raises:
         DatasetError: there are no such states, several poolings and none is named, or texts that nobody wrote.
     """
-    if dataset.spec.decoding.given:
-        what = "its texts were given (pairs, for example): the model wrote nothing, so there is no length to predict"
-        raise DatasetError(what, where=str(dataset.directory), remedy="probe a dataset of texts that a model wrote")
+    refuse_given_texts(dataset)
     return pool_of_texts(dataset.captures, _WITH_GENERATED, wanted)
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 from latentext.dataset.reader import Dataset
 from latentext.dataset.splits import SEQUENTIAL
-from latentext.dataset.targets import TextLengths, text_lengths
+from latentext.dataset.targets import CUT, TextLengths, text_lengths
 from latentext.errors import DatasetError
 from latentext.report.picture import BLUE, GREEN, ORANGE, RED, Picture, Skipped, Subject, canvas, label
 from latentext.report.streaming import GroupedMoments
@@ -36,7 +36,7 @@ def remaining_by_split(dataset: Dataset) -> Picture | Skipped:
     """
     lengths = text_lengths(dataset)
     if not lengths.whole.any():
-        return REMAINING.skipped(_none_whole(lengths))
+        return REMAINING.skipped(lengths.why_none_is_whole())
     splits, note = _splits(dataset, len(lengths.whole))
     totals = {name: lengths.total_tokens[rows][lengths.whole[rows]] for name, rows in splits.items()}
     largest = int(max(total.max(initial=1) for total in totals.values()))
@@ -54,7 +54,7 @@ def remaining_by_split(dataset: Dataset) -> Picture | Skipped:
             )
         numbers = {f"{name}, mean remaining": _mean_remaining(total) for name, total in totals.items()}
         caption = f"Over all generated tokens of {int(lengths.whole.sum()):,} texts that ended by themselves; "
-        return REMAINING.drawn(figure, caption + f"{_cut(lengths)}. {note}", numbers)
+        return REMAINING.drawn(figure, caption + f"{_left_out(lengths)}. {note}", numbers)
 
 
 def length_by_count(dataset: Dataset) -> Picture | Skipped:
@@ -68,9 +68,11 @@ def length_by_count(dataset: Dataset) -> Picture | Skipped:
     moments, values, which = GroupedMoments(), *np.unique(asked[known & lengths.whole], return_inverse=True)
     moments.add(which, lengths.total_tokens[known & lengths.whole].astype(np.float64))
     with canvas() as (figure, (panel,)):
+        only_cut = not (~lengths.whole & (lengths.ending != CUT)).any()
+        cut = "cut at the limit" if only_cut else "length not known"
         for rows, style in (
             (known & lengths.whole, {"color": BLUE, "linewidths": 0, "label": "a text"}),
-            (known & ~lengths.whole, {"color": RED, "marker": "x", "linewidths": 0.8, "label": "cut at the limit"}),
+            (known & ~lengths.whole, {"color": RED, "marker": "x", "linewidths": 0.8, "label": cut}),
         ):
             _points(panel, asked[rows], lengths.total_tokens[rows], **style)
         if len(values):
@@ -80,7 +82,7 @@ def length_by_count(dataset: Dataset) -> Picture | Skipped:
         panel.set_title(f"n = {int(known.sum()):,} texts, {len(np.unique(asked[known])):,} counts")
         figure.legend(loc="outside lower center", ncols=3)
         caption = (
-            f"Means are of {int((known & lengths.whole).sum()):,} texts that ended by themselves; {_cut(lengths)}."
+            f"Means are of {int((known & lengths.whole).sum()):,} texts that ended by themselves; {_left_out(lengths)}."
         )
         numbers = {"mean length": _rounded(lengths.total_tokens[known & lengths.whole])}
         return BY_COUNT.drawn(figure, caption, numbers)
@@ -136,9 +138,5 @@ def _rounded(total: npt.NDArray[np.int64]) -> str:
     return f"{total.mean():.2f} tokens" if len(total) else "no text ended by itself"
 
 
-def _cut(lengths: TextLengths) -> str:
-    return f"{int((~lengths.whole).sum()):,} of {len(lengths.whole):,} texts were cut at the limit"
-
-
-def _none_whole(lengths: TextLengths) -> str:
-    return "there are no texts yet" if not len(lengths.whole) else "every text was cut at the limit of new tokens"
+def _left_out(lengths: TextLengths) -> str:
+    return f"left out of {len(lengths.ending):,}: {lengths.without_length() or 'none'}"

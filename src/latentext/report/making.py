@@ -18,7 +18,6 @@ from latentext.dataset.captures import labels
 from latentext.dataset.completions import completion_datasets, human_variable
 from latentext.dataset.reader import Dataset
 from latentext.dataset.stages import StatesStage
-from latentext.dataset.views import model_label
 from latentext.layer_names import listed
 from latentext.report.completions import completion_sections
 from latentext.report.components import principal_components
@@ -101,7 +100,7 @@ def make_completions_report(directory: Path, output: Path | None = None) -> Repo
     report_folder(folder)
     datasets = completion_datasets(directory)
     tables, pictures = completion_sections(datasets)
-    models = dict.fromkeys(model_label(dataset.spec.model.name) for dataset in datasets)
+    models = dict.fromkeys(dataset.model_label for dataset in datasets)
     known = {
         "datasets": f"{len(datasets):,}",
         "models": ", ".join(models),
@@ -128,7 +127,7 @@ def facts(dataset: Dataset) -> dict[str, str]:
         for name, stage in dataset.captures.items()
     )
     return {
-        "model": model_label(dataset.spec.model.name),
+        "model": dataset.model_label,
         "texts": f"{texts:,} of {_planned(dataset)} planned",
         "tokens": f"{prompt:,} of prompts, {generated:,} generated"
         + (f"; {uncounted:,} texts were not counted by the server" if uncounted else ""),

@@ -53,6 +53,9 @@ def deepest_view(dataset: Dataset) -> StatesView | str:
 def deepest_view_in_texts(dataset: Dataset) -> StatesView | str:
     """The same, where each state stands at a place in its text; in words why there are none."""
     view = deepest_view(dataset)
+    lengths = text_lengths(dataset)
+    if not lengths.whole.any():
+        return view if isinstance(view, str) else lengths.why_none_is_whole()
     if isinstance(view, StatesView) and view.pool not in ("none", "first"):
         return f"states were pooled over the text ({view.pool}), so none is from a place in it"
     return view

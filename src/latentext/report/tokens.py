@@ -17,7 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.font_manager import findfont, get_font
 
 from latentext.dataset.reader import Dataset
-from latentext.dataset.targets import text_lengths
+from latentext.dataset.targets import TextLengths, text_lengths
 from latentext.report.picture import BLUE, Picture, Skipped, Subject, canvas, label, remaining_norm, remaining_scale
 
 FREQUENT = Subject("frequent_tokens", "Most frequent generated tokens")
@@ -26,6 +26,7 @@ SEQUENCE = Subject("sequence", "One text, token by token")
 Decode = Callable[[int], str]
 """The text of one token id."""
 
+_NO_IDS = "the records hold no token ids: the texts came from a server"
 _BARS = 20
 _MOST_TOKENS = 240
 _LINE = 88
@@ -44,7 +45,7 @@ def frequent_tokens(dataset: Dataset, decode: Decode = as_id) -> Picture | Skipp
     counts = _token_counts(dataset)
     total = int(counts.sum())
     if not total:
-        return FREQUENT.skipped("there are no texts yet")
+        return FREQUENT.skipped(_no_tokens(text_lengths(dataset)))
     top = np.lexsort((np.arange(len(counts)), -counts))[:_BARS]
     top = top[counts[top] > 0]
     names = [drawable(decode(int(token_id))) for token_id in top]
@@ -59,17 +60,21 @@ def frequent_tokens(dataset: Dataset, decode: Decode = as_id) -> Picture | Skipp
         return FREQUENT.drawn(figure, f"Among all generated tokens, the {len(top)} most frequent.", numbers)
 
 
+def _no_tokens(lengths: TextLengths) -> str:
+    return _NO_IDS if lengths.whole.any() else lengths.why_none_is_whole()
+
+
 def coloured_sequence(dataset: Dataset, decode: Decode = as_id) -> Picture | Skipped:
     """The text of median length among those that ended by themselves, put together again from its token ids."""
     lengths = text_lengths(dataset)
     whole = np.flatnonzero(lengths.whole)
     if not len(whole):
-        return SEQUENCE.skipped("no text ended by itself, so no remaining length is known")
+        return SEQUENCE.skipped(lengths.why_none_is_whole())
     by_length = whole[np.argsort(lengths.total_tokens[whole], kind="stable")]
     record = _record(dataset, int(by_length[(len(by_length) - 1) // 2]))
     ids = record["token_ids"]
     if not ids:
-        return SEQUENCE.skipped("the records hold no token ids: the texts came from a server")
+        return SEQUENCE.skipped(_NO_IDS)
     tokens = [drawable(decode(token_id)) for token_id in ids[:_MOST_TOKENS]]
     places = _places(tokens)
     lines = places[-1][1] + 1

@@ -32,7 +32,7 @@ def absent_stages(root: Path, spec: Spec) -> Iterator[str]:
         captured = {read_stage(root, stage, StatesStage).samples for stage in declared_stages(root, "states")}
         for samples in ranges:
             if (samples.start, samples.stop) not in captured:
-                sites = ", ".join(map(str, spec.states.sites))
+                sites = ", ".join(f"layer {site}" if isinstance(site, int) else site for site in spec.states.sites)
                 yield f"states of {sites}" + ("" if len(ranges) == 1 else f", {texts_in_words(samples)}")
     judged = {read_stage(root, stage, ScoresStage).samples for stage in check_stages(root, spec)}
     if (spec.check is not None or spec.length is not None) and not _all_samples(judged, spec):

@@ -20,6 +20,7 @@ from latentext.dataset.receipts import Receipt, committed
 from latentext.dataset.sealed import read_sealed
 from latentext.dataset.views import write_views
 from latentext.errors import DatasetError, SpecError
+from latentext.model_names import LABEL
 from latentext.plan.note import PlanNote
 from latentext.run.foreign import refuse_foreign
 from latentext.run.lease import Leases
@@ -96,7 +97,7 @@ def _facts(part: Path, note: PlanNote, provenance: Provenance) -> dict[str, Any]
         "segments": note.segments,
         "threads": provenance.threads,
         **provenance.identity,
-        **{f"engine.{name}": value for name, value in provenance.engine.items()},
+        **{f"engine.{name}": value for name, value in provenance.engine.items() if name != LABEL},
     }
 
 

@@ -20,6 +20,7 @@ from latentext.engines.engine import Engine
 from latentext.engines.opening import ModelFacts
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, SpecError
+from latentext.model_names import LABEL, folder_name, model_label
 from latentext.plan import Plan, make_plan
 from latentext.run.lease import Leases
 from latentext.run.progress import Progress
@@ -95,6 +96,8 @@ def first_provenance(spec: Spec, identity: dict[str, Any], facts: ModelFacts, en
     elif spec.model.remote:
         # The server's token ids are not known: those in the records are the local tokenizer's, of the same text.
         settled = {"retokenized": facts.tokenizer is not None}
+    if (label := model_label(spec.model.name)) != folder_name(spec.model.name):
+        settled[LABEL] = label
     return Provenance(
         identity=identity,
         engine=settled,

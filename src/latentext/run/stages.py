@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from latentext.dataset import layout
+from latentext.dataset.captures import sites_in_words
 from latentext.dataset.documents import read_spec
 from latentext.dataset.receipts import Receipt, read_receipt
 from latentext.dataset.records import UNCOUNTED
@@ -195,7 +196,7 @@ def _replay(workspace: Workspace, records_stage: str, name: str, capture: States
 
     return Work(
         name,
-        f"states {name.removeprefix('states/')}",
+        f"states of {sites_in_words(capture)}",
         texts,
         done,
         compute,

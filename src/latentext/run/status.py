@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
+from latentext.dataset.captures import sites_in_words
 from latentext.dataset.documents import read_json
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
@@ -134,7 +135,7 @@ def _describe(root: Path, stage: str) -> str:
     if stage.startswith("states/"):
         capture = read_stage(root, stage, StatesStage)
         rows = capture.positions if not capture.pooled else f"pooled: {', '.join(capture.pool)}"
-        return f"states of {', '.join(capture.sites)} ({rows}, {capture.how})"
+        return f"states of {sites_in_words(capture)} ({rows}, {capture.how})"
     if stage.startswith("records/"):
         samples = layout.samples_of(stage)
         return texts_in_words(samples)

@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset import layout
+from latentext.dataset.captures import labels
 from latentext.dataset.findings import Finding
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
@@ -168,6 +169,7 @@ def _states(dataset: Dataset, model: ModelSpec, chosen: Chosen) -> Iterator[Find
 def _compare(
     root: Path, stage: str, number: int, capture: StatesStage, written: list[WrittenText], loaded: LoadedModel
 ) -> Iterator[Finding]:
+    called = labels({stage: capture})
     expected = {
         (rows.index, rows.sample): (rows, scales)
         for rows, scales in replay_with_scales(
@@ -180,7 +182,9 @@ def _compare(
         again, scales = found
         for tensor in capture.widths:
             if (why := difference(rows, again, scales[tensor], tensor, loaded.dtype)) is not None:
-                yield Finding(f"{stage}, shard {number}", f"request {rows.index}, sample {rows.sample}: {why}")
+                layer = called[tensor.split(":")[0]].split(", ")[0]
+                what = f"request {rows.index}, sample {rows.sample}: {layer}, {why}"
+                yield Finding(f"{stage}, shard {number}", what)
     for index, sample in expected:
         yield Finding(f"{stage}, shard {number}", f"request {index}, sample {sample} has no states")
 

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from latentext.align import Solution, describe, diagnose, tilt
 from latentext.align.bank import Floats
-from latentext.dataset.views import model_label
 from latentext.recipes.align.pictures import (
     effective_sample_size,
     frontier,
@@ -74,7 +73,7 @@ def facts(bank: TextBank, lam: ArrayLike) -> dict[str, str]:
     found = diagnose(bank.bank, lam)
     palette = ", ".join(f"{name} {value:.4g}" for name, value in zip(found.names, found.lam, strict=True) if value)
     lines = {
-        "model": model_label(bank.dataset.spec.model.name),
+        "model": bank.dataset.model_label,
         "bank": f"{_used(bank)} prompts × {bank.bank.samples} samples",
         "λ": palette or "0 for every value: the base model",
         "reliability": describe(found)[len(found.names) + 1],

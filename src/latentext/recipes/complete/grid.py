@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from latentext.dataset.views import model_label
+from latentext.dataset.documents import read_spec
+from latentext.dataset.layout import SPEC
 from latentext.errors import SpecError
+from latentext.model_names import folder_name, model_label
 from latentext.models.registry import registered_models
 from latentext.prompts.completion_corpora import completion_corpus, task_template
 from latentext.prompts.legacy_formats import CHAT_FORMATS, IF_ANY
@@ -130,6 +132,19 @@ def _spec(grid: Grid, model: str, corpus: str, prompt: int) -> Spec:
         "decoding": decoding,
         "length": {"policy": grid.policy},
         "split": {"by": "source", "val": 0.1, "test": 0.1},
-        "output": str(grid.output / grid.engine / model_label(model).replace("/", "--") / name),
+        "output": str(_place(grid, model, name)),
     }
     return resolve_inputs(load_spec(fields, grid.settings), Path())
+
+
+def _place(grid: Grid, model: str, name: str) -> Path:
+    """The directory of one dataset. Of a model that version 0.1.0 called by its last folder, such as ``hf``, the
+    directory that it made is continued."""
+    new, old = (
+        grid.output / grid.engine / called.replace("/", "--") / name
+        for called in (model_label(model), folder_name(model))
+    )
+    if new != old and (old / SPEC).is_file() and not (new / SPEC).exists():
+        before = Path(read_spec(old).model.name)
+        return old if before == Path(model).expanduser().resolve() else new
+    return new
