@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from latentext.errors import DatasetError, SpecError
+from latentext.phases import Phase, watched_by
 from latentext.plan import Plan, Shard, Shards, make_plan, making, request_key
 from latentext.plan.keys import NO_PROMPT, prompt_digest
 from latentext.plan.occurrences import read_occurrences, write_occurrences
@@ -252,23 +253,33 @@ def test_a_plan_folder_holds_the_same_bytes_wherever_and_whenever_it_is_made(tmp
 
 def test_an_existing_plan_is_opened_without_another_pass_and_keeps_its_shard_size(tmp_path: Path, stories) -> None:
     prompts = {"template": "{n}", "grid": {"n": {"range": [0, 100]}}, "use_chat_template": False}
-    told: list[tuple[int, int]] = []
+    told: list[str] = []
+
+    class Heard:
+        def phase_begins(self, phase: Phase) -> None:
+            pass
+
+        def phase_moves(self, phase: Phase) -> None:
+            told.append(str(phase))
+
+        def phase_ends(self, phase: Phase) -> None:
+            pass
 
     def plan(**more: object) -> Plan:
-        return make_plan(
-            Spec(prompts={**prompts, **more}),
-            tokenizer=stories,
-            model_id="m",
-            directory=tmp_path / "plan",
-            shard_size=7 if not told else 99,
-            on_progress=lambda done, total: told.append((done, total)),
-        )
+        with watched_by(Heard):
+            return make_plan(
+                Spec(prompts={**prompts, **more}),
+                tokenizer=stories,
+                model_id="m",
+                directory=tmp_path / "plan",
+                shard_size=7 if not told else 99,
+            )
 
     first = plan()
-    assert told == [(100, 100)]
+    assert told == ["reading the prompts: 100 of 100"]
     before = _bytes(tmp_path)
     assert list(plan().shards) == list(first.shards)
-    assert told == [(100, 100)]
+    assert told == ["reading the prompts: 100 of 100"]
     assert _bytes(tmp_path) == before
 
 

@@ -350,7 +350,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr(clock, "Clock", partial(clock.Clock, sleep=interrupt))
     monkeypatch.setattr("sys.argv", ["latentext", "batch", "status", "--watch"])
     assert words("status", "--watch") == 130
-    assert "to go on: latentext batch status --watch" in capsys.readouterr().err
+    assert "To go on: latentext batch status --watch" in capsys.readouterr().err
 
 
 def test_the_request_files_are_answered_by_a_model_on_this_machine_too(

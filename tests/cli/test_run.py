@@ -227,12 +227,13 @@ def test_ctrl_c_leaves_a_dataset_that_the_printed_command_continues(folder: Path
     _, stderr = process.communicate()
     assert process.returncode == 130
     last = stderr.splitlines()[-1]
-    assert last.startswith("Interrupted. What was finished is kept; to go on: latentext run ")
+    assert last.startswith("To go on: latentext run ")
     assert "--fresh" not in last
     assert "Traceback" not in stderr
     done = len(latentext.open(tmp_path / "long").records(["index"]))
     assert 12 <= done < 80
-    printed = f"{sys.executable} -m {last.split('to go on: ')[1]}"
+    assert f"Interrupted. Kept in long: {done} of 80 texts" in stderr
+    printed = f"{sys.executable} -m {last.split('To go on: ')[1]}"
     again = subprocess.run(["bash", "-c", printed], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"texts: {done} of 80" in again.stderr

@@ -60,7 +60,7 @@ def test_a_run_over_workers_ends_published_and_goes_on(stories260k: Path, tmp_pa
         assert process.wait(120) == 130, log.read_text()
         said = log.read_text()
         assert "Traceback" not in said, said
-        assert said.splitlines()[-1].startswith("Interrupted. What was finished is kept; to go on: latentext run ")
+        assert said.splitlines()[-1].startswith("To go on: latentext run ")
         assert leftovers(root) == []
     done = json.loads((root / "metadata.json").read_text())["counts"]
     assert 0 < done["accepted"] == 2 * receipts(root) < 32
@@ -93,7 +93,9 @@ def test_a_run_that_waits_for_a_server_keeps_the_answers_it_has(tmp_path: Path, 
         assert process.pid is not None
         os.kill(process.pid, sent)
         assert finish(process, 60) == 130, log.read_text()
-        assert log.read_text().splitlines()[-1].startswith("Interrupted. What was finished is kept; to go on: ")
+        *_, kept, go_on = log.read_text().splitlines()
+        assert kept == f"Interrupted. Kept in {root}: 0 of 20 texts, and 8 answers, which are not asked for again."
+        assert go_on.startswith("To go on: latentext run ")
         assert leftovers(root) == []
         hanging, before = False, len(server.asked)
         assert run(["run", spec, "--output", str(root)], log) == 0, log.read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from latentext.engines.engine import Capture, Generated
 from latentext.errors import EngineError
@@ -40,6 +40,7 @@ class EchoEngine:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         self._barrier.wait(60)
         for request in requests:

@@ -10,7 +10,9 @@ import pytest
 from rich.console import Console
 
 from latentext.engines.openai.spend import Spend
-from latentext.run.progress import LineProgress, NoProgress, RichProgress, StatusFile, Tally, progress_for
+from latentext.run.live import RichProgress
+from latentext.run.progress import LineProgress, NoProgress, StatusFile, progress_for
+from latentext.run.tally import Tally
 
 
 class Clock:

@@ -12,9 +12,9 @@ import latentext
 from latentext.dataset.receipts import Receipt
 from latentext.errors import EngineError, SpecError
 from latentext.plan import Shard
-from latentext.run.generating import Advance
 from latentext.run.progress import NoProgress
 from latentext.run.runner import capture_states, make_dataset
+from latentext.run.under_way import Advance
 from latentext.run.verification import verify
 from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import prepare

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from latentext.cli import align_bank
-from latentext.cli.run import continued_by
+from latentext.cli.interruption import continued_by
 from latentext.cli.score import as_rewards
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, SpecError

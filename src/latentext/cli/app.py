@@ -37,6 +37,8 @@ from latentext.cli import (
     status,
     verify,
 )
+from latentext.cli.interruption import Commands
+from latentext.cli.still_working import named, never_silent
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, SpecError, printable
 from latentext.interrupts import sigterm_as_interrupt
 
@@ -47,6 +49,7 @@ continued at any time. Start with: latentext demo"""
 
 app = typer.Typer(
     name="latentext",
+    cls=Commands,
     help=HELP,
     rich_markup_mode=None,  # Help that looks the same on a terminal, in a pipe and in an issue.
     invoke_without_command=True,
@@ -93,6 +96,13 @@ def before_every_command(
     _configure(log_level)
 
 
+class _ToStderr(logging.Handler):
+    """Messages go where the error stream is when they come: a display on the terminal takes its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 class _Printable(logging.Formatter):
     """Messages may quote a server or a file: nothing of them may act on the terminal."""
 
@@ -114,7 +124,7 @@ def _configure(log_level: LogLevel) -> None:
     # Variables can name code, such as PYTHONPATH: those of a dataset that somebody works in stay unread.
     if place and not any(map(is_dataset, Path(place).parents)):
         load_dotenv(place)
-    handler = logging.StreamHandler()
+    handler = _ToStderr()
     handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("latentext")
     logger.handlers = [handler]
@@ -133,8 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def exit_code(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its result, or the exit code of the error that was printed, is returned."""
     try:
-        _refuse_other_encodings(sys.argv[1:] if arguments is None else arguments)
-        with sigterm_as_interrupt():
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        _refuse_other_encodings(words)
+        with sigterm_as_interrupt(), never_silent(named(words)):
             result = app(args=arguments, prog_name="latentext", standalone_mode=False)
     except LatentextError as error:
         typer.echo(f"latentext: {error}", err=True)

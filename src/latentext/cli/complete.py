@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from latentext.cli.interruption import continued_by
 from latentext.cli.numbers import finite
-from latentext.cli.run import continued_by, intention, limits_from, print_summary
+from latentext.cli.run import intention, limits_from, print_summary
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
@@ -166,7 +167,7 @@ def _run(grid: Grid, *, retry_failed: bool, fresh: bool, limits: Limits) -> int:
             progress.note(f"{spec.prompts.corpus} has only {plan.requests // made:,} sources; all are taken")
 
     codes = []
-    with continued_by(sys.argv[1:]):
+    with continued_by(sys.argv[1:], sets_fields=True):
         sweep = run_sweep(specs, retry_failed=retry_failed, fresh=fresh, progress=progress, on_plan=say, limits=limits)
         for finished in sweep:
             _print(finished)

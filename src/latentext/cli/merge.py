@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from latentext.cli.interruption import continued_by
 from latentext.cli.wording import counted
 
 
@@ -19,7 +21,8 @@ def merge(
     """Put together what the jobs of an array made in directories of their own (`run --shards K/N`)."""
     from latentext.run.merging import merge_parts
 
-    counts = merge_parts(parts, output)
+    with continued_by(sys.argv[1:]):
+        counts = merge_parts(parts, output)
     typer.echo(f"{counted(counts['planned'], 'text')}: {counts['accepted']:,} accepted, {counts['failed']:,} failed")
     typer.echo(f"dataset: {output}")
     if counts["pending"]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from latentext.cli.interruption import continued_by
 from latentext.cli.numbers import finite
 from latentext.cli.pairs_options import (
     CacheDir,
@@ -36,7 +37,7 @@ from latentext.cli.proposal_options import (
     Seed,
     TaskName,
 )
-from latentext.cli.run import continued_by, limits_from
+from latentext.cli.run import limits_from
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 

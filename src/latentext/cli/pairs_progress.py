@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.text import Text
 
 from latentext.engines.openai.spend import Spend
-from latentext.run.progress import Clock, EachNoteOnce, LineProgress, Progress, in_words
+from latentext.run.progress import EachNoteOnce, LineProgress, Progress
+from latentext.run.tally import Clock, in_words
 from latentext.run.two_lines import TwoLines
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class ProposalPanel:
         """So many more requests are answered."""
         self._answered += texts
         self._draw()
+
+    def writing(self, tokens: int) -> None:
+        """Nothing: requests are counted here."""
 
     def spent(self, spend: Spend) -> None:
         """So much was spent in all."""

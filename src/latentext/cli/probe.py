@@ -10,6 +10,7 @@ import typer
 
 from latentext.cli.capture import as_site, separated
 from latentext.cli.numbers import finite
+from latentext.cli.still_working import input_awaited
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
 from latentext.spec import Keep, Pool
@@ -189,10 +190,11 @@ def watch(dataset: Dataset, saved: Path, prompt: str | None) -> None:
 
 def _next_prompt() -> str:
     """The next line of the input; empty at its end."""
-    try:
-        return input("prompt> ").strip()
-    except EOFError:
-        return ""
+    with input_awaited():
+        try:
+            return input("prompt> ").strip()
+        except EOFError:
+            return ""
 
 
 def print_text(live: LiveProbe, prompt: str) -> None:

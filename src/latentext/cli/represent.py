@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentext.cli.capture import as_site, separated
-from latentext.cli.run import continued_by, print_plan, print_summary
+from latentext.cli.interruption import continued_by
+from latentext.cli.run import print_plan, print_summary
 from latentext.errors import SpecError
 
 if TYPE_CHECKING:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from latentext.cli.interruption import continued_by
 from latentext.cli.numbers import finite
 from latentext.cli.wording import columns, counted, size
 from latentext.engines.openai.spend import money
-from latentext.errors import EXIT_INTERRUPTED, SpecError
+from latentext.errors import SpecError
 
 if TYPE_CHECKING:
     from latentext.limits import Limits
@@ -144,7 +143,7 @@ def make(
     def say(plan: Estimate) -> None:
         progress.note(intention(plan))
 
-    with continued_by(sys.argv[1:]):
+    with continued_by(sys.argv[1:], sets_fields=True):
         summary = make_dataset(
             spec,
             output,
@@ -188,7 +187,7 @@ def spread(spec: Spec, output: Path | None, fleet: Fleet, *, retry_failed: bool 
 
     progress = progress_for(sys.stderr)
     here = fleet.runner == "processes"
-    with continued_by(sys.argv[1:]):
+    with continued_by(sys.argv[1:], sets_fields=True):
         summary = make_dataset_with_workers(
             spec,
             output,
@@ -205,23 +204,9 @@ def spread(spec: Spec, output: Path | None, fleet: Fleet, *, retry_failed: bool 
     return summary.exit_code
 
 
-@contextmanager
-def continued_by(arguments: list[str]) -> Iterator[None]:
-    """Turn Ctrl-C into one line that says how to go on, and exit code 130.
-
-    ``--fresh`` is left out of the command that is printed: it would move aside what was just made.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        command = shlex.join(["latentext", *(word for word in arguments if word != "--fresh")])
-        typer.echo(f"Interrupted. What was finished is kept; to go on: {command}", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
 def print_summary(summary: RunSummary) -> None:
     """Say what a run made and where, and what to do about requests that failed."""
-    from latentext.run.progress import in_words
+    from latentext.run.tally import in_words
 
     parts = [f"{count:,} {name}" for name, count in _counts(summary) if count or name == "accepted"]
     typer.echo(f"{counted(summary.planned, 'text')}: {', '.join(parts)}")

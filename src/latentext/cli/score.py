@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentext.cli.run import continued_by, print_summary
+from latentext.cli.interruption import continued_by
+from latentext.cli.run import print_summary
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
 

@@ -37,6 +37,7 @@ from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Trunca
 from latentext.dataset.states_view import StatesView
 from latentext.dataset.targets import refuse_given_texts
 from latentext.errors import DatasetError
+from latentext.phases import phase
 from latentext.spec import Keep, Pool, SplitSpec
 
 TOKEN_METADATA = np.dtype([("token_id", "<i4"), ("token_text", "<U100")])
@@ -146,10 +147,12 @@ def _write_arrays(
             )
             for name, count in rows.counts.items()
         ]
+        writing = stack.enter_context(phase("writing rows", sum(rows.counts.values())))
         for shard in rows.shards():
             for chunk, states in _chunks(shard, dtype):
                 for number, file in enumerate(files):
                     here = np.flatnonzero(shard.split[chunk] == number)
+                    writing.moved(len(here))
                     file.states.write(states if len(here) == len(states) else states[here])
                     of_split = shard.rows[chunk][here]
                     file.remaining.write(of_split["remaining"])

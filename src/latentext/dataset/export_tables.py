@@ -23,6 +23,7 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.records import SCHEMA
 from latentext.dataset.tables import open_writer
 from latentext.errors import DatasetError, SpecError
+from latentext.phases import phase
 from latentext.spec import Keep, SplitSpec
 
 _LINES = (".jsonl", ".ndjson")
@@ -66,19 +67,21 @@ def export_table(
         raise SpecError("cannot tell the format from the name", where=str(path), remedy="end it in .jsonl or .parquet")
     dataset.refuse_without_texts()
     rows = 0
-    with output_file(path, KINDS[path.suffix], overwrite=overwrite) as file:
+    with phase("writing texts") as writing, output_file(path, KINDS[path.suffix], overwrite=overwrite) as file:
         tables = _tables(dataset, _wanted(dataset, split, by, keep))
         if path.suffix in _LINES:
             for table in tables:
                 for row in table.to_pylist():
                     file.write(_line(row))
                 rows += table.num_rows
+                writing.reached(rows)
         else:
             first = next(tables)
             with open_writer(file, first.schema) as writer:
                 for table in (first, *tables):
                     writer.write_table(table.cast(writer.schema))
                     rows += table.num_rows
+                    writing.reached(rows)
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,8 +49,12 @@ class Engine(Protocol):
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         """Write the given samples of every request; `slots` bounds the batch (None: the engine's own choice).
+
+        `under_way` is told, before each pass, how many tokens the texts have that are not finished; an engine that
+        does not know leaves it alone. It may be called from another thread.
 
         Closing the generator, or the engine from another thread, ends the work promptly.
         """

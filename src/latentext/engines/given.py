@@ -6,7 +6,7 @@ With ``max_new_tokens: 0`` a prompt is the whole text. Its record has no generat
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.loaded import LoadedModel
@@ -37,6 +37,7 @@ class GivenTexts:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         """One record a request; prompts that are longer than the model's context become failures."""
         for request in requests:

@@ -13,6 +13,7 @@ from latentext.errors import SpecError
 from latentext.models.door import guarded
 from latentext.models.faults import Fault, json_object, pointer_in
 from latentext.models.resolve import ModelSource, hub_token
+from latentext.phases import preparing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,7 +95,7 @@ def read_weights(
         SpecError, CredentialsError: the files are not those of such a model, or cannot be read.
         torch.OutOfMemoryError: the weights do not fit.
     """
-    with guarded(source.name, kind, folder_of(source)):
+    with preparing(f"reading the weights of {source.name}"), guarded(source.name, kind, folder_of(source)):
         model, report = auto_class.from_pretrained(
             source.path_or_id, **_place(source, trust_remote_code), output_loading_info=True, **options
         )
@@ -107,7 +108,7 @@ def untrained_model(auto_class: Any, source: ModelSource, config: Any, **options
     Raises:
         SpecError: no such model can be made of the configuration.
     """
-    with guarded(source.name, folder=folder_of(source)):
+    with preparing("making a model with random weights"), guarded(source.name, folder=folder_of(source)):
         return auto_class.from_config(config, **options)
 
 

@@ -19,6 +19,7 @@ from latentext.errors import CredentialsError, SpecError
 from latentext.libraries.huggingface_hub import known_sha256
 from latentext.models.door import guarded
 from latentext.models.registry import registered_models
+from latentext.phases import preparing
 from latentext.spec import TINY, ModelSpec
 
 TINY_FOLDER = Path(__file__).resolve().parent / "tiny"
@@ -99,8 +100,9 @@ def model_fingerprint(source: ModelSource) -> str:
     if not source.local and not any(folder.glob("*.safetensors")):
         folder = model_folder(source, ["config.json", "*.bin"])
     total = hashlib.sha256(b"latentext model 1\n")
-    for path in _identifying_files(folder):
-        total.update(f"{path.relative_to(folder).as_posix()} {content_sha256(path)}\n".encode())
+    with preparing("hashing the model's files"):
+        for path in _identifying_files(folder):
+            total.update(f"{path.relative_to(folder).as_posix()} {content_sha256(path)}\n".encode())
     return total.hexdigest()
 
 

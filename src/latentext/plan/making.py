@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerBase
 from latentext.dataset.atomic import atomic_file
 from latentext.dataset.filesystem import make_folder, open_regular
 from latentext.errors import SpecError
+from latentext.phases import phase
 from latentext.plan.comparing import (
     DIGEST,
     PROMPTS,
@@ -53,7 +54,7 @@ from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.request import Failure, Request
 from latentext.spec import Decoding, Spec
 
-Progress = Callable[[int, int], None]
+Reached = Callable[[int, int], None]
 """Called with (requests read, requests to read)."""
 
 _ENCODING = threading.Lock()
@@ -122,7 +123,6 @@ def make_plan(
     shard_size: int,
     root: Path | None = None,
     begun_by: str | None = None,
-    on_progress: Progress | None = None,
 ) -> Plan:
     """Make the plan of a spec in `directory`, or open or extend the one that is there.
 
@@ -134,7 +134,6 @@ def make_plan(
         shard_size: requests a shard; a plan that exists keeps its own.
         root: the dataset that the plan is of: its records say what a changed row held before.
         begun_by: the version of latentext that began the dataset, None for a new one.
-        on_progress: told of the pass over the rows, where one is needed.
 
     Raises:
         SpecError: the prompts cannot be made, or are not those of the plan that is there.
@@ -142,7 +141,7 @@ def make_plan(
         DiskFullError: no room for the plan; what was there is as before.
     """
     make_folder(directory)
-    with until_accepted(directory):
+    with until_accepted(directory), phase("reading the prompts") as reading:
         conversations, requests_a_row = _chats(spec, directory, begun_by)
         note = _open_note(directory)
         if note is None:  # What an earlier version took goes on as it was begun.
@@ -153,15 +152,16 @@ def make_plan(
         limit = spec.prompts.limit
         wanted = len(conversations) if limit is None else min(limit * requests_a_row, len(conversations))
         note = note or PlanNote(source, shard_size)
-        report = on_progress or (lambda done, total: None)
         stored = StoredRows(root) if root is not None else None
         if note.planned > len(conversations):
             raise changed(f"{note.planned} requests were planned, and now there are {len(conversations)}")
         if note.source != source and note.rows_sha256:
-            _check_prefix(encoder, directory, min(wanted, note.count), stored, report)
+            _check_prefix(encoder, directory, min(wanted, note.count), stored, reading.reached)
         whole = bool(note.rows_sha256) or not note.count
         if max(wanted, note.planned) > note.count or note.source != source or not whole:
-            note = _extend(encoder, replace(note, source=source), directory, max(wanted, note.planned), stored, report)
+            note = _extend(
+                encoder, replace(note, source=source), directory, max(wanted, note.planned), stored, reading.reached
+            )
     shards = Shards(note.segments, note.shard_size, wanted)
     count = shards[-1].stop if shards else 0
     return Plan(
@@ -220,7 +220,7 @@ def _source_fingerprint(form: ChatFormat, conversations: Chats, tokenizer: PreTr
 
 
 def _check_prefix(
-    encoder: PromptEncoder, directory: Path, count: int, stored: StoredRows | None, report: Progress
+    encoder: PromptEncoder, directory: Path, count: int, stored: StoredRows | None, report: Reached
 ) -> None:
     """See that changed input still begins with the `count` requests that were planned first."""
     for start, prompts in _chunks(encoder, 0, count):
@@ -229,7 +229,7 @@ def _check_prefix(
 
 
 def _extend(
-    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, stored: StoredRows | None, report: Progress
+    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, stored: StoredRows | None, report: Reached
 ) -> PlanNote:
     """Add the requests from `note.count` to `wanted` as a new segment, and what an older plan lacks; the note is
     written last."""
@@ -246,7 +246,7 @@ def _extend(
 
 
 def _add_digests(
-    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, stored: StoredRows | None, report: Progress
+    encoder: PromptEncoder, note: PlanNote, directory: Path, wanted: int, stored: StoredRows | None, report: Reached
 ) -> PlanNote:
     """Write the digests of the first `wanted` requests: those that are there are kept, the others made.
 

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from latentext.probes.division import TEST, TRAIN, VALIDATION
+from latentext.phases import phase
+from latentext.probes.division import PART_NAMES, TEST, TRAIN, VALIDATION
 from latentext.probes.networks import Network, Training, train
 from latentext.probes.on_disk import DiskRows
 from latentext.probes.ridge import Moments, Ridge, solve
@@ -62,10 +63,12 @@ def fit_ridge(source: StatesSource, rows: ProbeRows, labels: Labels) -> dict[str
     }
     for part in (TRAIN, VALIDATION):
         chosen = rows.of(part)
-        for block in source.blocks(chosen):
-            targets = labels(chosen, block.rows)
-            for site, sums in moments.items():
-                sums[part].add(block.read(site), targets)
+        with phase(f"reading rows for {PART_NAMES[part]}", len(chosen)) as reading:
+            for block in source.blocks(chosen):
+                targets = labels(chosen, block.rows)
+                for site, sums in moments.items():
+                    sums[part].add(block.read(site), targets)
+                reading.moved(len(block.rows))
     probes = {site: solve(sums[TRAIN], sums[VALIDATION]) for site, sums in moments.items()}
     predicted = predict(source, probes, rows.of(TEST))
     return {site: Fitted(probe, predicted[site]) for site, probe in probes.items()}
@@ -74,10 +77,12 @@ def fit_ridge(source: StatesSource, rows: ProbeRows, labels: Labels) -> dict[str
 def predict(source: StatesSource, probes: Mapping[str, Ridge | Network], rows: ProbeRows) -> dict[str, DiskRows]:
     """Predictions [rows, columns] of each site's probe, in one pass over the states."""
     found: dict[str, DiskRows] = {}
-    for block in source.blocks(rows):
-        for site, probe in probes.items():
-            predictions = probe.predict(block.read(site))
-            found.setdefault(site, DiskRows(predictions.shape[1])).append(predictions)
+    with phase("predicting rows", len(rows)) as predicting:
+        for block in source.blocks(rows):
+            for site, probe in probes.items():
+                predictions = probe.predict(block.read(site))
+                found.setdefault(site, DiskRows(predictions.shape[1])).append(predictions)
+            predicting.moved(len(block.rows))
     return found
 
 
@@ -85,14 +90,15 @@ def _fit_network(
     source: StatesSource, site: str, rows: ProbeRows, labels: Labels, training: Training, bins: int
 ) -> Fitted:
     fitted_on, chosen_on = (some_texts(rows.of(part), training.max_rows, training.seed) for part in (TRAIN, VALIDATION))
-    network = train(
-        gather(source, site, fitted_on),
-        labels(fitted_on, range(len(fitted_on)))[:, 0],
-        gather(source, site, chosen_on),
-        labels(chosen_on, range(len(chosen_on)))[:, 0],
-        training,
-        bins=bins,
-    )
+    with phase(f"training a probe of {site}"):
+        network = train(
+            gather(source, site, fitted_on),
+            labels(fitted_on, range(len(fitted_on)))[:, 0],
+            gather(source, site, chosen_on),
+            labels(chosen_on, range(len(chosen_on)))[:, 0],
+            training,
+            bins=bins,
+        )
     return Fitted(network, predict(source, {site: network}, rows.of(TEST))[site])
 
 

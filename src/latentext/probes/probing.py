@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from latentext.phases import phase
 from latentext.probes import baselines
 from latentext.probes.division import PART_NAMES
 from latentext.probes.judging import Added, Judgement, add_over_best
@@ -78,16 +79,19 @@ def ask(
         absent: baselines that the caller could not make, and why.
     """
     features, impossible = baselines.features(posed.rows)
-    common = {baselines.MEAN: posed.judged_mean(), **_judged(posed, features)}
-    by_twin = {name: _judged(posed, twin) for name, twin in (twins or {}).items()}
+    common = {baselines.MEAN: posed.judged_mean(), **_judged(posed, features, "baselines without states")}
+    by_twin = {name: _judged(posed, twin, name) for name, twin in (twins or {}).items()}
     fitted = posed.fit(source)
-    dealt = posed.judged_shuffled(source, fitted)
-    sites = [
-        _site_result(
-            posed, site, source.widths[site], posed.judged(fitted[site]), common, dealt[site], _at(by_twin, site)
-        )
-        for site in source.widths
-    ]
+    with phase("judging shuffled labels"):
+        dealt = posed.judged_shuffled(source, fitted)
+    with phase("comparing sites", len(source.widths)) as comparing:
+        sites = []
+        for site in source.widths:
+            judged = posed.judged(fitted[site])
+            sites.append(
+                _site_result(posed, site, source.widths[site], judged, common, dealt[site], _at(by_twin, site))
+            )
+            comparing.moved()
     return ProbeResult(
         question=posed.question,
         counts={name: (of.texts, len(of)) for name, of in ((n, posed.rows.of(p)) for p, n in enumerate(PART_NAMES))},
@@ -98,8 +102,9 @@ def ask(
     )
 
 
-def _judged(posed: Posed, source: StatesSource) -> dict[str, Judgement]:
-    return {name: posed.judged(fitted) for name, fitted in posed.fit(source).items()}
+def _judged(posed: Posed, source: StatesSource, what: str) -> dict[str, Judgement]:
+    with phase(what):
+        return {name: posed.judged(fitted) for name, fitted in posed.fit(source).items()}
 
 
 def _at(by_twin: Mapping[str, Mapping[str, Judgement]], site: str) -> dict[str, Judgement]:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from latentext.dataset.states_view import OpenParts, StatesView
 from latentext.dataset.targets import Target, TokenRows
+from latentext.phases import phase
 
 Numbers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -197,6 +198,8 @@ class Features:
 def gather(source: StatesSource, site: str, rows: ProbeRows) -> npt.NDArray[np.float32]:
     """The states of one site at `rows`, all in memory: for probes that read them many times."""
     states = np.empty((len(rows), source.widths[site]), np.float32)
-    for block in source.blocks(rows):
-        states[block.rows.start : block.rows.stop] = block.read(site)
+    with phase("reading rows", len(rows)) as reading:
+        for block in source.blocks(rows):
+            states[block.rows.start : block.rows.stop] = block.read(site)
+            reading.moved(len(block.rows))
     return states

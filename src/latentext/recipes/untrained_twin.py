@@ -20,6 +20,7 @@ from latentext.dataset.stages import tensor_name
 from latentext.engines.transformers.loading import choose_device
 from latentext.models.pretrained import read_config, untrained_model
 from latentext.models.resolve import resolve_model
+from latentext.phases import phase
 from latentext.probes.rows import Block, Numbers, ProbeRows
 from latentext.spec import ModelSpec, Pool, StatesSpec
 from latentext.spec_file import resolve_inputs
@@ -60,10 +61,11 @@ class UntrainedTwin:
         begin = 0
         wanted = StatesSpec(pool=(self.pool,))
         for texts in _texts(self.dataset, rows.record, entropies=self.pool == "entropy_mean"):
-            made = {
-                text.index: text.tensors
-                for text in replay(self.layout, texts, wanted, tuple(self.sites), dtype=torch.float32)
-            }
+            made = {}
+            with phase("reading texts", len(texts)) as reading:
+                for text in replay(self.layout, texts, wanted, tuple(self.sites), dtype=torch.float32):
+                    made[text.index] = text.tensors
+                    reading.moved()
             first = int(np.searchsorted(rows.record, texts[0].index))
             steps = rows.steps[first : first + len(texts)].tolist()
             yield Block(

@@ -19,6 +19,7 @@ from latentext.dataset.completions import completion_datasets, human_variable
 from latentext.dataset.reader import Dataset
 from latentext.dataset.stages import StatesStage
 from latentext.layer_names import listed
+from latentext.phases import Phase, phase
 from latentext.report.completions import completion_sections
 from latentext.report.components import principal_components
 from latentext.report.correctness import deviation_bins
@@ -79,7 +80,9 @@ def make_report(
     views = dataset.directory / FOLDER
     folder = output or views
     report_folder(folder, views=views)
-    drawn = [draw() for draw in _drawers(dataset, decode, predictions, seed)]
+    drawers = _drawers(dataset, decode, predictions, seed)
+    with phase("drawing pictures", len(drawers)) as drawing:
+        drawn = [_drawn(draw, drawing) for draw in drawers]
     pictures: Sequence[Picture] = [picture for picture in drawn if isinstance(picture, Picture)]
     skipped = [picture for picture in drawn if isinstance(picture, Skipped)]
     tables: list[Table] = []
@@ -88,6 +91,12 @@ def make_report(
         pictures = [*compared, *pictures]
     page = render_page(dataset.spec.name, dataset.spec.description, facts(dataset), pictures, skipped, tables)
     return Report(write_report(folder, page, pictures, views=views), pictures, skipped)
+
+
+def _drawn(draw: Drawer, drawing: Phase) -> Picture | Skipped:
+    picture = draw()
+    drawing.moved()
+    return picture
 
 
 def make_completions_report(directory: Path, output: Path | None = None) -> Report:

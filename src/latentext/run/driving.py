@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from latentext.errors import EngineError, LatentextError
+from latentext.phases import preparing
 from latentext.run.progress import Progress
 from latentext.run.worker import ShardDone, Stage
 
@@ -37,11 +39,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Moved:
-    """A worker is at work and has finished so many texts and tokens since it last said so."""
+    """A worker is at work: so many more texts and tokens are finished, so many more tokens are under way."""
 
     worker: int
     texts: int
     tokens: int
+    under_way: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Driver:
         self._tries: Counter[ShardOfStage] = Counter()
         self._passed_over: dict[ShardOfStage, str] = {}
         self._tokens = 0
+        self.stage: Stage | None = None
+        """What is computed now, or was when something went wrong."""
 
     def ask_first(self, method: str, *arguments: Any) -> Any:
         """Ask worker 0 for something that is no shard; it gets `TRIES` lives for it.
@@ -120,14 +125,17 @@ class Driver:
             LatentextError: what a worker raised that a user can mend.
         """
         while (stage := self.ask_first("next_stage", set(self._passed_over))) is not None:
+            self.stage = stage
             self._progress.start(stage.total, stage.done, stage.description)
-            self._run_stage(stage)
+            with ExitStack() as loading:
+                loading.enter_context(preparing("workers load the model"))
+                self._run_stage(stage, loading)
         return Driven(self.ask_first("finish"), self._tokens, self._passed_over)
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_stage(self, stage: Stage, loading: ExitStack) -> None:
         queue, held = deque(stage.waiting), deque[int]()
         busy: dict[int, tuple[int, float | None]] = {}
-        told: Counter[int] = Counter()
+        told, writing = Counter[int](), Counter[int]()
         while queue or held or busy:
             if not queue and held and not busy:
                 time.sleep(_HELD_SECONDS)
@@ -137,16 +145,20 @@ class Driver:
                     shard = queue.popleft()
                     busy[worker], told[worker] = (shard, self._now_if_silent()), 0
                     self._workers.ask(worker, "compute", stage.name, shard)
-            heard = self._hung(busy) or self._workers.hear(_LOOK_SECONDS)
+            if (heard := self._hung(busy) or self._workers.hear(_LOOK_SECONDS)) is not None:
+                loading.close()
             if heard is None or heard.worker not in busy:
                 self._mind_the_idle(heard)
             elif isinstance(heard, Moved):
                 shard, since = busy[heard.worker]
                 busy[heard.worker] = shard, since or time.monotonic()
                 told[heard.worker] += heard.texts
+                writing[heard.worker] += heard.under_way
                 self._advance(heard.texts, heard.tokens)
+                self._progress.writing(heard.under_way)
             else:
                 shard, _ = busy.pop(heard.worker)
+                self._progress.writing(-writing.pop(heard.worker, 0))
                 if isinstance(heard, Said) and heard.error is None:
                     assert isinstance(heard.result, ShardDone)
                     self._advance(heard.result.texts - told[heard.worker], 0)

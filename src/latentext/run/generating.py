@@ -31,11 +31,9 @@ from latentext.run.captures import states_spec
 from latentext.run.finished import commit, finished
 from latentext.run.server_prompts import refuse_other_prompt
 from latentext.run.twins import aligned_twins
+from latentext.run.under_way import Advance, UnderWay
 from latentext.spec import Spec
 from latentext.states.rows import row_positions
-
-Advance = Callable[[int, int], None]
-"""Called with (texts finished, tokens generated)."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +158,21 @@ def _write_once(
     writer = _states_writer(stage, shard, behind=engine.shards_in_flight > 1)
     prompts = {r.index: r for r in requests}
     capture = Capture(states_spec(stage.capture), stage.capture.sites) if stage.capture else None
+    under_way = UnderWay(advance)
     try:
         for rows in kept_states:
             writer.add(rows)
         for samples, group in _asked(stage, requests, written):
             decoding = stage.spec.decoding.at(group[0].temperature)
-            results = engine.generate(group, samples, decoding, stage.spec.seed, capture=capture, slots=written.slots)
+            results = engine.generate(
+                group,
+                samples,
+                decoding,
+                stage.spec.seed,
+                capture=capture,
+                slots=written.slots,
+                under_way=under_way.reached,
+            )
             # Closed at once when something fails: an engine in the middle of a batch has hooks in the model.
             with closing(results):
                 for result in results:
@@ -175,13 +182,16 @@ def _write_once(
                     # Texts are counted as they were planned: what is drawn again is one text still.
                     texts = int(stage.is_accepted is None or samples.start == stage.samples.start)
                     written.texts, written.tokens = written.texts + texts, written.tokens + tokens
-                    advance(texts, tokens)
+                    under_way.finished(texts, tokens)
         writer.finish()
+        under_way.end()
         until_committed.enter_context(interrupts_put_off())
         if stage.capture is not None:
             written.states = writer.close()
-    except BaseException:
+    except BaseException as error:
         writer.abort()
+        if isinstance(error, Exception):  # Else the run is interrupted, and says how much was under way.
+            under_way.end()
         raise
 
 

@@ -1,6 +1,6 @@
 """What a run says while it works: a bar on a terminal, plain lines in a pipe, and `status.json` for other programs.
 
-A runner knows only the five calls of `Progress`; who watches is decided by whoever starts it. Progress is for people
+A runner knows only the calls of `Progress`; who watches is decided by whoever starts it. Progress is for people
 and never decides anything: what is done is read from the receipts, so a lost or stale `status.json` costs nothing.
 """
 
@@ -9,22 +9,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.text import Text
+from typing import Protocol, TextIO, runtime_checkable
 
 from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.spend import Spend
 from latentext.errors import LatentextError
-from latentext.run.two_lines import TwoLines
-
-Clock = Callable[[], float]
-"""Seconds from any fixed point, such as `time.monotonic`."""
+from latentext.phases import Phase, watcher
+from latentext.run.tally import Clock, Tally
 
 
 class Progress(Protocol):
@@ -35,6 +28,9 @@ class Progress(Protocol):
 
     def advance(self, texts: int, tokens: int) -> None:
         """So many more texts are done, with so many generated tokens; negative when a batch is taken back."""
+
+    def writing(self, tokens: int) -> None:
+        """So many more tokens are written of texts that are not finished; negative when these are, or are dropped."""
 
     def spent(self, spend: Spend) -> None:
         """So much was spent in all on requests to a server; comes after every answer, from another thread."""
@@ -58,6 +54,9 @@ class NoProgress:
     def advance(self, texts: int, tokens: int) -> None:
         """Ignore it."""
 
+    def writing(self, tokens: int) -> None:
+        """Ignore it."""
+
     def spent(self, spend: Spend) -> None:
         """Ignore it."""
 
@@ -77,7 +76,7 @@ class EachNoteOnce:
     def __init__(self, inner: Progress):
         self._inner, self._noted = inner, set[str]()
         self.start, self.advance, self.finish = inner.start, inner.advance, inner.finish
-        self.spent, self.waits = inner.spent, inner.waits
+        self.writing, self.spent, self.waits = inner.writing, inner.spent, inner.waits
 
     def note(self, line: str) -> None:
         """Pass the line on unless it was passed on before."""
@@ -86,76 +85,16 @@ class EachNoteOnce:
             self._inner.note(line)
 
 
-class Tally:
-    """Counts of one stage and the rates that follow from them.
-
-    Rates are of this process only: texts found done at the start took no time now, and would make a continued run
-    look faster than it is.
-    """
-
-    def __init__(self, total: int, done_before: int, description: str, clock: Clock = time.monotonic):
-        self.total, self.done_before, self.description = total, done_before, description
-        self.texts = self.tokens = 0
-        self.spend: Spend | None = None
-        self._clock, self._started = clock, clock()
-
-    def add(self, texts: int, tokens: int) -> None:
-        """Count finished texts and their generated tokens."""
-        self.texts += texts
-        self.tokens += tokens
-
-    @property
-    def done(self) -> int:
-        """Texts done, those of earlier runs included."""
-        return self.done_before + self.texts
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the stage started in this process."""
-        return self._clock() - self._started
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Generated tokens a second; 0 before the first text."""
-        return self.tokens / self.seconds if self.tokens and self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated seconds to the end, from the mean time a text took; unknown before the first."""
-        if not self.texts:
-            return None
-        return self.seconds / self.texts * max(0, self.total - self.done)
-
-    def __str__(self) -> str:
-        parts = [f"{self.description}: {self.done:,} of {self.total:,}"]
-        if self.tokens:
-            parts.append(f"{self.tokens:,} tokens, {self.tokens_per_second:,.0f} tokens/s")
-        if self.spend is not None and self.spend.answers:
-            parts.append(f"spent in all {self.spend}")
-        if self.seconds_left:
-            parts.append(f"about {in_words(self.seconds_left)} left")
-        return ", ".join(parts)
-
-
-def in_words(seconds: float) -> str:
-    """A duration as a person says it.
-
-    Example:
-        >>> in_words(42), in_words(200), in_words(8000)
-        ('42 s', '3 min', '2.2 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 class LineProgress:
-    """Plain lines, at most one every `every` seconds: readable in a log file, and no control characters."""
+    """Plain lines, at most one every `every` seconds: readable in a log file, and no control characters.
+
+    A phase that counts can be told to it too, and is printed at the same intervals.
+    """
 
     def __init__(self, stream: TextIO | None = None, every: float = 5.0, clock: Clock = time.monotonic):
         self._stream, self._every, self._clock = stream or sys.stderr, every, clock
         self._tally: Tally | None = None
-        self._last_line, self._waits = 0.0, False
+        self._last_line, self._waits = self._clock(), False
 
     def start(self, total: int, done: int, description: str) -> None:
         """Print where the stage starts."""
@@ -165,11 +104,15 @@ class LineProgress:
 
     def advance(self, texts: int, tokens: int) -> None:
         """Print the counts if the last line is long enough ago."""
-        if self._tally is None:
-            return
-        self._tally.add(texts, tokens)
-        if self._clock() - self._last_line >= self._every:
-            self._print_tally()
+        if self._tally is not None:
+            self._tally.add(texts, tokens)
+            self._print_if_due()
+
+    def writing(self, tokens: int) -> None:
+        """Print the counts if the last line is long enough ago."""
+        if self._tally is not None:
+            self._tally.writing(tokens)
+            self._print_if_due()
 
     def spent(self, spend: Spend) -> None:
         """Say it in the next line."""
@@ -180,7 +123,7 @@ class LineProgress:
         """Print the line when the waiting begins, and then if the last one is long enough ago."""
         if line is None:
             self._waits = False
-        elif self._tally is not None and (not self._waits or self._clock() - self._last_line >= self._every):
+        elif self._tally is not None and (not self._waits or self._is_due()):
             self._waits, self._last_line = True, self._clock()
             self.note(f"{self._tally.description}: {self._tally.done:,} of {self._tally.total:,}, {line}")
 
@@ -194,69 +137,22 @@ class LineProgress:
             self._print_tally()
         self._tally = None
 
+    def phase_moves(self, phase: Phase) -> None:
+        """Print how far it is if the last line is long enough ago."""
+        if self._tally is None and self._is_due():
+            self._last_line = self._clock()
+            self.note(str(phase))
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._last_line >= self._every
+
+    def _print_if_due(self) -> None:
+        if self._is_due():
+            self._print_tally()
+
     def _print_tally(self) -> None:
         self._last_line = self._clock()
         self.note(str(self._tally))
-
-
-class RichProgress:
-    """One moving line on a terminal: bar, texts done, tokens a second, time left."""
-
-    def __init__(self, console: Console | None = None):
-        self._console = console or Console(stderr=True)
-        self._bar: TwoLines | None = None
-        self._tally: Tally | None = None
-
-    def start(self, total: int, done: int, description: str) -> None:
-        """Draw the bar where the earlier runs left it."""
-        self.finish()
-        self._tally = Tally(total, done, description)
-        self._bar = TwoLines(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rates]}", markup=False),
-            console=self._console,
-        )
-        self._bar.add_task(description, total=total, completed=done, rates="")
-        self._bar.start()
-
-    def advance(self, texts: int, tokens: int) -> None:
-        """Move the bar."""
-        if self._bar is None or self._tally is None:
-            return
-        self._tally.add(texts, tokens)
-        rates = f"{self._tally.tokens_per_second:,.0f} tokens/s" if self._tally.tokens else ""
-        if self._tally.spend is not None and self._tally.spend.answers:
-            rates = f"{self._tally.spend}"
-        if self._tally.seconds_left:
-            rates += f"  {in_words(self._tally.seconds_left)} left"
-        self._bar.update(self._bar.task_ids[0], completed=self._tally.done, rates=rates)
-
-    def spent(self, spend: Spend) -> None:
-        """Draw it with the next text."""
-        if self._tally is not None:
-            self._tally.spend = spend
-
-    def waits(self, line: str | None) -> None:
-        """Draw the line below the bar."""
-        if (bar := self._bar) is not None:
-            bar.below = line or ""
-            if line is not None:  # While nothing comes, the time left is not known.
-                spend = self._tally.spend if self._tally is not None else None
-                bar.update(bar.task_ids[0], rates=f"{spend}" if spend is not None and spend.answers else "")
-            bar.refresh()
-
-    def note(self, line: str) -> None:
-        """Print the line above the bar."""
-        self._console.print(Text(line), soft_wrap=True)
-
-    def finish(self) -> None:
-        """Leave the bar where it stands and give the cursor back."""
-        if self._bar is not None:
-            self._bar.below = ""
-            self._bar.stop()
-        self._bar = self._tally = None
 
 
 class StatusFile:
@@ -266,12 +162,13 @@ class StatusFile:
     seconds. Its fields: state (running or ended), stage, texts {total, done}, tokens, tokens_per_second, seconds,
     seconds_left (null while unknown), waits (what requests to a server wait for, null if nothing), note (the last
     one), error (why the run stopped before its end) and spend (null without a server: answers, tokens and US dollars
-    of all runs so far). Counts of tokens and seconds are of this process.
+    of all runs so far). Counts of tokens and seconds are of this process; tokens include those of texts under way.
     """
 
     def __init__(self, inner: Progress, directory: Path, every: float = 1.0, clock: Clock = time.monotonic):
         self._inner, self._path, self._every, self._clock = inner, directory / "status.json", every, clock
-        self._tally: Tally | None = None
+        self.tally: Tally | None = None
+        """The counts of the stage that is under way."""
         self._note: str | None = None
         self._error: str | None = None
         self._waits: str | None = None
@@ -281,17 +178,22 @@ class StatusFile:
     def start(self, total: int, done: int, description: str) -> None:
         """Begin a stage."""
         self._inner.start(total, done, description)
-        self._tally = Tally(total, done, description, self._clock)
+        self.tally = Tally(total, done, description, self._clock)
         self._write("running")
 
     def advance(self, texts: int, tokens: int) -> None:
         """Count, and write if the last writing is long enough ago."""
         self._inner.advance(texts, tokens)
-        if self._tally is None:
-            return
-        self._tally.add(texts, tokens)
-        if self._clock() - self._written >= self._every:
-            self._write("running")
+        if self.tally is not None:
+            self.tally.add(texts, tokens)
+            self._write_if_due()
+
+    def writing(self, tokens: int) -> None:
+        """Count, and write if the last writing is long enough ago."""
+        self._inner.writing(tokens)
+        if self.tally is not None:
+            self.tally.writing(tokens)
+            self._write_if_due()
 
     def spent(self, spend: Spend) -> None:
         """Pass it on and keep it for the next writing."""
@@ -302,7 +204,7 @@ class StatusFile:
         """Pass it on, and write it if the last writing is long enough ago."""
         self._inner.waits(line)
         self._waits = line
-        if self._tally is not None and (line is None or self._clock() - self._written >= self._every):
+        if self.tally is not None and (line is None or self._clock() - self._written >= self._every):
             self._write("running")
 
     def note(self, line: str) -> None:
@@ -317,19 +219,23 @@ class StatusFile:
     def finish(self) -> None:
         """Write the last counts with the state `ended`."""
         self._inner.finish()
-        if self._tally is not None:
+        if self.tally is not None:
             self._write("ended")
-        self._tally = None
+        self.tally = None
+
+    def _write_if_due(self) -> None:
+        if self._clock() - self._written >= self._every:
+            self._write("running")
 
     def _write(self, state: str) -> None:
-        assert self._tally is not None
+        assert self.tally is not None
         self._written = self._clock()
-        tally = self._tally
+        tally = self.tally
         content = {
             "state": state,
             "stage": tally.description,
             "texts": {"total": tally.total, "done": tally.done},
-            "tokens": tally.tokens,
+            "tokens": tally.written,
             "tokens_per_second": round(tally.tokens_per_second, 1),
             "seconds": round(tally.seconds, 1),
             "seconds_left": None if tally.seconds_left is None else round(tally.seconds_left, 1),
@@ -343,6 +249,23 @@ class StatusFile:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
 
 
+@runtime_checkable
+class Display(Protocol):
+    """What watches the phases of a command, and shows its stages too: one display, not two."""
+
+    def progress_on(self, stream: TextIO) -> Progress | None:
+        """The progress that belongs to this stream; None where another stream is watched."""
+        ...
+
+
 def progress_for(stream: TextIO) -> Progress:
     """The progress that suits where messages go: a bar on a terminal, else plain lines."""
-    return RichProgress(Console(file=stream)) if stream.isatty() else LineProgress(stream)
+    if isinstance(display := watcher(), Display) and (found := display.progress_on(stream)) is not None:
+        return found
+    if not stream.isatty():
+        return LineProgress(stream)
+    from rich.console import Console
+
+    from latentext.run.live import RichProgress
+
+    return RichProgress(Console(file=stream))

@@ -23,8 +23,8 @@ from latentext.plan import Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import states_spec
 from latentext.run.finished import commit, finished
-from latentext.run.generating import Advance
 from latentext.run.server_prompts import refuse_other_prompts
+from latentext.run.under_way import Advance
 from latentext.spec import Spec
 from latentext.states.layout import ModelLayout
 from latentext.states.replay import REPLAY_TOKENS, WrittenText, replay

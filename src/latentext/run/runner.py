@@ -35,6 +35,7 @@ from latentext.limits import Limits
 from latentext.models.door import code_not_run
 from latentext.run.estimate import Estimate, bound
 from latentext.run.foreign import move_aside, moved_back_if_refused
+from latentext.run.interrupted import RunInterrupted, left_of
 from latentext.run.part import SomeShards
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.provenance import read_provenance
@@ -211,16 +212,19 @@ def _refuse_without_texts(workspace: Workspace) -> None:
 
 
 def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own_engine: bool) -> RunSummary:
-    started, tokens = time.monotonic(), 0
+    started, tokens, work = time.monotonic(), 0, None
     progress = StatusFile(progress, workspace.root)
     counting = threading.Lock()  # Shards may be computed side by side.
     workspace.watchers.append(progress)
 
-    def count(texts: int, new_tokens: int) -> None:
+    def count(texts: int, new_tokens: int, under_way: int = 0) -> None:
         nonlocal tokens
         with counting:
             tokens += new_tokens
-            progress.advance(texts, new_tokens)
+            if texts or new_tokens or not under_way:
+                progress.advance(texts, new_tokens)
+            if under_way:
+                progress.writing(under_way)
 
     try:
         for work in works:
@@ -241,6 +245,8 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
                 texts = counts["accepted"] + counts["rejected"]
                 goes_on = isinstance(error, (EngineError, BudgetError))
                 progress.note(what_is_safe(workspace.journal, texts, counts["planned"], goes_on=goes_on))
+        if isinstance(error, KeyboardInterrupt) and work is not None:
+            raise RunInterrupted(left_of(workspace, work, progress.tally)) from error
         raise
     finally:
         progress.finish()

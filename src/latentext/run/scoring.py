@@ -29,8 +29,8 @@ from latentext.rewards.entries import PerplexityReward
 from latentext.rewards.repetition import COLUMNS, measure_repetitions, tally_repetitions
 from latentext.rewards.scoring import Scorer
 from latentext.run.finished import commit, finished
-from latentext.run.generating import Advance
 from latentext.run.rewarding import ChosenReward, adopt
+from latentext.run.under_way import Advance
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import CheckSpec, LengthSpec, Spec

@@ -33,6 +33,7 @@ from latentext.run.provenance import (
     refuse_changes,
     write_provenance,
 )
+from latentext.run.shard_size import fit_plan, with_asked_size
 from latentext.spec import Spec
 from latentext.spec_file import dump_spec, relative_inputs
 
@@ -59,18 +60,24 @@ def settle(
     Raises:
         SpecError: the directory was made with other settings or prompts.
     """
+    before: Provenance | None = None
     with leases.wait_for("plan"):
         if (provenance := read_provenance(root)) is not None:
+            before, provenance = provenance, with_asked_size(root, provenance, spec)
             refuse_changes(root, provenance, identity, spec)
         for folder in (root, *layout.linked_folders(root)):
             sweep(folder)
         leases.sweep()
         plan = _plan(spec, root, facts, (provenance or proposed).shard_size, _version_of(provenance))
         now = _with_removed_dates(proposed, plan) if provenance is None else completed(provenance, identity)
-        if now != provenance:
+        if now != before:
             write_provenance(root, now)
-            if provenance is not None:
+            if now != provenance and provenance is not None:
                 progress.note(_TAKEN_OVER)
+        # After a kill in between, the plan has the old size still.
+        if fit_plan(root, now.shard_size):
+            progress.note(f"nothing is finished here yet: shards now have {now.shard_size:,} requests")
+            plan = _plan(spec, root, facts, now.shard_size, _version_of(provenance))
         _write_spec(root, spec, now)
     return now, plan
 

@@ -8,9 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from latentext.errors import LatentextError, SpecError
+from latentext.phases import preparing
 from latentext.run.driving import Driver, Workers
 from latentext.run.estimate import Estimate
 from latentext.run.foreign import move_aside, moved_back_if_refused
+from latentext.run.interrupted import RunInterrupted, left_by_workers
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.rewarding import refuse_missing, remarks_on_rewards
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
@@ -55,10 +57,10 @@ def make_dataset_with_workers(
         aside = move_aside(root) if fresh else None
         started = time.monotonic()
         workers = start(Order(spec, str(root), retry_failed, threads))
-        watched: Progress = StatusFile(progress, root)
+        watched = StatusFile(progress, root)
+        driver = Driver(workers, watched, shard_timeout)
         try:
-            driver = Driver(workers, watched, shard_timeout)
-            with moved_back_if_refused(aside, root):
+            with preparing("starting the first worker"), moved_back_if_refused(aside, root):
                 plan = driver.ask_first("estimate")
             if aside is not None:
                 progress.note(f"the earlier dataset is now {aside}")
@@ -67,12 +69,16 @@ def make_dataset_with_workers(
             if on_plan is not None:
                 on_plan(plan)
             driven = driver.run()
-        except BaseException:
+        except BaseException as error:
+            stage, tally = driver.stage, watched.tally
             watched.finish()
             workers.close()
             # For readers of the unfinished dataset; if they cannot be written, the first error still counts.
             with suppress(LatentextError):
                 write_views_without_a_model(root)
+            left = None if stage is None else left_by_workers(root, stage, tally)
+            if isinstance(error, KeyboardInterrupt) and left is not None:
+                raise RunInterrupted(left) from error
             raise
         watched.finish()
         workers.close()

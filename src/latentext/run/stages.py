@@ -29,11 +29,12 @@ from latentext.run.captures import (
     inflight_capture,
     missing_capture,
 )
-from latentext.run.generating import Advance, Generation, generate_shard
+from latentext.run.generating import Generation, generate_shard
 from latentext.run.replaying import Replay, replay_shard
 from latentext.run.rewarding import chosen_rewards
 from latentext.run.scoring import check_work, length_work, reward_works, text_judge
 from latentext.run.server_prompts import not_compared
+from latentext.run.under_way import Advance
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import Spec, StatesSpec

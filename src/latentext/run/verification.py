@@ -31,6 +31,7 @@ from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model
 from latentext.models.deciding import FURTHER_FACTS
 from latentext.models.resolve import model_identity, resolve_model
+from latentext.phases import Phase, phase
 from latentext.plan.comparing import unplanned_rows
 from latentext.prompts.chat import ChatFormat, added_bos
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
@@ -68,15 +69,18 @@ def verify(directory: str | Path, sample: int = 32, *, trust_remote_code: bool =
     spec = resolve_inputs(dataset.spec, root)
     source, held = local_model(spec.model), holders(root)
     if sample == 0 or source is None:  # Without a model on this machine the files are all there is to look at.
-        return verify_files(root, held=held) or list(_rows(root))
+        with phase("checking every file"):
+            return verify_files(root, held=held) or list(_rows(root))
     tokenizer = load_tokenizer(*_tokenizer_place(source))
     bos, required = tokenizer.bos_token_id, added_bos(tokenizer) is not None
-    findings = verify_files(root, bos_token_id=bos, bos_required=required, held=held)
+    with phase("checking every file"):
+        findings = verify_files(root, bos_token_id=bos, bos_required=required, held=held)
     # What follows reads the files, so it makes sense of sound ones only, and of the model that wrote them.
     if findings := findings or [*_rows(root), *_identity(root, spec.model, tokenizer)]:
         return findings
     chosen = _choose(dataset, sample)
-    findings = list(_prompts(dataset, spec, tokenizer, chosen))
+    with phase("encoding prompts again"):
+        findings = list(_prompts(dataset, spec, tokenizer, chosen))
     if dataset.captures and chosen:
         findings += _states(dataset, source, chosen)
     return findings
@@ -150,6 +154,12 @@ def _states(dataset: Dataset, model: ModelSpec, chosen: Chosen) -> Iterator[Find
     torch.set_num_threads(provenance.threads)
     # In the dtype that the states were made in, which `auto` need not mean on this machine.
     loaded = load_model(model.model_copy(update={"dtype": provenance.identity["model.dtype"]}))
+    texts_in_all = len(dataset.captures) * sum(map(len, chosen.values()))
+    with phase("computing states again", texts_in_all) as computing:
+        yield from _compared(dataset, chosen, loaded, computing)
+
+
+def _compared(dataset: Dataset, chosen: Chosen, loaded: LoadedModel, computing: Phase) -> Iterator[Finding]:
     for name, capture in dataset.captures.items():
         stage = layout.states_folder(name)
         for (records_stage, number), texts in sorted(chosen.items()):
@@ -164,6 +174,7 @@ def _states(dataset: Dataset, model: ModelSpec, chosen: Chosen) -> Iterator[Find
                 t for t in written_texts(dataset.directory, records_stage, number) if (t.index, t.sample) in wanted
             ]
             yield from _compare(dataset.directory, stage, number, capture, written, loaded)
+            computing.moved(len(texts))
 
 
 def _compare(

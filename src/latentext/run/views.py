@@ -8,6 +8,7 @@ from typing import Any
 
 from latentext.dataset.documents import read_spec
 from latentext.dataset.views import write_views
+from latentext.phases import phase
 from latentext.plan.note import PlanNote
 from latentext.run.lease import Leases
 from latentext.run.workspace import PLAN, Workspace
@@ -33,6 +34,6 @@ def write_views_without_a_model(root: Path) -> None:
 
 
 def _write(root: Path, leases: Leases, planned: int) -> dict[str, Any]:
-    with leases.wait_for("views"):
+    with leases.wait_for("views"), phase("counting what there is"):
         note = PlanNote.read(root / PLAN)
         return write_views(root, read_spec(root), requests=planned if note is None else note.planned)

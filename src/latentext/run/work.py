@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from latentext.dataset.receipts import Receipt
 from latentext.errors import EngineError
 from latentext.plan import Shard
-from latentext.run.generating import Advance
 from latentext.run.lease import holders
 from latentext.run.progress import Progress
+from latentext.run.under_way import Advance
 from latentext.run.workspace import Workspace
 
 _POLL_SECONDS = 1.0
@@ -84,11 +84,11 @@ def _pass_over(workspace: Workspace, work: Work, shards: list[Shard], advance: A
     held: list[Shard] = []
     left = iter(shards)
 
-    def heard(texts: int, tokens: int) -> None:
+    def heard(texts: int, tokens: int, under_way: int = 0) -> None:
         """Ends a shard that a late thread began while the run was being stopped."""
         if workspace.stopped.is_set():
             raise EngineError("the run was stopped")
-        advance(texts, tokens)
+        advance(texts, tokens, under_way)
 
     with ThreadPoolExecutor(most, thread_name_prefix="latentext-shard") as threads:
         running: dict[Future[bool], Shard] = {}

@@ -18,13 +18,11 @@ from latentext.engines.engine import Engine
 from latentext.run.estimate import Estimate, bound
 from latentext.run.progress import NoProgress
 from latentext.run.stages import all_works
+from latentext.run.under_way import Advance
 from latentext.run.views import write_run_views
 from latentext.run.work import Work, compute_if_free, shards_to_do, texts_of
 from latentext.run.workspace import prepare
 from latentext.spec import Spec
-
-Heard = Callable[[int, int], None]
-"""Told of (texts finished, tokens generated) while a shard is computed."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage that has something to do: `total` and `done` count texts, `waiting` are shard numbers."""
+    """A stage that has something to do: `total` and `done` count texts, `waiting` are shard numbers, and `texts` says
+    how many texts each of these shards has."""
 
     name: str
     description: str
     total: int
     done: int
     waiting: tuple[int, ...]
+    texts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,18 @@ class Worker:
             if waiting:
                 self._offered.add(name)
                 total, left = (texts_of(work, shards) for shards in (self._workspace.shards, waiting))
-                return Stage(name, work.description, total, total - left, tuple(s.number for s in waiting))
+                texts = tuple(texts_of(work, [shard]) for shard in waiting)
+                return Stage(name, work.description, total, total - left, tuple(s.number for s in waiting), texts)
         return None
 
-    def compute(self, stage: str, shard_number: int, heard: Heard = lambda texts, tokens: None) -> ShardDone:
+    def compute(self, stage: str, shard_number: int, heard: Advance = lambda *moved: None) -> ShardDone:
         """Compute one shard of a stage, unless another run holds it."""
         texts = tokens = 0
 
-        def count(new_texts: int, new_tokens: int) -> None:
+        def count(new_texts: int, new_tokens: int, under_way: int = 0) -> None:
             nonlocal texts, tokens
             texts, tokens = texts + new_texts, tokens + new_tokens
-            heard(new_texts, new_tokens)
+            heard(new_texts, new_tokens, under_way)
 
         heard(0, 0)  # The worker stands and begins: from now on its time counts.
         shard = self._workspace.plan.shards[shard_number]

@@ -49,6 +49,7 @@ from latentext.run.provenance import (
     refuse_changes,
 )
 from latentext.run.settling import first_provenance, note_other_versions, settle
+from latentext.run.shard_size import with_asked_size
 from latentext.spec import ModelSpec, Spec
 from latentext.states.sites import resolve_sites
 
@@ -205,7 +206,7 @@ def prepare(
     identity = _identity(spec, facts)
     _refuse_missing_sites(spec)
     if (made := read_provenance(root)) is not None:
-        refuse_changes(root, made, identity, spec)
+        refuse_changes(root, with_asked_size(root, made, spec), identity, spec)
         note_other_versions(made, spec, progress)
     else:
         if spec.model.engine == "transformers":

@@ -161,6 +161,7 @@ class BatchEngine:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         """Send all samples of all requests, wait for their batches, and give texts and failures in order.
 

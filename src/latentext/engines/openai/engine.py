@@ -151,6 +151,7 @@ class OpenAIEngine:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         """Ask for all samples of all requests; texts come in the order of their answers, failures last, in order.
 

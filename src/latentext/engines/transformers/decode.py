@@ -111,6 +111,11 @@ class Decoder:
         """Whether no text is being written and none waits: the model is not needed any more."""
         return not self.waiting and not self.texts
 
+    @property
+    def tokens_under_way(self) -> int:
+        """Tokens of the texts that are being written."""
+        return sum(len(text.token_ids) for text in self.texts)
+
     def run(self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None) -> Iterator[list[Text]]:
         """Write all texts; longest prompts first, so that the window never has to widen.
 

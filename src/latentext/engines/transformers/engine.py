@@ -7,7 +7,7 @@ fixed when a run starts and recorded, so that a shard computed again is batched 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property
 from math import isfinite
@@ -72,6 +72,7 @@ class TransformersEngine:
         fixed = can_be_fixed(loaded) if fixed_shapes is None else fixed_shapes
         self._fixed = FixedSteps(loaded) if fixed else None
         self._closings = self._closings_before = 0
+        self._under_way: Callable[[int], None] | None = None
         self._noted_short_contexts = False
 
     def slots_for(self, requests: Sequence[Request], decoding: Decoding) -> int:
@@ -90,6 +91,7 @@ class TransformersEngine:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         """Write all samples of all requests; prompts that leave no room in the context become failures.
 
@@ -103,7 +105,7 @@ class TransformersEngine:
         closings = self._closings
         with ExitStack() as turn:
             turn.enter_context(self.loaded.layout.turn)
-            self._closings_before = closings
+            self._closings_before, self._under_way = closings, under_way
             self._unless_closed()
             yield from self._generate(requests, samples, decoding, seed, capture, slots, turn)
 
@@ -218,7 +220,7 @@ class TransformersEngine:
         with self._memory_errors(), hooks:
             columns = longest + most_new
             decoder = Decoder(self.loaded, decoding, seed, slots=slots, columns=columns, capture=reader, fixed=fixed)
-            for ended in decoder.run(tasks, self._unless_closed):
+            for ended in decoder.run(tasks, lambda: self._before_pass(decoder)):
                 together = texts_copied_together(self.loaded.device, reader.bytes_a_text) if reader else len(ended)
                 for begin in range(0, len(ended), together):
                     group = ended[begin : begin + together]
@@ -238,6 +240,11 @@ class TransformersEngine:
             for text, states in verifier.run(tasks, self._unless_closed):
                 yield self._finished(text, states, decoding, stop_strings)
         self.forward_calls += verifier.forward_calls
+
+    def _before_pass(self, decoder: Decoder) -> None:
+        self._unless_closed()
+        if self._under_way is not None:
+            self._under_way(decoder.tokens_under_way)
 
     def _unless_closed(self) -> None:
         """Called before each pass: end the work if the engine was closed since it was asked for."""

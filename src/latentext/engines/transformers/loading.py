@@ -20,6 +20,7 @@ from latentext.libraries.transformers.models import attention_name, block_config
 from latentext.models.deciding import end_token_ids
 from latentext.models.pretrained import read_config, read_weights
 from latentext.models.resolve import ModelSource, resolve_model
+from latentext.phases import preparing
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import ModelSpec
 from latentext.states.layout import find_layout
@@ -42,6 +43,11 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         ('cpu', 2048)
     """
     source = resolve_model(spec.name, spec.revision)
+    with preparing(f"loading the model {spec.name}"):
+        return _loaded(spec, source)
+
+
+def _loaded(spec: ModelSpec, source: ModelSource) -> LoadedModel:
     device = choose_device(spec.device)
     tokenizer = load_tokenizer(source, trust_remote_code=spec.trust_remote_code)
     try:

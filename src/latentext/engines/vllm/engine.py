@@ -80,6 +80,7 @@ class VllmEngine:
         *,
         capture: Capture | None = None,
         slots: int | None = None,
+        under_way: Callable[[int], None] | None = None,
     ) -> Generator[Generated | Failure, None, None]:
         """Write all samples of all requests; prompts that leave no room in the context become failures.
 
@@ -106,7 +107,7 @@ class VllmEngine:
                 )
                 texts.append((request, sample))
                 orders.append(Order(request.prompt_token_ids, params, stop_strings if decoding.stop else None))
-        with _ordered(loop, orders) as ticket:
+        with _ordered(loop, orders, under_way) as ticket:
             for written in ticket if capture is None else in_order(ticket):
                 request, sample = texts[written.number]
                 if written.problem:
@@ -183,9 +184,9 @@ def _make_way_for(engine: VllmEngine) -> None:
 
 
 @contextmanager
-def _ordered(loop: StepLoop, orders: Sequence[Order]) -> Iterator[Ticket]:
+def _ordered(loop: StepLoop, orders: Sequence[Order], under_way: Callable[[int], None] | None) -> Iterator[Ticket]:
     """A ticket for these texts, given back however the block ends."""
-    ticket = loop.submit(orders)
+    ticket = loop.submit(orders, under_way)
     try:
         yield ticket
     finally:

@@ -49,10 +49,17 @@ class Written:
 class Ticket:
     """A shard's place at the loop: iterate over it to get its texts as they are finished."""
 
-    def __init__(self, orders: Sequence[Order]):
+    def __init__(self, orders: Sequence[Order], under_way: Callable[[int], None] | None = None):
         self.orders = orders
+        self._under_way, self._tokens = under_way, 0
         self.finished: SimpleQueue[Written | LatentextError] = SimpleQueue()
         self.dropped = False
+
+    def wrote(self, tokens: int) -> None:
+        """So many more tokens are in texts that are not finished; in the loop's thread."""
+        self._tokens += tokens
+        if self._under_way is not None:
+            self._under_way(self._tokens)
 
     def __iter__(self) -> Iterator[Written]:
         for _ in self.orders:
@@ -104,9 +111,13 @@ class StepLoop:
                 raise self._error
         return self._engine
 
-    def submit(self, orders: Sequence[Order]) -> Ticket:
-        """Hand in texts. `drop` the ticket when its texts are no longer wanted."""
-        ticket = Ticket(orders)
+    def submit(self, orders: Sequence[Order], under_way: Callable[[int], None] | None = None) -> Ticket:
+        """Hand in texts. `drop` the ticket when its texts are no longer wanted.
+
+        Args:
+            under_way: told how many tokens the texts have that are not finished; from the loop's thread.
+        """
+        ticket = Ticket(orders, under_way)
         with self._lock:
             if self._error is not None:
                 ticket.finished.put(self._error)
@@ -188,6 +199,7 @@ class StepLoop:
         piece, written = output.outputs[0], text.written
         seen = len(written.token_ids)
         written.token_ids.extend(piece.token_ids)
+        text.ticket.wrote(len(piece.token_ids))
         if piece.logprobs:
             written.logprobs.extend(
                 chosen[token].logprob for chosen, token in zip(piece.logprobs, piece.token_ids, strict=True)
@@ -206,6 +218,7 @@ class StepLoop:
         if output.finished and output.kv_transfer_params:
             written.states_path = output.kv_transfer_params.get("hidden_states_path")
         del self._texts[output.request_id]
+        text.ticket.wrote(-(seen + len(piece.token_ids)))
         text.ticket.finished.put(written)
 
     def _abort(self, engine: Any, names: list[str]) -> None:

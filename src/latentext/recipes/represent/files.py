@@ -28,6 +28,7 @@ from latentext.dataset.outputs import OutputKind, checked_file, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
 from latentext.finish_reasons import is_whole
+from latentext.phases import phase
 from latentext.recipes.represent.segments import Ends, segment_states
 from latentext.recipes.represent.texts import Name
 from latentext.spec import Pool
@@ -89,11 +90,11 @@ def write_vectors(dataset: Dataset, folder: Path, prefix: str, names: Sequence[N
         SpecError: a file of that name holds something else.
     """
     filesystem.make_folder(checked_members(folder, {}))
-    count = 0
-    for index, states in _states_of_texts(dataset, site, pool):
-        _write_tensor(folder / f"{prefix}{names[index]}.pt", states)
-        count += 1
-    return count
+    with phase("writing vectors", len(names)) as writing:
+        for index, states in _states_of_texts(dataset, site, pool):
+            _write_tensor(folder / f"{prefix}{names[index]}.pt", states)
+            writing.moved()
+    return writing.done
 
 
 def text_frame(dataset: Dataset, prompts: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:

@@ -1,0 +1,44 @@
+"""Another shard size for a directory in which nothing is finished yet.
+
+Finished shards fix the size: their receipts say which requests they hold. Before the first, any size is as good as
+another, and somebody whose first shard never ended wants a smaller one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from latentext.dataset import layout
+from latentext.plan.note import PlanNote
+from latentext.run.lease import holders
+from latentext.run.provenance import Provenance
+from latentext.spec import Spec
+
+
+def with_asked_size(root: Path, made: Provenance, spec: Spec) -> Provenance:
+    """What the directory settled, with the shard size that the spec asks for if it may still change.
+
+    It may not while another run computes a shard, and not where batches of a server may be under way, which are sent
+    shard by shard.
+    """
+    if spec.shard_size in (None, made.shard_size) or spec.model.engine == "openai-batch":
+        return made
+    at_work = any(name.startswith(layout.KINDS) for name in holders(root))
+    if at_work or is_anything_made(root):
+        return made
+    return made.model_copy(update={"shard_size": spec.shard_size})
+
+
+def fit_plan(root: Path, shard_size: int) -> bool:
+    """Give a plan of which nothing is finished this shard size; returns whether it had another."""
+    note = PlanNote.read(root / layout.PLAN)
+    if note is None or note.shard_size == shard_size or is_anything_made(root):
+        return False
+    replace(note, shard_size=shard_size).write(root / layout.PLAN)
+    return True
+
+
+def is_anything_made(root: Path) -> bool:
+    """Whether a shard of any stage is finished."""
+    return any(layout.list_shards(root, stage) for stage in layout.list_stages(root))
