@@ -96,6 +96,7 @@ def seconds_left(seconds: float, texts: int, tokens: int, under_way: int, to_do:
     then between two bounds. If the texts that are left were as long as the finished ones: that, less what is written
     of them. If lengths were distributed exponentially, with the texts under way censored, a text that is left would
     take as many tokens as were written per finished text, however much of it there is. The mean of both is taken.
+    When the texts that are left are longer already than the finished ones, nothing is known of their end.
 
     Args:
         seconds: of work so far, by this process.
@@ -114,9 +115,10 @@ def seconds_left(seconds: float, texts: int, tokens: int, under_way: int, to_do:
         return None
     if not tokens:
         return seconds / texts * max(0, left)
-    written = tokens + under_way
-    least, most = max(0.0, left * tokens / texts - under_way), left * written / texts
-    return seconds / written * (least + most) / 2
+    written, least = tokens + under_way, left * tokens / texts - under_way
+    if least <= 0:
+        return None
+    return seconds / written * (least + left * written / texts) / 2
 
 
 def in_words(seconds: float) -> str:

@@ -32,6 +32,7 @@ from latentext.engines.transformers.loading import load_model
 from latentext.errors import EngineError, SpecError
 from latentext.limits import Limits
 from latentext.models.resolve import model_fingerprint, resolve_model
+from latentext.phases import preparing
 from latentext.plan import Plan, Shard
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
@@ -240,16 +241,17 @@ def prepare(
             progress.note(remark)
         if keeper is not None:
             return keeper.open(spec.model, facts.tokenizer)
-        return open_engine(
-            spec.model,
-            facts.tokenizer,
-            journal=journal or root / JOURNAL,
-            limits=limits,
-            dataset=root,
-            on_spend=spent,
-            on_note=progress.note,
-            on_wait=waits,
-        )
+        with preparing("opening the engine"):
+            return open_engine(
+                spec.model,
+                facts.tokenizer,
+                journal=journal or root / JOURNAL,
+                limits=limits,
+                dataset=root,
+                on_spend=spent,
+                on_note=progress.note,
+                on_wait=waits,
+            )
 
     place = (journal or root / JOURNAL) if spec.model.remote else None
     return Workspace(root, spec, plan, provenance, leases, facts, open_now, watchers, part, place)

@@ -44,7 +44,11 @@ class Spec(Frozen):
     check: CheckSpec | None = None
     length: LengthSpec | None = None
     split: SplitSpec = SplitSpec()
-    shard_size: int | None = Field(default=None, ge=1)
+    shard_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests that are kept together; it may change until the first of them are finished.",
+    )
     output: str | None = None
 
     @property
