@@ -6,9 +6,9 @@ import pytest
 import torch
 from tests.engines.families import loaded_model, random_model
 
-from latentext.engines.transformers.engine import nonfinite_states
 from latentext.errors import EngineError
 from latentext.request import StateRows
+from latentext.states.finite import nonfinite_states
 
 
 def test_weights_of_nan_are_named_as_such() -> None:
@@ -34,4 +34,4 @@ def test_states_that_overflow_in_float16_are_told_another_dtype() -> None:
     for dtype, advice in ((torch.float16, True), (torch.float32, False)):
         states = StateRows(0, 0, rows, rows, rows, {"final_norm": torch.tensor([[float("inf")]], dtype=dtype)})
         failure = nonfinite_states(states)
-        assert failure is not None and ("use bfloat16 or float32" in failure.message) == advice
+        assert failure is not None and ("use states.dtype: bfloat16 or float32" in failure.message) == advice

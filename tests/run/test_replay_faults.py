@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.run.made import commits
 
 import latentext
 from latentext.dataset.receipts import Receipt, read_receipt
@@ -75,6 +76,36 @@ def test_states_that_are_not_finite_fail_by_request_and_are_read_again_when_aske
     assert receipts(root)[1].failures == ()
     assert places(root, receipts(root)[1]) == {2, 3}
     assert verify(root) == []
+
+
+def test_a_text_whose_states_overflow_is_kept_and_the_states_say_why(
+    spec: Spec, copied: Callable[..., Path], tmp_path: Path, engine: TransformersEngine
+) -> None:
+    """In flight as in a replay: 70,000 is a number of the model's float32, and none of float16."""
+    narrow = spec.model_copy(update={"states": StatesSpec(sites=("final_norm", "embed"), dtype="float16")})
+    prompt = latentext.open(copied("other")).records().to_pylist()[5]["prompt_token_ids"]
+
+    def spoil(ids: torch.Tensor, embeddings: torch.Tensor) -> None:
+        if ids.shape[1] >= len(prompt):
+            rows = (ids[:, -len(prompt) :] == torch.tensor(prompt)).all(-1)
+            embeddings[rows, -1, 0] = 70_000.0
+
+    root = tmp_path / "data"
+    with troubled(engine, spoil):
+        summary = make_dataset(narrow, root, engine=engine)
+    assert (summary.accepted, summary.failed, summary.missing, summary.exit_code) == (8, 0, 1, 4)
+    data = latentext.open(root)
+    assert data.records().num_rows == 8
+    (failure,) = [failure for receipt in receipts(root).values() for failure in receipt.failures]
+    assert (failure.index, failure.sample, failure.reason) == (5, 0, "nonfinite-states")
+    what = "states are not finite in float16 at embed: values beyond 65,504; use states.dtype: bfloat16 or float32"
+    assert failure.message == what
+    assert 5 not in set(data.states("embed").rows["index"].tolist())
+    assert set(data.states("final_norm").rows["index"].tolist()) == set(range(8)) - {5}
+    assert verify(root) == []
+    kept = commits(root)
+    assert make_dataset(narrow, root, engine=engine, retry_failed=True).exit_code == 4
+    assert commits(root) == kept and verify(root) == []
 
 
 def test_a_pass_that_does_not_fit_is_halved_and_a_text_that_does_not_fit_alone_fails(

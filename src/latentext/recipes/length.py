@@ -29,6 +29,7 @@ from latentext.prompts.templates import fields, fill
 from latentext.prompts.token_text import token_text
 from latentext.request import Failure, Message, Request
 from latentext.spec import TINY, Decoding, ModelSpec, StatesSpec
+from latentext.states.finite import nonfinite_states
 from latentext.states.sites import all_sites, index_of, resolve_sites
 
 
@@ -174,6 +175,8 @@ def extract_hidden_states(
     (result,) = TransformersEngine(loaded).generate([request], range(1), decoding, seed, capture=capture, slots=1)
     if isinstance(result, Failure):
         raise PromptError(result.message, where="prompt")
+    if result.states is not None and (failure := nonfinite_states(result.states, narrowed=False)) is not None:
+        raise PromptError(failure.message, where="prompt")
     return _extracted(result, tokenizer, sites, num_blocks)
 
 

@@ -34,6 +34,7 @@ from latentext.request import Request
 from latentext.run.provenance import read_provenance
 from latentext.spec import PromptSpec, Spec, StatesSpec
 from latentext.spec_file import resolve_inputs
+from latentext.states.finite import nonfinite_states
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class LiveProbe:
             raise PromptError(made.message, where="--try")
         if made.states is None:
             raise EngineError(f"the model gave no states at {self.facts.site}")
+        if (failure := nonfinite_states(made.states)) is not None:
+            raise PromptError(failure.message, where="--try")
         completion = made.completion
         output = self.probe.predict(made.states.tensors[self.facts.site].float().numpy())
         actual = None

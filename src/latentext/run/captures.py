@@ -20,7 +20,7 @@ from latentext.dataset.sealed import canonical_json
 from latentext.dataset.stages import StatesStage, declared_stages, read_stage, tensor_name, write_stage
 from latentext.dataset.states import DTYPE_NAME
 from latentext.errors import SpecError
-from latentext.spec import StatesSpec
+from latentext.spec import Spec, StatesSpec
 from latentext.states.layout import ModelLayout
 from latentext.states.sites import block_of, index_of, resolve_sites
 
@@ -39,6 +39,11 @@ class StatesShape:
     def width(self, site: str) -> int:
         """Number of components of a state at this site."""
         return self.widths["resid_post"] if block_of(site) is not None else self.widths[site]
+
+
+def has_own_dtype(spec: Spec) -> bool:
+    """Whether states are kept in a dtype of their own, not in the model's."""
+    return spec.states is None or spec.states.dtype != "model"
 
 
 def shape_of_layout(layout: ModelLayout) -> StatesShape:

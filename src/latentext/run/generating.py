@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from latentext.dataset import filesystem, layout
-from latentext.dataset.receipts import FileEntry, Receipt
+from latentext.dataset.receipts import FileEntry, Receipt, read_receipt
 from latentext.dataset.records import SPARED, count_records, read_records, write_records
 from latentext.dataset.restoring import completions_of, states_of
 from latentext.dataset.stages import StatesStage
@@ -27,12 +27,13 @@ from latentext.errors import DatasetError
 from latentext.interrupts import interrupts_put_off
 from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
-from latentext.run.captures import states_spec
+from latentext.run.captures import has_own_dtype, states_spec
 from latentext.run.finished import commit, finished
 from latentext.run.server_prompts import refuse_other_prompt
 from latentext.run.twins import aligned_twins
 from latentext.run.under_way import Advance, UnderWay
 from latentext.spec import Spec
+from latentext.states.finite import nonfinite_states
 from latentext.states.rows import row_positions
 
 
@@ -72,8 +73,18 @@ class _Written:
     slots: int
     halvings: int
     states: list[FileEntry] = field(default_factory=list)
+    states_failures: list[Failure] = field(default_factory=list)
     texts: int = 0
     tokens: int = 0
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a committed version of a shard holds: its texts, their states, and the texts whose states failed."""
+
+    completions: Sequence[Completion] = ()
+    states: Sequence[StateRows] = ()
+    states_failures: Sequence[Failure] = ()
 
 
 def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Advance, *, keep: bool = False) -> Receipt:
@@ -87,10 +98,10 @@ def generate_shard(stage: Generation, shard: Shard, engine: Engine, advance: Adv
         requests, unfit = aligned_twins(requests)
         bad_rows += unfit
     failures = [Failure(b.index, s, b.reason, b.message) for b in bad_rows for s in stage.first_samples]
-    kept, kept_states = _kept(stage, shard) if keep else ([], [])
-    advance(len(failures) + len(kept), 0)
+    kept = _kept(stage, shard) if keep else _Kept()
+    advance(len(failures) + len(kept.completions), 0)
     with ExitStack() as until_committed:
-        written = _write(stage, shard, engine, requests, kept, kept_states, advance, until_committed)
+        written = _write(stage, shard, engine, requests, kept, advance, until_committed)
         written.failures += failures
         receipt = _commit(stage, shard, engine.name, requests, written)
     engine.committed(requests, stage.samples)
@@ -111,7 +122,8 @@ def _commit(
             files=written.states,
             upstream={f"{stage.stage}/{records.name}": records.sha256},
             how=how,
-            counts={"texts": len(written.completions)},
+            counts={"texts": len(written.completions) - len(written.states_failures)},
+            failures=written.states_failures,
         )
     counts = count_records(len(shard) * len(stage.samples), requests, written.completions, written.failures)
     if stage.is_accepted is not None:
@@ -126,8 +138,7 @@ def _write(
     shard: Shard,
     engine: Engine,
     requests: Sequence[Request],
-    kept: Sequence[Completion],
-    kept_states: Sequence[StateRows],
+    kept: _Kept,
     advance: Advance,
     until_committed: ExitStack,
 ) -> _Written:
@@ -135,9 +146,9 @@ def _write(
     `until_committed` is left, interrupts wait."""
     slots, halvings = engine.slots_for(requests, stage.spec.decoding), 0
     while True:
-        written = _Written(list(kept), [], slots, halvings)
+        written = _Written(list(kept.completions), [], slots, halvings, states_failures=list(kept.states_failures))
         try:
-            _write_once(stage, shard, engine, requests, kept_states, written, advance, until_committed)
+            _write_once(stage, shard, engine, requests, kept.states, written, advance, until_committed)
         except OutOfMemory:
             advance(-written.texts, -written.tokens)
             slots, halvings = slots // 2, halvings + 1
@@ -178,7 +189,7 @@ def _write_once(
                 for result in results:
                     if stage.spec.states is not None and isinstance(result, Generated):
                         refuse_other_prompt(stage.spec, prompts[result.completion.index], result.completion)
-                    tokens = _take(result, written, writer, prompts, stage.capture)
+                    tokens = _take(result, written, writer, prompts, stage.capture, has_own_dtype(stage.spec))
                     # Texts are counted as they were planned: what is drawn again is one text still.
                     texts = int(stage.is_accepted is None or samples.start == stage.samples.start)
                     written.texts, written.tokens = written.texts + texts, written.tokens + tokens
@@ -201,6 +212,7 @@ def _take(
     writer: StatesWriter,
     prompts: Mapping[int, Request],
     capture: StatesStage | None,
+    own_dtype: bool,
 ) -> int:
     """Keep what the engine gave for one text; returns how many tokens were generated."""
     if isinstance(result, Failure):
@@ -208,7 +220,11 @@ def _take(
         return 0
     written.completions.append(result.completion)
     if capture is not None:
-        writer.add(_asserted(result, prompts[result.completion.index], capture))
+        rows = _asserted(result, prompts[result.completion.index], capture)
+        if (failure := nonfinite_states(rows, narrowed=own_dtype)) is None:
+            writer.add(rows)
+        else:  # The text is whole all the same.
+            written.states_failures.append(failure)
     usage = result.completion.usage
     return len(result.completion.token_ids) if usage is None else usage.completion_tokens
 
@@ -276,9 +292,11 @@ def _asserted(result: Generated, request: Request, capture: StatesStage) -> Stat
     return rows
 
 
-def _kept(stage: Generation, shard: Shard) -> tuple[list[Completion], list[StateRows]]:
-    records = read_records([stage.root / stage.stage / layout.table_name(shard.number)])
-    states: list[StateRows] = []
-    if stage.capture_stage is not None and stage.capture is not None:
-        states = list(states_of(stage.root, stage.capture_stage, shard.number, tuple(stage.capture.widths)))
-    return completions_of(records), states
+def _kept(stage: Generation, shard: Shard) -> _Kept:
+    completions = completions_of(read_records([stage.root / stage.stage / layout.table_name(shard.number)]))
+    if stage.capture_stage is None or stage.capture is None:
+        return _Kept(completions)
+    states = list(states_of(stage.root, stage.capture_stage, shard.number, tuple(stage.capture.widths)))
+    receipt = read_receipt(stage.root / stage.capture_stage / layout.receipt_name(shard.number))
+    failures = [Failure(**failure.model_dump()) for failure in receipt.failures]
+    return _Kept(completions, states, failures)

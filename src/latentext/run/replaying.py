@@ -16,16 +16,16 @@ from latentext.dataset.restoring import completions_of, requests_of
 from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import OutOfMemory
-from latentext.engines.transformers.engine import nonfinite_states
 from latentext.engines.transformers.memory import memory_errors
 from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Completion, Failure, Request, StateRows
-from latentext.run.captures import states_spec
+from latentext.run.captures import has_own_dtype, states_spec
 from latentext.run.finished import commit, finished
 from latentext.run.server_prompts import refuse_other_prompts
 from latentext.run.under_way import Advance
 from latentext.spec import Spec
+from latentext.states.finite import nonfinite_states
 from latentext.states.layout import ModelLayout
 from latentext.states.replay import REPLAY_TOKENS, WrittenText, replay
 
@@ -130,7 +130,7 @@ def _read(
             try:
                 with memory_errors():
                     for rows in _rows(stage, group, model_layout, tokens_per_pass):
-                        if (failure := nonfinite_states(rows)) is None:
+                        if (failure := nonfinite_states(rows, narrowed=has_own_dtype(stage.spec))) is None:
                             writer.add(rows)
                         else:
                             failures.append(failure)

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property
-from math import isfinite
 
 import torch
 
@@ -265,8 +264,6 @@ class TransformersEngine:
         if text.problem:
             what = f"{_PROBLEMS[text.problem]} at generated token {len(text.token_ids) - 1}"
             return Failure(request.index, sample, text.problem, what)
-        if states is not None and (failure := nonfinite_states(states)) is not None:
-            return failure
         completion = Completion(
             index=request.index,
             sample=sample,
@@ -315,20 +312,3 @@ def _with_states(texts: list[Text], reader: InflightCapture | None) -> list[tupl
 def state_dtype(wanted: str, model_dtype: torch.dtype) -> torch.dtype:
     """The dtype in which states are kept."""
     return model_dtype if wanted == "model" else getattr(torch, wanted)
-
-
-def nonfinite_states(states: StateRows) -> Failure | None:
-    """The failure of a text whose states hold a NaN or an infinity, by the first tensor that does; None if none."""
-    bad = next((name for name, tensor in states.tensors.items() if not _all_finite(tensor)), None)
-    if bad is None:
-        return None
-    dtype = str(states.tensors[bad].dtype).removeprefix("torch.")
-    what = f"states are not finite in {dtype} at {bad}"
-    if dtype == "float16":
-        what += "; use bfloat16 or float32"
-    return Failure(states.index, states.sample, "nonfinite-states", what)
-
-
-def _all_finite(tensor: torch.Tensor) -> bool:
-    # A NaN shows in both extremes and an infinity in one. `isfinite` of each number takes twenty times as long.
-    return tensor.numel() == 0 or all(map(isfinite, map(float, torch.aminmax(tensor))))
