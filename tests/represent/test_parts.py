@@ -13,6 +13,7 @@ import pytest
 import latentext
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError
+from latentext.prompts.tokenizer import load_tokenizer
 from latentext.recipes.represent import (
     extract_and_save_hidden_states,
     principal_components,
@@ -20,6 +21,7 @@ from latentext.recipes.represent import (
     sentence_ends,
 )
 from latentext.recipes.represent.fidelity import Fidelity
+from latentext.spec_file import load_spec
 
 
 def test_sentences_end_where_they_end() -> None:
@@ -115,3 +117,17 @@ def test_the_fidelity_table_says_what_differs(stories: TransformersEngine, stori
 def test_the_warning_begins_above_one_percent() -> None:
     assert Fidelity(200, 198, 0, 0, 0, 0, {}).warning is None
     assert Fidelity(200, 197, 1, 0, 0, 0, {}).warning is not None
+
+
+def test_segments_of_a_dataset_without_the_last_norm_are_of_its_deepest_site(tmp_path: Path) -> None:
+    spec = {
+        "model": "tiny",
+        "prompts": {"list": ["Tell me a story about a fox.", "Say hello."]},
+        "decoding": {"max_new_tokens": 30},
+        "states": {"sites": [0, 2]},
+    }
+    latentext.make_dataset(load_spec(spec), tmp_path / "data")
+    data, tokenizer = latentext.open(tmp_path / "data"), load_tokenizer("tiny")
+    found, named = segment_states(data, tokenizer), segment_states(data, tokenizer, site="resid_post.1")
+    np.testing.assert_array_equal(found.states, named.states)
+    assert found.states.size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,9 +97,9 @@ def canvas(panels: int = 1, *, width: float = 7.0, height: float = 3.8) -> Itera
         yield figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
-def tick(name: str) -> str:
-    """What a site is called, in two lines: beneath an axis one would be long."""
-    return name.replace(", ", "\n", 1)
+def name_sites(axes: Axes, names: Sequence[str]) -> None:
+    """Sites as people read them, beneath an axis."""
+    axes.set_xticks(range(len(names)), labels=list(names), rotation=45, ha="right", fontsize=9)
 
 
 def in_lines(text: str, figure: Figure) -> str:

@@ -32,7 +32,7 @@ from latentext.report.picture import (
     canvas,
     in_lines,
     label,
-    tick,
+    name_sites,
 )
 
 SCORES = Subject("probe_scores", "Probe scores by site")
@@ -162,7 +162,7 @@ def probe_scores(dataset: Dataset, path: Path) -> Picture | Skipped:
     metrics = [metric for metric in _METRICS if any(metric in site.scores for site in results.sites)]
     if not metrics:
         return subject.skipped("no site has a score")
-    with canvas(len(metrics), width=max(7.0, 5.2 * len(metrics)), height=5.2) as (figure, axes):
+    with canvas(len(metrics), width=max(7.0, 5.2 * len(metrics)), height=6.0) as (figure, axes):
         for metric, panel in zip(metrics, axes, strict=True):
             _draw_metric(panel, results, metric)
         handles, names = axes[0].get_legend_handles_labels()
@@ -214,11 +214,16 @@ def _draw_metric(panel: Axes, results: LoggedResults, metric: str) -> None:
         colour = _COLOURS.get(name.split(",")[0], _LINES[number % len(_LINES)])
         shade = {"alpha": 1.0 - 0.25 * (number % 3), "markersize": 5}
         _line(panel, beside, by_site, color=colour, label=name, linestyle=":", marker="_", linewidth=1.2, **shade)
-    panel.set_xticks(places, labels=[tick(site.label) for site in results.sites], rotation=45, ha="right")
+    name_sites(panel, [_without_pool(site.label) for site in results.sites])
     panel.set_xlim(-0.5, len(places) - 0.5)
     if metric == "r2":
         panel.set_ylim(max(-1.0, panel.get_ylim()[0]), 1.02)
     label(panel, "site, by depth", f"{_METRICS[metric]} (1 is best)")
+
+
+def _without_pool(label: str) -> str:
+    """The title of a picture names the folder, and with it the pooling."""
+    return label.split(" (")[0]
 
 
 def _line(panel: Axes, places: npt.NDArray[Any], scores: list[LoggedScore | None], **style: Any) -> None:

@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from latentext.dataset.captures import labels
 from latentext.dataset.reader import Dataset
 from latentext.dataset.states_view import StatesView
-from latentext.report.picture import BLUE, GREY, ORANGE, Picture, Skipped, Subject, canvas, label, tick
-from latentext.report.state_rows import deepest_view, deepest_view_in_texts, sample_rows, sites_by_depth, view_of
+from latentext.report.picture import BLUE, GREY, ORANGE, Picture, Skipped, Subject, canvas, label, name_sites
+from latentext.report.state_rows import (
+    deepest_view,
+    deepest_view_in_texts,
+    pool_to_draw,
+    sample_rows,
+    sites_by_depth,
+    view_of,
+)
 from latentext.report.state_statistics import STATISTICS, SiteStatistics, Statistic, site_statistics, statistics_of
 
 HISTOGRAMS = Subject("state_histograms", "Size of states")
@@ -78,20 +86,21 @@ def state_against_remaining(dataset: Dataset, known: Known | None = None, seed: 
 
 def norm_by_layer(dataset: Dataset, known: Known | None = None) -> Picture | Skipped:
     """Mean ± standard deviation of the norm at every captured site, all rows; `known` as in `state_histograms`."""
-    sites = sites_by_depth(dataset)
+    sites, pool = sites_by_depth(dataset), pool_to_draw(dataset)
     if len(sites) < 2:
         return BY_LAYER.skipped(f"takes two sites, and {len(sites)} was captured")
     views = [view_of(dataset, name) for name in sites]
-    read = [_read(dataset, view, known) for view in views if not isinstance(view, str)]
-    found = [site for site in read if site.rows]
+    read = {view.site: _read(dataset, view, known) for view in views if not isinstance(view, str)}
+    shown = [name for name, site in read.items() if site.rows]
+    found = [read[name] for name in shown]
     if not found:
         return BY_LAYER.skipped(next((view for view in views if isinstance(view, str)), "no state is finite"))
     spreads = [site.statistics["norm"].mean_and_deviation for site in found]
     means, deviations = (np.array(column) for column in zip(*spreads, strict=True))
-    with canvas(width=max(6.0, 1.5 + 0.42 * len(found))) as (figure, (panel,)):
+    with canvas(width=max(6.0, 1.5 + 0.42 * len(found)), height=4.8) as (figure, (panel,)):
         places = np.arange(len(found))
         panel.errorbar(places, means, deviations, color=BLUE, marker="o", capsize=3, label="mean ± std over rows")
-        panel.set_xticks(places, labels=[tick(site.site) for site in found], rotation=45, ha="right")
+        name_sites(panel, [labels(dataset.captures)[name] for name in shown])
         wide = means.max() > _WIDE * means.min() and (means > deviations).all()
         panel.set_yscale("log" if wide else "linear")
         if wide:  # matplotlib's own labels of powers are formulas, which `picture` does not read.
@@ -101,7 +110,8 @@ def norm_by_layer(dataset: Dataset, known: Known | None = None) -> Picture | Ski
         label(panel, "site, by depth", f"Euclidean norm (model's scale{', log axis' if wide else ''})")
         rows = sorted({site.rows for site in found})
         panel.set_title(
-            f"n = {' to '.join(f'{count:,}' for count in dict.fromkeys((rows[0], rows[-1])))} states a site"
+            f"n = {' to '.join(f'{count:,}' for count in dict.fromkeys((rows[0], rows[-1])))} states per site"
+            + ("" if pool == "none" else f", one per text ({pool})")
         )
         panel.legend()
         numbers = {site.site: _spread(site.statistics["norm"]) for site in found}

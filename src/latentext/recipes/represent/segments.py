@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from latentext.dataset.captures import sites_with
 from latentext.dataset.reader import Dataset
 from latentext.errors import ArgumentError
 from latentext.prompts.token_text import continuation_text
@@ -83,7 +84,10 @@ def segment_ends(
 
 
 def segment_states(
-    dataset: Dataset, tokenizer: Any, ends: Ends | Mapping[Any, Sequence[int]] = sentence_ends, site: str = "final_norm"
+    dataset: Dataset,
+    tokenizer: Any,
+    ends: Ends | Mapping[Any, Sequence[int]] = sentence_ends,
+    site: str | int | None = None,
 ) -> Segments:
     """The state at the end of every segment of every text.
 
@@ -94,12 +98,15 @@ def segment_states(
         dataset: with a capture that keeps a state for every token (``pooling="none"``).
         tokenizer: of the model.
         ends: a function from a text to the ends of its segments, in characters, ascending; or those ends by id.
+        site: a name or a Hugging Face index; left out, the deepest that was captured so.
 
     Raises:
         ArgumentError: no ends for a text, or ends that do not fit it.
         DatasetError: there is no such capture.
     """
     none: Pool = "none"
+    if site is None:
+        site = next(reversed(sites_with(dataset.captures, ("generated",), none)), "final_norm")
     view = dataset.states(site, positions="generated", pool=none)
     frame = dataset.to_frame()
     names = frame["id"].tolist() if "id" in frame else frame["index"].tolist()
