@@ -15,6 +15,7 @@ import typer
 from latentext.cli import batch_steps as steps
 from latentext.cli.batch_tables import summary
 from latentext.cli.pairs_options import load
+from latentext.cli.run import limits_from
 from latentext.cli.wording import counted
 from latentext.errors import BudgetError
 
@@ -114,6 +115,7 @@ def run(
 
     name = proposals.task.task_name
     place = Workspace(request_dir / name, output_dir / name)
+    _refuse_unpriced(place, proposals.model, base_url, spending)
     kept = Checkpoint(place.requests)
     check_place(judging.output, overwrite=judging.force or kept.may_replace(judging.output))
     note = partial(kept.note_output, judging.output)
@@ -214,6 +216,18 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
         seed=proposals.seed,
     )
     return steps.exit_code_of(found, _ON)
+
+
+def _refuse_unpriced(place: Workspace, model: str, base_url: str | None, spending: Spending) -> None:
+    """Refuse a cap on money that cannot be kept, before anything is made."""
+    from latentext.engines.openai.batches.ledger import read_ledger
+    from latentext.engines.openai.budget import refuse_unpriced
+    from latentext.engines.openai.credentials import server_address
+
+    ledger = read_ledger(place.requests)
+    address = ledger.base_url if ledger is not None and base_url is None else server_address(base_url)
+    limits = limits_from(spending.max_cost, spending.max_tokens_total)
+    refuse_unpriced(limits, steps.price_table(spending.prices, address).of(model), model)
 
 
 def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spending) -> None:

@@ -111,7 +111,7 @@ def complete(
         settings=changes or (),
     )
     if dry_run:
-        return _dry_run(grid)
+        return _dry_run(grid, limits_from(max_cost, None))
     return _run(grid, retry_failed=retry_failed, fresh=fresh, limits=limits_from(max_cost, None))
 
 
@@ -186,10 +186,10 @@ def _print(finished: Finished) -> None:
         print_summary(finished.summary)
 
 
-def _dry_run(grid: Grid) -> int:
+def _dry_run(grid: Grid, limits: Limits) -> int:
     from latentext.recipes.complete import grid_specs
     from latentext.run.estimate import estimate
 
     for spec in grid_specs(grid):
-        typer.echo(f"{spec.output}: {intention(estimate(spec))}")
+        typer.echo(f"{spec.output}: {intention(estimate(spec, limits))}")
     return EXIT_DONE

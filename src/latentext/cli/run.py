@@ -272,8 +272,8 @@ def print_plan(spec: Spec, limits: Limits) -> int:
             ("model in memory", "unknown" if plan.model_bytes is None else size(plan.model_bytes)),
             ("key-value cache, at most", size(plan.kv_cache_bytes)),
         ]
-    if plan.cost is not None:
-        rows.append(("cost, at most", money(plan.cost)))
+    else:
+        rows.append(("cost, at most", "unknown" if plan.cost is None else money(plan.cost)))
     if spec.prompts.system is not None:
         rows.append(("system message", spec.prompts.system))
     if plan.removed_dates:

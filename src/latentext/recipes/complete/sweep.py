@@ -8,7 +8,9 @@ from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 
+from latentext.engines.openai.budget import refuse_unpriced
 from latentext.engines.openai.journal import read_spend
+from latentext.engines.openai.prices import price_of
 from latentext.engines.openai.spend import Spend, dollars
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import DiskFullError, LatentextError, SpecError
@@ -57,6 +59,7 @@ def run_sweep(
     """
     keeper, specs = EngineKeeper(), list(specs)
     try:
+        _refuse_unpriced(specs, limits)
         for spec in specs:
             say = None if on_plan is None else _for(spec, on_plan)
             try:
@@ -78,6 +81,13 @@ def run_sweep(
                 yield Finished(spec, summary)
     finally:
         keeper.close()
+
+
+def _refuse_unpriced(specs: Sequence[Spec], limits: Limits | None) -> None:
+    """Refuse a cap on money for models of which one has no price, before the first is paid."""
+    for spec in specs:
+        if limits is not None and spec.model.remote:
+            refuse_unpriced(limits, price_of(spec.model), spec.model.name)
 
 
 def _left(limits: Limits | None, spec: Spec, specs: Sequence[Spec], progress: Progress | None) -> Limits | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from latentext.engines.engine import Engine
-from latentext.engines.opening import model_facts, open_engine
+from latentext.engines.opening import model_facts, open_engine, refuse_unsupported
 from latentext.errors import BudgetError, EngineError, LatentextError
 from latentext.limits import Limits
 from latentext.pairs import PairTokenizer, Task
@@ -98,6 +98,7 @@ def propose_pairs(
         >>> outcome = propose_pairs(proposals, Checkpoint(Path("pairs.checkpoint")))       # doctest: +SKIP
     """
     asked_for = settings_of(proposals.task, proposals.tokenizers, proposals.seed, proposals.pairs_a_request)
+    refuse_unsupported(proposals.model, proposals.decoding, limits)  # Before a folder is made.
     checkpoint.begin(asked_for)
     harvest, history = Harvest(proposals.task, proposals.tokenizers, proposals.target), list[Round]()
     with _engine_in_memory(proposals.model) as engine:
