@@ -169,7 +169,7 @@ def test_a_broken_line_of_prompts_is_a_recorded_failure_and_the_others_are_writt
     settings = ["prompts.grid=null", "prompts.template=null", "prompts.file=p.jsonl"]
     words = ["run", str(made / "spec.yaml"), "--output", "new", *(word for s in settings for word in ("--set", s))]
     assert exit_code(words) == 4
-    assert "3 texts: 2 accepted, 1 failed" in capsys.readouterr().out
+    assert "3 texts: 2 written, 1 failed" in capsys.readouterr().out
     assert [json.loads(line)["index"] for line in Path("new/failures.jsonl").read_text().splitlines()] == [1]
 
 

@@ -42,7 +42,7 @@ def test_a_terminal_sees_scenarios_requests_yield_tokens_money_and_time_left() -
         "16 of 16 requests",
         f"{found.valid} valid",
         "yield",
-        "12,000 tokens, 0.0525 USD",
+        "9,000 prompt + 3,000 text tokens, 0.0525 USD",
         "left",
         "a line above",
     ):
@@ -55,5 +55,5 @@ def test_a_pipe_gets_a_line_a_round_without_control_characters() -> None:
         found = harvest(3)
         on_round(found, [Round(1, 10, Yield(3, 3, found.valid))])
     assert out.getvalue().startswith(f"round 1: {found.valid} of 10 scenarios, 1 requests, {found.valid} valid, yield")
-    assert "12,000 tokens, 0.0525 USD" in out.getvalue()
+    assert "9,000 prompt + 3,000 text tokens, 0.0525 USD" in out.getvalue()
     assert "\x1b" not in out.getvalue()

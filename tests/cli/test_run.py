@@ -64,7 +64,7 @@ def test_a_run_says_what_it_will_make_how_it_goes_and_what_it_made(folder: Path)
     assert notes[0].startswith("8 requests: at most 240 new tokens and ")
     assert "texts: 0 of 8" in notes
     assert notes[-1].startswith("texts: 8 of 8, ")
-    assert "8 texts: 8 accepted\n" in result
+    assert "8 texts: 8 written\n" in result
     assert result.endswith("dataset: made\n")
     assert "\x1b" not in "".join(notes) + result
     assert "\r" not in "".join(notes) + result
@@ -74,7 +74,7 @@ def test_the_same_command_on_a_finished_dataset_makes_nothing_again(folder: Path
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
     run = program("run", "small.yaml", cwd=folder)
     assert run.returncode == 0
-    assert run.stdout == "8 texts: 8 accepted\ndataset: made\n"
+    assert run.stdout == "8 texts: 8 written\ndataset: made\n"
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
@@ -247,7 +247,7 @@ def test_the_exit_code_of_a_run_with_failures_is_4(tmp_path: Path) -> None:
     )
     run = program("run", "long.yaml", cwd=tmp_path)
     assert run.returncode == 4, run.stderr
-    assert "2 texts: 1 accepted, 1 failed" in run.stdout
+    assert "2 texts: 1 written, 1 failed" in run.stdout
     assert "--retry-failed" in run.stdout
     assert json.loads((tmp_path / "long" / "failures.jsonl").read_text())["reason"] == "prompt-too-long"
 
@@ -256,4 +256,4 @@ def test_a_summary_without_seconds_is_still_a_sentence(capsys: pytest.CaptureFix
     from latentext.cli.run import print_summary
 
     print_summary(RunSummary(Path("d"), 3, 2, 0, 1, 0, tokens=7, seconds=0.0))
-    assert capsys.readouterr().out.splitlines()[:2] == ["3 texts: 2 accepted, 1 failed", "7 tokens in 0 s"]
+    assert capsys.readouterr().out.splitlines()[:2] == ["3 texts: 2 written, 1 failed", "7 tokens written in 0 s"]

@@ -196,7 +196,7 @@ def test_a_prompt_longer_than_the_context_fails_is_recorded_and_the_run_goes_on(
     (tmp_path / "spec.yaml").write_text(dump_spec(small_spec(stories260k, prompts=told)))
     assert exit_code(["run", "spec.yaml", "--output", "data"]) == 4
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[0] == "3 texts: 2 accepted, 1 failed"
+    assert captured.out.splitlines()[0] == "3 texts: 2 written, 1 failed"
     assert "texts: 3 of 3" in captured.err
     (failure,) = map(json.loads, (tmp_path / "data" / "failures.jsonl").read_text().splitlines())
     assert (failure["index"], failure["reason"]) == (1, "prompt-too-long")

@@ -124,7 +124,7 @@ def test_money_is_in_the_lines_and_in_the_status_file(tmp_path: Path) -> None:
     progress.spent(Spend(answers=1, prompt_tokens=1000, completion_tokens=200, picodollars=4_500_000_000))
     progress.advance(1, 200)
     progress.finish()
-    assert "spent in all 1,200 tokens, 0.0045 USD" in stream.getvalue()
+    assert "spent in all 1,000 prompt + 200 text tokens, 0.0045 USD" in stream.getvalue()
     spend = json.loads((tmp_path / "status.json").read_text())["spend"]
     assert (spend["prompt_tokens"], spend["completion_tokens"], spend["cost"]) == (1000, 200, 0.0045)
 

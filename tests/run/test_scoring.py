@@ -220,7 +220,7 @@ def test_the_command_scores_and_says_what_is_there(copied: Copied, capsys: pytes
     root = copied()
     arguments = ["--reward", "length", "--reward", "{name: polite, words: [little, dear]}"]
     assert exit_code(["score", str(root), *arguments]) == 0
-    assert "8 texts: 8 accepted" in capsys.readouterr().out
+    assert "8 texts scored: length\n8 texts scored: polite\n" in capsys.readouterr().out
     assert set(latentext.open(root).score_sets) == {"length", "polite"}
     assert exit_code(["status", str(root)]) == 0
     assert "scores: polite" in capsys.readouterr().out

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from latentext.cli.added import print_added
 from latentext.cli.interruption import continued_by
-from latentext.cli.run import print_summary
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.spec import Positions
 
@@ -60,7 +60,7 @@ def capture(
             trust_remote_code=trust_remote_code,
             progress=progress_for(sys.stderr),
         )
-    print_summary(summary)
+    print_added(summary, nothing="nothing to add: these states are there")
     return summary.exit_code
 
 

@@ -23,7 +23,8 @@ def merge(
 
     with continued_by(sys.argv[1:]):
         counts = merge_parts(parts, output)
-    typer.echo(f"{counted(counts['planned'], 'text')}: {counts['accepted']:,} accepted, {counts['failed']:,} failed")
+    found = [f"{counts[name]:,} {name}" for name in ("accepted", "rejected", "failed") if counts[name]]
+    typer.echo(f"{counted(counts['planned'], 'text')}: {', '.join(found)}")
     typer.echo(f"dataset: {output}")
     if counts["pending"]:
         typer.echo(f"{counts['pending']:,} texts are in no part; to make them: latentext run SPEC --output {output}")

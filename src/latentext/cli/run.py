@@ -205,14 +205,18 @@ def spread(spec: Spec, output: Path | None, fleet: Fleet, *, retry_failed: bool 
 
 
 def print_summary(summary: RunSummary) -> None:
-    """Say what a run made and where, and what to do about requests that failed."""
+    """Say what a dataset holds after a run and where, and what to do about requests that failed."""
     from latentext.run.tally import in_words
 
-    parts = [f"{count:,} {name}" for name, count in _counts(summary) if count or name == "accepted"]
-    typer.echo(f"{counted(summary.planned, 'text')}: {', '.join(parts)}")
+    typer.echo(_counts(summary))
     if summary.tokens:
         rate = f", {summary.tokens / summary.seconds:,.0f} tokens/s" if summary.seconds else ""
-        typer.echo(f"{counted(summary.tokens, 'token')} in {in_words(summary.seconds)}{rate}")
+        typer.echo(f"{counted(summary.tokens, 'token')} written in {in_words(summary.seconds)}{rate}")
+    print_place(summary)
+
+
+def print_place(summary: RunSummary) -> None:
+    """Say where a dataset is, and what to do about what failed: the end of every summary."""
     typer.echo(f"dataset: {summary.directory}")
     for (stage, shard), why in summary.passed_over.items():
         typer.echo(f"{stage}, shard {shard} was passed over: {why}")
@@ -238,8 +242,17 @@ def _failures(directory: Path) -> Iterator[str]:
         yield f"{len(messages):,} {reason}, such as {messages[0]}"
 
 
-def _counts(summary: RunSummary) -> list[tuple[str, int]]:
-    return [(name, getattr(summary, name)) for name in ("accepted", "rejected", "failed", "pending")]
+def _counts(summary: RunSummary) -> str:
+    """Such as ``120 texts: 69 accepted, 51 rejected (48 cut at the limit)``, or ``120 texts: 120 written``."""
+    counts = {
+        "accepted" if summary.judged else "written": summary.accepted,
+        "rejected": summary.rejected,
+        "failed": summary.failed,
+        "pending": summary.pending,
+    }
+    parts = [f"{count:,} {name}" for place, (name, count) in enumerate(counts.items()) if count or not place]
+    cut = f" ({summary.cut:,} cut at the limit)" if summary.judged and summary.cut else ""
+    return f"{counted(summary.planned, 'text')}: {', '.join(parts)}{cut}"
 
 
 def intention(plan: Estimate) -> str:

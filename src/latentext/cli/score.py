@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from latentext.cli.added import print_added
 from latentext.cli.interruption import continued_by
-from latentext.cli.run import print_summary
 from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
 
@@ -47,7 +47,7 @@ def score(
             trust_remote_code=trust_remote_code,
             progress=progress_for(sys.stderr),
         )
-    print_summary(summary)
+    print_added(summary, nothing="nothing to score: these scores are there")
     return summary.exit_code
 
 

@@ -24,8 +24,9 @@ REPETITION, LENGTH = "repetition", "length"
 _VERSION = 1
 """Of the definitions in `latentext.rewards.repetition`: raised when one of them changes."""
 
-_LENGTH_VERSION = 1
-"""The same of `latentext.rewards.text_length`."""
+LENGTH_VERSION = 2
+"""The same of `latentext.rewards.text_length`. In version 1, of 0.1.0, `cut` said whether a text was cut back to its
+sentences, and was 0 for all others that were cut at the limit; what is accepted is the same."""
 
 
 def check_settings(check: CheckSpec) -> dict[str, Any]:
@@ -36,20 +37,20 @@ def check_settings(check: CheckSpec) -> dict[str, Any]:
 def check_stages(root: Path, spec: Spec) -> Iterator[str]:
     """The folders that hold the verdicts of the spec's check; without one those of its limits of length."""
     if spec.check is not None:
-        wanted = REPETITION, check_settings(spec.check)
+        wanted = [(REPETITION, check_settings(spec.check))]
     elif spec.length is not None:
-        wanted = LENGTH, length_settings(spec.length)
+        wanted = [(LENGTH, length_settings(spec.length, version)) for version in (1, LENGTH_VERSION)]
     else:
         return
     for stage in declared_stages(root, "scores"):
         declared = read_stage(root, stage, ScoresStage)
-        if (declared.reward, declared.settings) == wanted:
+        if (declared.reward, declared.settings) in wanted:
             yield stage
 
 
-def length_settings(length: LengthSpec) -> dict[str, Any]:
+def length_settings(length: LengthSpec, version: int = LENGTH_VERSION) -> dict[str, Any]:
     """What decides the numbers of `latentext.rewards.text_length`, as JSON values."""
-    return {"version": _LENGTH_VERSION, "policy": length.policy, "min": length.min, "max": length.max}
+    return {"version": version, "policy": length.policy, "min": length.min, "max": length.max}
 
 
 def verdicts(dataset: Dataset) -> dict[str, npt.NDArray[np.float64]]:

@@ -16,6 +16,7 @@ from latentext.dataset.checks import check_stages
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.errors import DatasetError
+from latentext.finish_reasons import is_whole
 from latentext.sentences import completion_of
 
 HUMAN = "human_completions"
@@ -52,8 +53,9 @@ def completion_rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """One row a text, in the order of the records.
 
     `completion` is the text under the policy of length (`latentext.sentences.completion_of`), `text` as it was written;
-    `words`, `accepted` and `cut` are null where lengths were not measured. `prompt` is the number of the task prompt,
-    `prompt_text` all that the model read.
+    `cut` says whether the text was cut at the limit of tokens, by its finish reason, as everywhere else. `words` and
+    `accepted` are null where lengths were not measured. `prompt` is the number of the task prompt, `prompt_text` all
+    that the model read.
     """
     human, spec = human_variable(dataset), dataset.spec
     facts = {
@@ -78,11 +80,12 @@ def completion_rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
                 "completion": completion_of(record["text"], record["finish_reason"], spec.length),
                 "text": record["text"],
                 "finish_reason": record["finish_reason"],
+                "cut": not is_whole(record["finish_reason"]),
                 # A server gives no ids, and null where it counted nothing.
                 "tokens": len(record["token_ids"]) or record["usage"]["completion_tokens"],
                 "index": record["index"],
                 "prompt_text": record["prompt"],
-                **lengths.get((record["index"], record["sample"]), {"words": None, "accepted": None, "cut": None}),
+                **lengths.get((record["index"], record["sample"]), {"words": None, "accepted": None}),
             }
 
 
@@ -101,7 +104,6 @@ def _lengths(dataset: Dataset, number: int) -> dict[tuple[int, int], dict[str, A
         (row["index"], row["sample"]): {
             "words": None if row["words"] is None else int(row["words"]),
             "accepted": None if row["accepted"] is None else row["accepted"] == 1,
-            "cut": None if row["cut"] is None else row["cut"] == 1,
         }
         for row in dataset.shard_scores(name, number).to_pylist()
     }

@@ -84,10 +84,11 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
     """What metadata.json says of the directory as it stands.
 
     ``counts`` is in texts (`planned` = `accepted` + `rejected` + `failed` + `pending`) beside `requests`. Where the
-    spec has a check, its verdicts say what is accepted and rejected, and a text without one is pending.
+    spec has a check or limits of length, their verdicts say what is accepted and rejected, and a text without one is
+    pending.
     """
     records = _sum(root, layout.list_stages(root, "records"))
-    checked = _sum(root, check_stages(root, spec)) if spec.check is not None or spec.retries else None
+    checked = _sum(root, check_stages(root, spec)) if is_judged(root, spec) else None
     # Where samples are drawn until one is accepted, a request is one text: the accepted one.
     counts = _counts(requests * (1 if spec.retries else spec.decoding.n), records, checked)
     prefix = "finish_reason."
@@ -111,6 +112,12 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "pairs": {stage.split("/")[1]: _sum(root, [stage]).facts for stage in layout.list_stages(root, "pairs")},
         "sha256": {name: sha256_of(root / name) for name in layout.files_beside_data(root)},
     }
+
+
+def is_judged(root: Path, spec: Spec) -> bool:
+    """Whether verdicts say what is accepted: those of a check, or of limits of length. Version 0.1.0 counted limits of
+    length with `retry` alone, and its datasets go on so."""
+    return spec.check is not None or spec.retries or (spec.length is not None and not _begun_by_first(root))
 
 
 def _tokens(counts: Counter[str]) -> dict[str, int]:

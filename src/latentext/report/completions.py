@@ -39,6 +39,7 @@ class Group:
     temperature: float | None = None
     statistics: TextStatistics | None = None
     limits: tuple[int, int] | None = None
+    accepted: int | None = None
 
     @property
     def name(self) -> str:
@@ -93,7 +94,10 @@ def _group(dataset: Dataset, corpus: str, temperature: float, rows: list[dict[st
     length = dataset.spec.length
     limits = None if length is None or length.min is None or length.max is None else (length.min, length.max)
     statistics = describe_texts(texts, words, [not is_whole(row["finish_reason"]) for row in rows])
-    return Group(corpus, rows[0]["model"], rows[0]["prompt"], temperature, statistics, limits)
+    # The verdicts count a text that was cut as not legal, whatever number of words it has.
+    verdicts = [row["accepted"] for row in rows]
+    accepted = None if None in verdicts else sum(verdicts)
+    return Group(corpus, rows[0]["model"], rows[0]["prompt"], temperature, statistics, limits, accepted)
 
 
 def _of_corpus(found: _Collected, corpus: str) -> Iterator[Group]:
@@ -120,7 +124,10 @@ def _row(group: Group) -> list[str]:
     assert s is not None
     low, middle, high = (round(float(q)) for q in np.percentile(s.words, (5, 50, 95))) if s.words else (0, 0, 0)
     limits = group.limits
-    legal = "" if limits is None else _share(sum(limits[0] <= n <= limits[1] for n in s.words) / max(1, s.texts))
+    within = group.accepted
+    if within is None and limits is not None:
+        within = sum(limits[0] <= n <= limits[1] for n in s.words)
+    legal = "" if limits is None or within is None else _share(within / max(1, s.texts))
     of_model = group.temperature is not None
     return [
         group.corpus,

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from latentext.dataset.checks import LENGTH_VERSION
 from latentext.finish_reasons import is_whole
 from latentext.sentences import completion_of
 from latentext.spec import LengthSpec
 from latentext.word_count import count_words
 
 COLUMNS = ("accepted", "words", "cut")
-"""Numbers of every text: whether its length is legal (0 or 1), its words, whether it was cut back (0 or 1)."""
+"""Numbers of every text: whether its length is legal (0 or 1), its words, whether it was cut at the limit (0 or 1)."""
 
 
-def measure_lengths(length: LengthSpec, texts: Iterable[tuple[str, str]]) -> list[dict[str, float]]:
+def measure_lengths(
+    length: LengthSpec, texts: Iterable[tuple[str, str]], version: int = LENGTH_VERSION
+) -> list[dict[str, float]]:
     """The numbers of `COLUMNS` for each (text, finish reason); `length` has its limits.
 
     A text that was cut at the limit of tokens, and is not cut back, has no known length and is not accepted.
@@ -27,7 +30,7 @@ def measure_lengths(length: LengthSpec, texts: Iterable[tuple[str, str]]) -> lis
         >>> measure_lengths(LengthSpec(min=2, max=4), [("One two.", "stop"), ("One", "stop"), ("One two.", "length")])
         ... # doctest: +NORMALIZE_WHITESPACE
         [{'accepted': 1.0, 'words': 3.0, 'cut': 0.0}, {'accepted': 0.0, 'words': 1.0, 'cut': 0.0},
-         {'accepted': 0.0, 'words': 3.0, 'cut': 0.0}]
+         {'accepted': 0.0, 'words': 3.0, 'cut': 1.0}]
     """
     texts = list(texts)
     completions = [completion_of(text, reason, length) for text, reason in texts]
@@ -36,7 +39,8 @@ def measure_lengths(length: LengthSpec, texts: Iterable[tuple[str, str]]) -> lis
         fewest, most = length.min or 0, length.max if length.max is not None else words
         known = is_whole(reason) or length.policy == "sentence"
         accepted = known and fewest <= words <= most
-        found.append({"accepted": float(accepted), "words": float(words), "cut": float(completion != text)})
+        cut = completion != text if version == 1 else not is_whole(reason)
+        found.append({"accepted": float(accepted), "words": float(words), "cut": float(cut)})
     return found
 
 

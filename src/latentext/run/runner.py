@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.trust import without_code
+from latentext.dataset.views import is_judged
 from latentext.engines.engine import Engine
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import (
@@ -30,9 +31,11 @@ from latentext.errors import (
     LatentextError,
     SpecError,
 )
+from latentext.finish_reasons import is_whole
 from latentext.interrupts import sigterm_as_interrupt
 from latentext.limits import Limits
 from latentext.models.door import code_not_run
+from latentext.run.added import Added, Tallies
 from latentext.run.estimate import Estimate, bound
 from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.interrupted import RunInterrupted, left_of
@@ -65,6 +68,12 @@ class RunSummary:
     """Shards, by stage and number, that came to nothing each time a worker began them, and why."""
     missing: int = 0
     """States and scores that texts of the dataset should have, and that failed; `failures.jsonl` says why."""
+    cut: int = 0
+    """Texts that were cut at the limit, whether accepted or rejected."""
+    judged: bool = False
+    """Whether a check or limits of length say what is accepted; else every text that was written is."""
+    added: tuple[Added, ...] = ()
+    """What this run finished, stage by stage."""
 
     @property
     def exit_code(self) -> int:
@@ -214,6 +223,7 @@ def _refuse_without_texts(workspace: Workspace) -> None:
 def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own_engine: bool) -> RunSummary:
     started, tokens, work = time.monotonic(), 0, None
     progress = StatusFile(progress, workspace.root)
+    tallies = Tallies(workspace.root)
     counting = threading.Lock()  # Shards may be computed side by side.
     workspace.watchers.append(progress)
 
@@ -229,7 +239,7 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
     try:
         for work in works:
             try:
-                finish_stage(workspace, work, progress, count)
+                finish_stage(workspace, tallies.noting(work), progress, count)
             except (SpecError, CredentialsError, EngineError) as error:
                 if work.asked:
                     raise
@@ -253,7 +263,8 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
         if own_engine:
             workspace.close_engine()
         workspace.leases.close()
-    return summary_of(workspace.root, metadata, tokens, time.monotonic() - started)
+    summary = summary_of(workspace.root, metadata, tokens, time.monotonic() - started)
+    return replace(summary, added=tallies.added(metadata))
 
 
 def directory_of(spec: Spec, output: str | Path | None) -> Path:
@@ -276,6 +287,8 @@ def summary_of(
         tokens=tokens,
         seconds=seconds,
         passed_over=passed_over or {},
+        cut=sum(count for word, count in metadata["finish_reasons"].items() if not is_whole(word)),
+        judged=is_judged(root, read_spec(root)),
         missing=sum(
             sum(stage.get("failure_reasons", {}).values())
             for kind in ("states", "scores")

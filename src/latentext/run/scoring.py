@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.checks import LENGTH, REPETITION, check_settings, length_settings
+from latentext.dataset.checks import LENGTH, LENGTH_VERSION, REPETITION, check_settings, length_settings
 from latentext.dataset.receipts import Receipt, read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
+from latentext.prompts.earlier import begun_by_first
 from latentext.request import Completion, Failure
 from latentext.rewards import Reward, candidates_of, load_scorer, score_name, text_length
 from latentext.rewards.encoding import RewardModel, reward_model_from
@@ -114,16 +115,17 @@ def check_work(workspace: Workspace, check: CheckSpec, samples: range, retry_fai
 
 
 def length_work(workspace: Workspace, length: LengthSpec, samples: range, retry_failed: bool) -> Work:
-    """The lengths of these samples, and whether they are legal."""
+    """The lengths of these samples, and whether they are legal; of datasets of 0.1.0 by its version of them."""
+    version = 1 if begun_by_first(workspace.provenance.versions.get("latentext")) else LENGTH_VERSION
     declared = ScoresStage(
         reward=LENGTH,
         samples=(samples.start, samples.stop),
         columns=text_length.COLUMNS,
-        settings=length_settings(length),
+        settings=length_settings(length, version),
     )
 
     def measure(records: Sequence[Record]) -> Sequence[Measured]:
-        return text_length.measure_lengths(length, ((r["text"], r["finish_reason"]) for r in records))
+        return text_length.measure_lengths(length, ((r["text"], r["finish_reason"]) for r in records), version)
 
     def tally(records: Sequence[Record], measured: Sequence[Measured]) -> Mapping[str, int]:
         return text_length.tally_lengths(length, len(samples), records, measured)

@@ -105,8 +105,11 @@ def test_sums_of_money_are_exact() -> None:
 
 
 def test_a_total_without_a_price_says_tokens_only() -> None:
-    assert str(Spend(answers=1, prompt_tokens=5, completion_tokens=2, unpriced=1)) == "7 tokens, price unknown"
-    assert str(Spend()) == "0 tokens"
+    assert (
+        str(Spend(answers=1, prompt_tokens=5, completion_tokens=2, unpriced=1))
+        == "5 prompt + 2 text tokens, price unknown"
+    )
+    assert str(Spend()) == "0 prompt + 0 text tokens"
 
 
 def test_a_long_prompt_makes_its_whole_request_dearer() -> None:

@@ -88,12 +88,13 @@ class Spend:
         return Spend(*(getattr(self, name) + getattr(other, name) for name in Spend.__slots__))
 
     def __str__(self) -> str:
-        """Such as ``1,200 tokens, 0.0042 USD``; where usage is missing, what it is at most, and what is sure of it.
+        """Such as ``1,000 prompt + 200 text tokens, 0.0042 USD``: a run's rates count the tokens of texts alone. Where
+        usage is missing, what it is at most, and what is sure of it.
 
         Example:
             >>> print(Spend(answers=2, prompt_tokens=40, picodollars=10**8, uncertain_tokens=300,
             ...     uncertain_picodollars=26 * 10**8))
-            up to 340 tokens, up to 0.0027 USD (sure: 40 tokens, 0.0001 USD)
+            up to 340 tokens, up to 0.0027 USD (sure: 40 prompt + 0 text tokens, 0.0001 USD)
         """
         if not self.uncertain_tokens:
             return self._amounts()
@@ -107,7 +108,8 @@ class Spend:
 
     def _amounts(self, most: str = "") -> str:
         """Tokens and money, each behind the words `most`."""
-        parts = [f"{most}{self.tokens:,} tokens"]
+        split = f"{self.prompt_tokens:,} prompt + {self.completion_tokens:,} text tokens"
+        parts = [f"{most}{self.tokens:,} tokens" if most else split]
         if self.picodollars or self.cost is not None:
             parts.append(f"{most}{money(dollars(self.picodollars))}{' and unpriced models' if self.unpriced else ''}")
         elif self.answers:
