@@ -11,7 +11,7 @@ from typing import Any
 from latentext.dataset import layout
 from latentext.dataset.receipts import Receipt, check_shard
 from latentext.plan import Shard
-from latentext.run.generating import Advance
+from latentext.run.under_way import Advance
 from latentext.run.work import Work
 
 
