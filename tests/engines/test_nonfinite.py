@@ -15,7 +15,9 @@ def test_weights_of_nan_are_named_as_such() -> None:
     model = random_model("llama")
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = float("nan")
-    with pytest.raises(EngineError, match=r"not finite in float32 at resid_post\.1; its weights hold NaN") as refused:
+    with pytest.raises(
+        EngineError, match=r"not finite in float32 at layer 2, resid_post\.1; its weights hold NaN"
+    ) as refused:
         loaded_model(model)
     assert "\n" not in str(refused.value)
 

@@ -21,7 +21,10 @@ def capture(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
     sites: Annotated[
         list[str],
-        typer.Option(metavar="SITE,...", help="Such as final_norm, resid_post.3, embed, -2 (last but one) or all."),
+        typer.Option(
+            metavar="SITE,...",
+            help="Layers by number (8; -2 is the last but one) or name (resid_post.7, final_norm, embed), or all.",
+        ),
     ],
     positions: Annotated[Positions, typer.Option(help="The tokens whose states are kept.")] = "generated",
     pool: Annotated[

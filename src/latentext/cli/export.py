@@ -31,7 +31,10 @@ def export(
     ],
     sites: Annotated[
         list[str] | None,
-        typer.Option(metavar="SITE,...", help="npy: these sites side by side in this order; all by default."),
+        typer.Option(
+            metavar="SITE,...",
+            help="npy: layers by number (8) or name (resid_post.7), side by side in this order; all by default.",
+        ),
     ] = None,
     pool: Annotated[
         Pool | None,

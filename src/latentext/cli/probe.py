@@ -28,7 +28,11 @@ def probe(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
     sites: Annotated[
         list[str] | None,
-        typer.Option("--site", metavar="SITE,...", help="Such as final_norm, resid_post.3, -2; all by default."),
+        typer.Option(
+            "--site",
+            metavar="SITE,...",
+            help="Layers by number (8; -2) or name (resid_post.7, final_norm); all by default.",
+        ),
     ] = None,
     target: Annotated[
         TargetName | None,

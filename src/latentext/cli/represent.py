@@ -42,7 +42,10 @@ def represent(
         typer.Option(metavar="POOL,...", help="last (default), mean, max, first, entropy_mean; or none."),
     ] = None,
     sites: Annotated[
-        list[str] | None, typer.Option(metavar="SITE,...", help="Such as final_norm (default), resid_post.3 or -2.")
+        list[str] | None,
+        typer.Option(
+            metavar="SITE,...", help="Layers by number (8; -2) or name (resid_post.7); final_norm by default."
+        ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="What the names of the vectors' files begin with.")] = "hidden_",
     verify: Annotated[bool, typer.Option(help="Check repeats in one pass instead of writing them by token.")] = True,
@@ -181,11 +184,16 @@ def _options(settings: list[str] | None, where: str) -> dict[str, Any]:
 
 
 def _print(made: Representation, warned: list[str]) -> None:
+    from latentext.dataset.captures import labels
+    from latentext.dataset.reader import open as open_dataset
+
     print_summary(made.run)
     typer.echo(f"system message before each prompt: {made.system}")
     typer.echo(f"texts: {made.frame}")
+    called = labels(open_dataset(made.dataset).captures)
     for name, folder in made.hidden.items():
-        typer.echo(f"vectors ({name}): {folder}")
+        site, _, pool = name.partition(":")
+        typer.echo(f"vectors ({called[site]}, {pool}): {folder}")
     if made.fidelity is not None:
         typer.echo(f"fidelity: {made.fidelity}")
     for line in warned:

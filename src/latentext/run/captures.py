@@ -22,7 +22,7 @@ from latentext.dataset.states import DTYPE_NAME
 from latentext.errors import SpecError
 from latentext.spec import Spec, StatesSpec
 from latentext.states.layout import ModelLayout
-from latentext.states.sites import block_of, index_of, resolve_sites
+from latentext.states.sites import block_of, index_of, label_of, resolve_sites
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _same_rows(capture: StatesStage, wanted: StatesSpec, dtype: str) -> bool:
 def _check_readable(sites: tuple[str, ...], shape: StatesShape) -> None:
     if not shape.blocks_readable and (bad := [s for s in sites if index_of(s, shape.num_blocks) is None]):
         raise SpecError(
-            f"{bad[0]} cannot be read from this model, whose blocks have no hooks that fit",
+            f"{label_of(bad[0], shape.num_blocks)} cannot be read from this model, whose blocks have no hooks that fit",
             where="states.sites",
             remedy="ask for sites that have a Hugging Face index",
         )

@@ -19,7 +19,7 @@ from torch import nn
 
 from latentext.errors import EngineError
 from latentext.libraries.transformers.models import longrope_length
-from latentext.states.sites import all_sites, block_of, index_of
+from latentext.states.sites import all_sites, block_of, index_of, label_of
 
 Text = TypeVar("Text")
 
@@ -96,11 +96,12 @@ def _check_finite(model: nn.Module, names: Sequence[str], states: Sequence[torch
     bad = next((name for name, found in zip(names, states, strict=True) if not found.isfinite().all()), None)
     if bad is None:
         return
+    called = label_of(bad, len(names) - 1)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     remedy = "its weights hold NaN or infinity: download the model again"
     if dtype == "float16" and all(weight.isfinite().all() for weight in model.parameters()):
         remedy = "use bfloat16 or float32 (model.dtype)"
-    raise EngineError(f"{type(model).__name__} gives states that are not finite in {dtype} at {bad}", remedy=remedy)
+    raise EngineError(f"{type(model).__name__} gives states that are not finite in {dtype} at {called}", remedy=remedy)
 
 
 def check_shape(site: str, hidden: torch.Tensor, batch: int, tokens: int) -> None:

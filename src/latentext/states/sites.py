@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from latentext.errors import SpecError
+from latentext.layer_names import site_label
 
 _BLOCK = re.compile(r"resid_post\.(0|[1-9]\d*)")
 
@@ -52,9 +53,9 @@ def site_at(index: int, num_blocks: int) -> str:
     """
     if not -num_blocks - 1 <= index <= num_blocks:
         raise SpecError(
-            f"site {index} is out of range",
+            f"layer {index} is out of range",
             where="states.sites",
-            remedy=f"this model has the indices 0 … {num_blocks} and -1 … {-num_blocks - 1}",
+            remedy=f"this model has the layers 0 … {num_blocks} and -1 … {-num_blocks - 1}",
         )
     return all_sites(num_blocks)[index]
 
@@ -63,6 +64,16 @@ def index_of(site: str, num_blocks: int) -> int | None:
     """The Hugging Face index of a site, or None for the un-normed last block, which has none."""
     sites = all_sites(num_blocks)
     return sites.index(site) if site in sites else None
+
+
+def label_of(site: str, num_blocks: int) -> str:
+    """What a site of this model is called where people read.
+
+    Example:
+        >>> label_of("resid_post.7", 30), label_of("resid_post.29", 30), label_of("final_norm", 30)
+        ('layer 8, resid_post.7', 'last block, resid_post.29', 'layer 30, final_norm')
+    """
+    return site_label(site, index_of(site, num_blocks))
 
 
 def block_of(site: str) -> int | None:
