@@ -113,4 +113,5 @@ def test_the_offered_command_goes_on_with_smaller_shards(
         text=True,
     )
     assert again.returncode == 0, again.stderr
+    assert "nothing is finished here yet: shards now have 4 requests instead of 40" in again.stderr
     assert "shard_size: 4\n" in (tmp_path / "data" / "spec.yaml").read_text()

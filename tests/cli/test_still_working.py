@@ -117,6 +117,25 @@ def test_somebody_who_types_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) ->
         assert "latentext probe" in screen.shown
 
 
+def test_a_pager_that_got_text_has_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    with a_terminal(monkeypatch) as screen, os.fdopen(theirs, "w") as pipe, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", pipe)
+        clock = Clock()
+        watched = _Terminal(sys.stderr, clock)
+        with watched_by(lambda: watched), watched.watching(), phase("latentext show"):
+            clock.now += SILENCE
+            watched.look()
+            assert "latentext show" in screen.shown
+            print("a text", flush=True)
+            shown = screen.shown
+            clock.now += 100 * SILENCE
+            watched.look()
+            assert screen.shown == shown
+    with os.fdopen(ours) as read:
+        assert read.read() == "a text\n"
+
+
 def test_stages_and_phases_share_one_display(monkeypatch: pytest.MonkeyPatch) -> None:
     with at_work(monkeypatch) as (terminal, screen, _clock):
         progress = progress_for(sys.stderr)

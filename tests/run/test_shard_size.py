@@ -42,7 +42,7 @@ def begun(root: Path, texts: int = 2, **fields: Any) -> Path:
 def test_a_directory_without_a_finished_shard_takes_another_size_and_says_so(tmp_path: Path, size: int) -> None:
     root, heard = begun(tmp_path / "data", shard_size=7), Noting()
     make_dataset(asked(shard_size=size), root, engine=EchoEngine(), progress=heard)
-    assert f"nothing is finished here yet: shards now have {size} requests" in heard.lines
+    assert f"nothing is finished here yet: shards now have {size} requests instead of 7" in heard.lines
     assert read_spec(root).shard_size == size
     make_dataset(asked(shard_size=size), tmp_path / "quiet", engine=EchoEngine())
     assert contents(root) == contents(tmp_path / "quiet")

@@ -7,6 +7,8 @@ comes back. Where the error stream is no terminal, phases that count get plain l
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import threading
 import time
@@ -131,13 +133,20 @@ class _Terminal:
             self._line_begins = text.endswith("\n") if text else self._line_begins
             return stream.write(text)
 
+    def write_to_pipe(self, stream: TextIO, text: str) -> int:
+        """Write to what may be a pager: from now on it has the terminal, and only stages show their bar."""
+        self.shows = False
+        return self.write(stream, text)
+
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the streams of this process, those of them that are the terminal."""
+        """Watch the streams of this process."""
         before = sys.stdout, sys.stderr
         sys.stderr = cast(TextIO, _Watched(sys.stderr, self.write))
         if sys.stdout.isatty():
             sys.stdout = cast(TextIO, _Watched(sys.stdout, self.write))
+        elif _is_pipe(sys.stdout):
+            sys.stdout = cast(TextIO, _Watched(sys.stdout, self.write_to_pipe))
         self._watched = (self._stream, sys.stderr)
         looking = threading.Thread(target=self._keep_looking, name="latentext-display", daemon=True)
         looking.start()
@@ -170,6 +179,13 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # No file behind it.
+        return False
 
 
 def named(arguments: Sequence[str]) -> str:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentext.dataset import layout
-from latentext.plan.note import PlanNote
-from latentext.run.shard_size import is_anything_made
+from latentext.run.shard_size import is_anything_made, size_of_plan
 from latentext.run.tally import Tally
 from latentext.run.work import Work, texts_of
 from latentext.run.worker import Stage
@@ -80,13 +79,11 @@ def left_of(workspace: Workspace, work: Work, tally: Tally | None) -> Interrupti
     return _left(workspace.root, work.description, kept, planned, tally, size, answers_kept=remote)
 
 
-def left_by_workers(root: Path, stage: Stage, tally: Tally | None) -> Interruption | None:
-    """The same of a stage that workers computed, once all have ended; None where there is no plan."""
-    if (note := PlanNote.read(root / layout.PLAN)) is None:
-        return None
+def left_by_workers(root: Path, stage: Stage, tally: Tally | None) -> Interruption:
+    """The same of a stage that workers computed, once all have ended."""
     there = set(layout.list_shards(root, stage.name))
     missing = sum(texts for shard, texts in zip(stage.waiting, stage.texts, strict=True) if shard not in there)
-    return _left(root, stage.description, stage.total - missing, stage.total, tally, note.shard_size)
+    return _left(root, stage.description, stage.total - missing, stage.total, tally, size_of_plan(root) or 1)
 
 
 def _left(

@@ -33,7 +33,7 @@ from latentext.run.provenance import (
     refuse_changes,
     write_provenance,
 )
-from latentext.run.shard_size import fit_plan, with_asked_size
+from latentext.run.shard_size import fit_plan, said_of_change, with_asked_size
 from latentext.spec import Spec
 from latentext.spec_file import dump_spec, relative_inputs
 
@@ -75,8 +75,9 @@ def settle(
             if now != provenance and provenance is not None:
                 progress.note(_TAKEN_OVER)
         # After a kill in between, the plan has the old size still.
-        if fit_plan(root, now.shard_size):
-            progress.note(f"nothing is finished here yet: shards now have {now.shard_size:,} requests")
+        if (size := fit_plan(root, now.shard_size)) is not None:
+            for line in said_of_change(size, now.shard_size):
+                progress.note(line)
             plan = _plan(spec, root, facts, now.shard_size, _version_of(provenance))
         _write_spec(root, spec, now)
     return now, plan

@@ -30,13 +30,26 @@ def with_asked_size(root: Path, made: Provenance, spec: Spec) -> Provenance:
     return made.model_copy(update={"shard_size": spec.shard_size})
 
 
-def fit_plan(root: Path, shard_size: int) -> bool:
-    """Give a plan of which nothing is finished this shard size; returns whether it had another."""
+def fit_plan(root: Path, shard_size: int) -> int | None:
+    """Give a plan of which nothing is finished this shard size; returns the one that it had, None if it fits."""
     note = PlanNote.read(root / layout.PLAN)
     if note is None or note.shard_size == shard_size or is_anything_made(root):
-        return False
+        return None
     replace(note, shard_size=shard_size).write(root / layout.PLAN)
-    return True
+    return note.shard_size
+
+
+def size_of_plan(root: Path) -> int | None:
+    """Requests per shard of the plan that is there; None where there is none."""
+    note = PlanNote.read(root / layout.PLAN)
+    return None if note is None else note.shard_size
+
+
+def said_of_change(before: int | None, now: int | None) -> list[str]:
+    """What a person reads when the size of a plan has changed."""
+    if before in (None, now) or now is None:
+        return []
+    return [f"nothing is finished here yet: shards now have {now:,} requests instead of {before:,}"]
 
 
 def is_anything_made(root: Path) -> bool:

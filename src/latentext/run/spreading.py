@@ -16,6 +16,7 @@ from latentext.run.interrupted import RunInterrupted, left_by_workers
 from latentext.run.progress import NoProgress, Progress, StatusFile
 from latentext.run.rewarding import refuse_missing, remarks_on_rewards
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
+from latentext.run.shard_size import said_of_change, size_of_plan
 from latentext.run.views import write_views_without_a_model
 from latentext.run.worker import Order
 from latentext.spec import Spec
@@ -61,10 +62,11 @@ def make_dataset_with_workers(
         driver = Driver(workers, watched, shard_timeout)
         try:
             with preparing("starting the first worker"), moved_back_if_refused(aside, root):
+                size = size_of_plan(root)
                 plan = driver.ask_first("estimate")
             if aside is not None:
                 progress.note(f"the earlier dataset is now {aside}")
-            for line in remarks_on_rewards(root, spec):
+            for line in (*remarks_on_rewards(root, spec), *said_of_change(size, size_of_plan(root))):
                 progress.note(line)
             if on_plan is not None:
                 on_plan(plan)
@@ -76,9 +78,8 @@ def make_dataset_with_workers(
             # For readers of the unfinished dataset; if they cannot be written, the first error still counts.
             with suppress(LatentextError):
                 write_views_without_a_model(root)
-            left = None if stage is None else left_by_workers(root, stage, tally)
-            if isinstance(error, KeyboardInterrupt) and left is not None:
-                raise RunInterrupted(left) from error
+            if isinstance(error, KeyboardInterrupt) and stage is not None:
+                raise RunInterrupted(left_by_workers(root, stage, tally)) from error
             raise
         watched.finish()
         workers.close()
