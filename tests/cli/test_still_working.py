@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pty
@@ -198,6 +199,18 @@ def test_streams_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ValueError
         assert (sys.stdout, sys.stderr) == before
         assert watcher() is None
+
+
+def test_the_end_of_a_command_is_no_silence_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch loaded, Python would collect for seconds what the process's end frees anyway."""
+    monkeypatch.setattr(command_line, "exit_code", lambda arguments: 3)
+    try:
+        with pytest.raises(SystemExit) as left:
+            command_line.main(["run", "spec.yaml"])
+        assert left.value.code == 3
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 def test_help_and_version_load_nothing_for_a_display_that_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ of latentext itself.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -137,7 +138,9 @@ def _configure(log_level: LogLevel) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
-    sys.exit(exit_code(arguments))
+    code = exit_code(arguments)
+    gc.freeze()  # Else Python looks through all objects of torch once more: seconds after the last line.
+    sys.exit(code)
 
 
 def exit_code(arguments: Sequence[str] | None = None) -> int:
