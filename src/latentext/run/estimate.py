@@ -15,6 +15,7 @@ from latentext.dataset.atomic import temporary_folder
 from latentext.engines.opening import local_model, refuse_unsupported, required_local_model
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
+from latentext.engines.transformers.usable import refuse_unusable
 from latentext.limits import Limits
 from latentext.models.catalogue import describe_model
 from latentext.models.pretrained import read_config
@@ -56,12 +57,15 @@ def estimate(spec: Spec, limits: Limits | None = None) -> Estimate:
 
     Raises:
         SpecError: whatever would stop the run before its first token.
+        EngineError: the engine cannot write texts with such a model, as its configuration tells.
     """
     refuse_unsupported(spec.model, spec.decoding, limits)
     here = local_model(spec.model) if spec.states is None else required_local_model(spec)
     tokenizer = None
     if here is not None:
         source = resolve_model(here.name, here.revision)
+        if spec.model.engine == "transformers" or (spec.model.remote and spec.states is not None):
+            refuse_unusable(source, trust_remote_code=here.trust_remote_code)
         tokenizer = load_tokenizer(source.path_or_id, source.revision, here.trust_remote_code)
     spec = settle_length(spec, None, tokenizer)
     with temporary_folder("plan") as folder:

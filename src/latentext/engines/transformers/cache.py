@@ -130,6 +130,12 @@ class SlabCache(Cache):  # type: ignore[misc]
         return [s for layer in self.layers if layer.is_initialized for s in (layer.keys, layer.values)]
 
 
+def keeps_keys_and_values(config: Any) -> bool:
+    """Whether the blocks of a model remember keys and values alone, as transformers' own cache tells."""
+    own_layers = filter(remembers, cache_layers(config))
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in own_layers)
+
+
 def check_cacheable(model: Any) -> None:
     """Refuse a model that remembers by more than keys and values: this cache would drop the rest without a word.
 
@@ -138,9 +144,7 @@ def check_cacheable(model: Any) -> None:
             is newer than this code.
     """
     check_layer_class(SlabLayer)
-    own_layers = filter(remembers, cache_layers(model.config))
-    fits = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in own_layers)
-    if is_stateful(model) or not fits:
+    if is_stateful(model) or not keeps_keys_and_values(model.config):
         raise EngineError(
             f"{type(model).__name__} keeps more than keys and values of its tokens, which this engine cannot batch",
             remedy="use a model of attention blocks only",
