@@ -53,7 +53,7 @@ FAILURES = {
         "the limit of tokens was spent on reasoning: Let me think about the",
     ),
     "only-reasoning-under-another-name": (choice("", "MAX_TOKENS", reasoning="Hm"), "only-reasoning", "reasoning: Hm"),
-    "parts-without-a-text": (choice([{"type": "thinking", "thinking": "Hm"}]), "no-text", "null"),
+    "parts-without-a-text": (choice([{"type": "thinking", "thinking": "Hm"}]), "no-text", "has no text"),
     "half-a-surrogate-in-a-refusal": (choice(None, refusal="no \udc00"), "refused", "no"),
     "refused-by-the-finish-reason": (choice("I can't", "refusal"), "refused", "I can't"),
     "filtered-by-another-name": (choice("half", "SAFETY"), "content-filter", "filter"),

@@ -12,13 +12,17 @@ from typing import Any
 
 from latentext.engines.openai.errors import words_of
 from latentext.engines.openai.redaction import Redaction
-from latentext.engines.openai.server_text import one_line, parse_json, well_formed
+from latentext.engines.openai.server_text import one_line, parse_json, well_formed, words_of_page
 from latentext.engines.openai.usage import read_usage
 from latentext.finish_reasons import FAILED, FILTERED, REFUSED, STOP, finish_reason
 from latentext.request import Completion, Failure, Request, Usage
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 """Fields in which servers give a model's thoughts."""
+
+
+_SHOWN = 2000
+"""Bytes of an answer that is no JSON that are looked at for its words."""
 
 
 class MalformedAnswerError(ValueError):
@@ -49,7 +53,9 @@ def read_body(raw: bytes) -> dict[str, Any]:
     try:
         body = parse_json(raw)
     except (ValueError, RecursionError) as error:
-        raise MalformedAnswerError(f"an answer of {len(raw)} bytes is no JSON") from error
+        begins = one_line(words_of_page(raw[:_SHOWN].decode("utf-8", "replace")), most=60)
+        what = f"an answer of {len(raw)} bytes is no JSON" if raw.strip() else "the answer is empty"
+        raise MalformedAnswerError(f"{what}: {begins}" if begins else what) from error
     if not isinstance(body, dict):
         raise MalformedAnswerError("an answer is no JSON object")
     return body
@@ -70,7 +76,7 @@ def read_text(body: Mapping[str, Any]) -> Text:
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, Mapping):
-        words = words_of(body.get("error"))
+        words = words_of(body.get("error")) or words_of(body)
         said = f"the server answered without a text{': ' if words else ''}{words}"
         return Text(None, "", usage, "no-choice", said, written)
     message = choice.get("message")
@@ -99,7 +105,10 @@ def _problem(
     if thoughts:
         why = "the limit of tokens was spent on reasoning" if finish != STOP else "the model gave only its reasoning"
         return "only-reasoning", f"{why}: {one_line(thoughts, most=None)}"
-    return ("no-text", "the answer's content is null") if content is None else ("", "")
+    if content is not None:
+        return "", ""
+    is_null = "content" in message and message["content"] is None
+    return "no-text", "the answer's content is null" if is_null else "the answer has no text in message.content"
 
 
 def _content(content: object) -> str | None:

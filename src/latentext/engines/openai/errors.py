@@ -18,7 +18,7 @@ from typing import Any
 from latentext.engines.openai.answer_size import TooLargeError
 from latentext.engines.openai.reaching import broken, place_of, reason_of, unsent
 from latentext.engines.openai.redirects import RedirectError
-from latentext.engines.openai.server_text import one_line
+from latentext.engines.openai.server_text import one_line, words_of_page
 from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
 
 
@@ -173,13 +173,18 @@ def of_exception(error: Exception) -> ApiError:
 def error_inside(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ApiError | None:
     """The error in an answer of status 200 that has no choice, as some proxies send it; None if there is none.
 
-    It is treated like an answer of the status that its code names, or else like the server's own fault.
+    It is treated like an answer of the status that its code names, or else like the server's own fault. Some servers
+    do not call it an error: then a body without a choice and without usage, but with words, is one.
 
     Example:
         >>> error_inside({"choices": None, "error": {"code": 429, "message": "busy"}}).kind.value
         'rate'
+        >>> error_inside({"object": "error", "message": "no such model", "code": 404}).kind.value
+        'not-found'
     """
     error = body.get("error")
+    if not error and not body.get("usage") and words_of(body):
+        error = body
     if body.get("choices") or not error or not isinstance(error, (Mapping, str)):
         return None
     code = str(error.get("code") or error.get("status") or "") if isinstance(error, Mapping) else ""
@@ -225,7 +230,10 @@ def stopping_error(error: ApiError, *, where: str | None = None) -> LatentextErr
             heading="Quota and budgets",
         )
     if error.kind is ApiErrorKind.NOT_FOUND:
-        return SpecError(f"the server has no such model or address: {error.message}", where=where or "model.name")
+        if error.code in _MODEL_CODES or "model" in error.message.lower():
+            return SpecError(f"the server has no such model: {error.message}", where=where or "model.name")
+        what = f"the server answers no chats at this address: {error.message}"
+        return SpecError(what, where=where or "model.api.base_url", remedy="many addresses end in /v1")
     if error.kind is ApiErrorKind.BAD_REQUEST:
         return SpecError(
             f"the server does not take this request: {error.message}",
@@ -273,7 +281,7 @@ def _words(body: object) -> tuple[str, str | None, str | None]:
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
-            return one_line(text), None, None
+            return one_line(words_of_page(text)), None, None
     if not isinstance(body, Mapping):
         return "", None, None
     inner = body.get("error") or body

@@ -7,7 +7,9 @@ an answer that was paid for is kept.
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from typing import Any
 
 from latentext.engines.openai.credentials import without_keys
@@ -41,6 +43,20 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def words_of_page(text: str) -> str:
+    """What a page of HTML says: its title, or else its words without tags; any other text as it is.
+
+    Example:
+        >>> words_of_page("<html><head><title>Just a moment</title></head><body><p>Wait.</p></body></html>")
+        'Just a moment'
+    """
+    text = text[: 20 * MOST_CHARACTERS]
+    if not text.lstrip().startswith("<"):
+        return text
+    title = re.search(r"<title[^>]*>([^<]+)</title", text, re.IGNORECASE)
+    return html.unescape(title[1] if title else re.sub(r"<[^>]*>", " ", text))
 
 
 def one_line(text: str, most: int | None = MOST_CHARACTERS) -> str:
