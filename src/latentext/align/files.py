@@ -24,8 +24,8 @@ from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import DatasetError, SpecError
 
-TEXTS = OutputKind("drawn texts", begins(r'\[\s*(\]|\{\s*"prompt": )'))
-FRONTIER = OutputKind("a frontier", begins("nats,λ "))
+TEXTS = OutputKind("drawn texts", begins(r'\[\s*(\]|\{\s*"prompt": )'), (".json",))
+FRONTIER = OutputKind("points of a frontier", begins("nats,λ "), (".csv",))
 _LAMBDA = OutputKind("λ beside texts", begins(r'\{\s*"lam": '))
 _MOST_BYTES = 1 << 30
 

@@ -199,9 +199,10 @@ def sweep(
         + [f"{point.diagnosis.effective_sample_size:.1f}"]
         for point in points
     ]
+    if output is not None:  # Before a line is printed: a closed pipe never costs the file.
+        write_frontier(output, [head, *rows], overwrite=overwrite)
     _print([*columns([head, *rows]), *_as_warnings(bank.warnings)])
     if output is not None:
-        write_frontier(output, [head, *rows], overwrite=overwrite)
         typer.echo(f"{counted(len(rows), 'point')}: {output}")
     return EXIT_DONE
 

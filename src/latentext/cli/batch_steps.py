@@ -191,6 +191,8 @@ def judge(
 
     replies = read_replies(_own(answers, task.task_name), _own(requests, task.task_name))
     found = harvest(replies, task, tokenizers, target)
+    # Before a line is printed: a closed pipe never costs the file.
+    written = write_scenarios(output, found.scenarios, details=details, overwrite=True, note=note)
     outputs = replies.outputs
     tally = ", ".join(f"{count:,} {word}" for word, count in sorted(replies.tally().items()))
     typer.echo(f"{counted(len(replies.custom_ids), 'request')}: {tally}")
@@ -203,7 +205,6 @@ def judge(
         if count:
             typer.echo(f"{count:,} {what}")
     print_harvest(found)
-    written = write_scenarios(output, found.scenarios, details=details, overwrite=True, note=note)
     typer.echo(f"{counted(written, 'scenario')} in {output}")
     return found
 

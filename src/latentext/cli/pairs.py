@@ -142,6 +142,7 @@ def split(
         check_place(paths[name], overwrite=force or _holds(paths[name], part))
     for name, part in parts.items():
         write_scenarios(paths[name], part, details=any(scenario.checks for scenario in part), overwrite=True)
+    for name, part in parts.items():
         typer.echo(f"{counted(len(part), 'scenario')} in {paths[name]}")
     return EXIT_DONE
 

@@ -122,7 +122,7 @@ def generate(
     The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
     run is continued by the same command; no answer is paid for twice.
     """
-    from latentext.pairs import check_place, load_task
+    from latentext.pairs import check_place, load_task, write_scenarios
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Proposals
     from latentext.spec import Decoding
@@ -153,9 +153,12 @@ def generate(
             proposals = Proposals(loaded, tokenizers, num_scenarios, spec, decoding, seed, pairs_per_request, min_yield)
             limits = limits_from(max_cost, max_tokens_total)
             outcome = _propose(proposals, kept, limits, journal, retry_failed=retry_failed)
+        if scenarios := outcome.harvest.scenarios:  # Before a line is printed: a closed pipe never costs the file.
+            note = partial(kept.note_output, target)
+            write_scenarios(target, scenarios, details=details, overwrite=True, note=note)
         if temporary and outcome.stopped is not None:
             typer.echo("No checkpoint is kept: to be able to go on, give --checkpoint; to begin again, give --force.")
-        return _finish(outcome, kept, target, proposals, details=details, rehearsed=rehearse, journal=journal)
+        return _finish(outcome, kept, target, proposals, rehearsed=rehearse, journal=journal)
 
 
 def _propose(
@@ -190,21 +193,17 @@ def _finish(
     output: Path,
     proposals: Proposals,
     *,
-    details: bool,
     rehearsed: bool,
     journal: Path | None,
 ) -> int:
-    """Write what there is, say what it consists of, and raise what ended the run early."""
+    """Say what the written pairs consist of, and raise what ended the run early."""
     from latentext.cli.pairs_summary import print_harvest, print_projections
     from latentext.engines.openai.prices import shipped_prices
-    from latentext.pairs import write_scenarios
     from latentext.recipes.pairs.projection import YIELDS
 
     scenarios = outcome.harvest.scenarios
     print_harvest(outcome.harvest)
     if scenarios:
-        note = partial(checkpoint.note_output, output)
-        write_scenarios(output, scenarios, details=details, overwrite=True, note=note)
         typer.echo(f"{counted(len(scenarios), 'scenario')} in {output}")
     else:
         typer.echo(f"no scenarios; {output} is not written")

@@ -32,10 +32,13 @@ class OutputKind:
     Attributes:
         name: in messages, such as "exported records".
         made_before: whether a file, regular and not empty, is one that the same writer makes.
+        endings: of names, such as ``.json``: one that says another format is refused. Empty where the writer looks
+            itself.
     """
 
     name: str
     made_before: Callable[[Path], bool]
+    endings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,12 @@ def checked_file(
         views: a folder in the dataset that belongs to the writer, such as ``DIR/report``.
 
     Raises:
-        SpecError: the file exists and may not be replaced unasked.
+        SpecError: the name ends as another format does, or the file exists and may not be replaced unasked.
         DatasetError: the place is in a dataset, or holds something else.
     """
+    if kind.endings and path.suffix and path.suffix.lower() not in kind.endings:
+        what = f"{kind.name} are not written as {path.suffix}"
+        raise SpecError(what, where=str(path), remedy=f"end the name in {' or '.join(kind.endings)}")
     place = _outside_datasets(path, views)
     if place.is_dir():
         raise DatasetError("is a folder", where=str(path), remedy="name a file")

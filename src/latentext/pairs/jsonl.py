@@ -23,7 +23,7 @@ FORMS = ("single_token", "multi_token")
 TYPES = tuple(f"{form}_{side}" for form in FORMS for side in ("prompt", "counterfactual"))
 """What the four lines of a scenario are, in their order."""
 
-JSONL = OutputKind("pairs", begins(r'\{"scenario_id": '))
+JSONL = OutputKind("pairs", begins(r'\{"scenario_id": '), (".jsonl", ".ndjson", ".json"))
 _FIELDS = ("scenario_id", "type", "task", "text")
 _REMEDY = "see docs/pairs.md for the format, or pass --columns for other files"
 

@@ -23,7 +23,7 @@ from latentext.rewards.candidate import candidates_of
 Trim = Literal["sentence"] | None
 """``sentence`` cuts a text that was ended by the length limit back to its last full sentence."""
 
-CANDIDATES = OutputKind("candidates", begins(r'\{"index": \d+, "key": "[^"]*", "prompt": '))
+CANDIDATES = OutputKind("candidates", begins(r'\{"index": \d+, "key": "[^"]*", "prompt": '), (".jsonl", ".ndjson"))
 _COLUMNS = ("index", "sample", "prompt", "messages", "text")
 
 
