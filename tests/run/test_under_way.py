@@ -55,10 +55,12 @@ class Watched(NoProgress):
     """What a watcher sees before the first text is finished."""
 
     def __init__(self) -> None:
-        self.before_first_text = self.texts = self.written = 0
+        self.before_first_text = self.texts = self.written = self.finished = self.most = 0
 
     def advance(self, texts: int, tokens: int) -> None:
         self.texts += texts
+        self.finished += tokens
+        self.most = max(self.most, self.finished + self.written)
 
     def writing(self, tokens: int) -> None:
         self.written += tokens
@@ -74,3 +76,4 @@ def test_a_run_says_how_many_tokens_are_written_before_its_first_text_is_finishe
     make_dataset(spec, tmp_path / "data", engine=engine, progress=watched)
     assert watched.before_first_text > 0
     assert watched.written == 0  # All that was under way was finished.
+    assert watched.most == watched.finished  # And no line on the way counted a token twice.

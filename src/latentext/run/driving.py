@@ -154,8 +154,8 @@ class Driver:
                 busy[heard.worker] = shard, since or time.monotonic()
                 told[heard.worker] += heard.texts
                 writing[heard.worker] += heard.under_way
+                self._progress.writing(heard.under_way)  # First: a finished text is never counted twice.
                 self._advance(heard.texts, heard.tokens)
-                self._progress.writing(heard.under_way)
             else:
                 shard, _ = busy.pop(heard.worker)
                 self._progress.writing(-writing.pop(heard.worker, 0))

@@ -231,10 +231,10 @@ def _run(workspace: Workspace, works: Iterator[Work], progress: Progress, *, own
         nonlocal tokens
         with counting:
             tokens += new_tokens
+            if under_way:  # First: what is said in between must not count a finished text twice.
+                progress.writing(under_way)
             if texts or new_tokens or not under_way:
                 progress.advance(texts, new_tokens)
-            if under_way:
-                progress.writing(under_way)
 
     try:
         for work in works:
