@@ -37,7 +37,7 @@ def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         (Fault.hanging(0.3), "the server has not answered for 0 s"),
         (Fault.dropped(), "the server closed the connection without an answer"),
         (Fault.cut(), "the connection broke in the middle of the answer"),
-        (Fault.malformed(), "the server's answer cannot be used (an answer of 50 bytes is no JSON)"),
+        (Fault.malformed(), "the server's answer cannot be used (an answer of 50 bytes is no JSON: "),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
