@@ -40,6 +40,32 @@ def test_a_stop_string_with_a_special_token_is_refused(stop: str | list[str], tm
     assert "decoding.stop" in line and "never stops a text" in line and "\n" not in line
 
 
+SERVER = {"name": "some-model", "engine": "openai", "api": {"base_url": "http://127.0.0.1:9/v1"}}
+
+
+@pytest.mark.parametrize(
+    ("stop", "local"),
+    [
+        ("<|eot_id|>", None),
+        ("<|eot_id|>", "tiny"),
+        ("</s>", None),
+        (["!", "<end_of_turn>"], None),
+        ("\n<|im_end|>", None),
+    ],
+)
+def test_a_stop_string_that_a_server_sends_no_text_with_is_refused_with_the_way_out(
+    stop: str | list[str], local: str | None, tmp_path: Path
+) -> None:
+    line = refused(spec(decoding={"max_new_tokens": 3, "stop": stop}, model={**SERVER, "local": local}), tmp_path)
+    assert "decoding.stop" in line and "is a special token" in line and "model.api.request: {stop: [" in line
+    assert "\n" not in line
+
+
+def test_an_ordinary_stop_string_of_a_server_is_not_refused() -> None:
+    stops = ["<|", "|>", "END", "[INST]", "<b>", "</p>", "\n\n"]
+    estimate(spec(decoding={"max_new_tokens": 3, "stop": stops}, model=SERVER))
+
+
 def test_an_ordinary_stop_string_is_not(tmp_path: Path) -> None:
     estimate(spec(decoding={"max_new_tokens": 3, "stop": ["<|eot", "|", "\n\n"]}))
 

@@ -133,7 +133,9 @@ def test_a_killed_and_continued_run_of_twins_adds_what_the_file_gained(tmp_path:
         ({"prompts": {"pairs": {"path": "p.jsonl", "forms": ["single_token"] * 2}}}, "names one twice"),
         ({"prompts": {"pairs": "p.jsonl", "file": "q.jsonl"}}, "one source of rows"),
         ({"rewards": ["humor"]}, "writes no texts that rewards"),
-        ({"states": {"positions": "generated"}}, "states of given texts are positions: text"),
+        ({"states": {"positions": "generated"}}, r"give states.positions: text \(all tokens of the prompt\)$"),
+        ({"states": {"pool": "mean"}}, "give states.positions: text .* and leave out pool, which works on answers"),
+        ({"states": {"positions": "text", "pool": "mean"}}, "pooling works on answers only, not on positions: text"),
         ({"decoding": {"max_new_tokens": 0, "n": 2}}, "cannot stand beside n"),
     ],
 )

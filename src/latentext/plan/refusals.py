@@ -5,6 +5,8 @@ Plans that are there go on as they were begun, whichever version began them.
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import islice
 
 from transformers import PreTrainedTokenizerBase
@@ -14,6 +16,11 @@ from latentext.errors import SpecError
 from latentext.plan.sweep import Chats
 from latentext.prompts.rows import BadRow
 from latentext.spec import Decoding, Spec, SplitSpec
+
+_LIKE_SPECIAL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|<\uff5c[^<>\s]{1,40}\uff5c>|</?s>|<(?:eos|bos|pad|unk|eot|end_of_turn|start_of_turn)>"
+)
+"""Special tokens of the Llama, ChatML, DeepSeek, Mistral and Gemma families, as they are written."""
 
 _LOOKED_AT = 1000
 """Rows in which the first that gives a prompt is looked for."""
@@ -30,12 +37,17 @@ def refuse_idle_options(spec: Spec, chats: Chats, tokenizer: PreTrainedTokenizer
     """
     chats.refuse_idle_templates()
     _refuse_unknown_group(spec.split, chats)
-    if tokenizer is not None and not spec.model.remote:
-        refuse_special_stop(spec.decoding, tokenizer)
+    if tokenizer is not None:
+        refuse_special_stop(spec.decoding, tokenizer, remote=spec.model.remote)
+    else:
+        _refuse_stop_like_special(spec.decoding)
 
 
-def refuse_special_stop(decoding: Decoding, tokenizer: PreTrainedTokenizerBase) -> None:
+def refuse_special_stop(decoding: Decoding, tokenizer: PreTrainedTokenizerBase, *, remote: bool = False) -> None:
     """Refuse stop strings with a special token in them: texts are decoded without special tokens.
+
+    Args:
+        remote: a server decodes them.
 
     Raises:
         SpecError: naming the token.
@@ -53,8 +65,25 @@ def refuse_special_stop(decoding: Decoding, tokenizer: PreTrainedTokenizerBase) 
                 f"{stop!r} never stops a text: {found} is a special token ({special[found]}), and texts are decoded "
                 "without these",
                 where="decoding.stop",
-                remedy="leave it out: it ends texts where the model's eos_token_id names it",
+                remedy=_remedy(stop)
+                if remote
+                else "leave it out: it ends texts where the model's eos_token_id names it",
             )
+
+
+def _refuse_stop_like_special(decoding: Decoding) -> None:
+    """The same where nothing on this machine knows the tokens of a server's model: by what special tokens look like."""
+    for stop in decoding.stop:
+        if (found := _LIKE_SPECIAL.search(stop)) is not None:
+            what = f"{stop!r} stops no text: {found[0]} is a special token, and servers send texts without these"
+            raise SpecError(what, where="decoding.stop", remedy=_remedy(stop))
+
+
+def _remedy(stop: str) -> str:
+    request = f"model.api.request: {{stop: [{json.dumps(stop, ensure_ascii=False)}]}}"
+    return (
+        f"leave it out: the server ends texts there by itself; if yours writes such tokens into texts, give {request}"
+    )
 
 
 def _refuse_unknown_group(split: SplitSpec, chats: Chats) -> None:

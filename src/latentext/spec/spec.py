@@ -79,7 +79,11 @@ class Spec(Frozen):
             raise ValueError("decoding.max_new_tokens: 0 writes no texts that rewards or a check could judge")
         states = self.states
         if states is not None and (states.positions not in ("text", "prompt", "all") or states.pool != ("none",)):
-            raise ValueError("decoding.max_new_tokens: 0 writes no texts; states of given texts are positions: text")
+            pooled = " and leave out pool, which works on answers only" if states.pool != ("none",) else ""
+            raise ValueError(
+                "decoding.max_new_tokens: 0 writes no answers; give states.positions: text (all tokens of the prompt)"
+                + pooled
+            )
         return self
 
     @model_validator(mode="after")

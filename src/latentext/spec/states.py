@@ -30,5 +30,7 @@ class StatesSpec(Frozen):
         if "none" in self.pool and len(self.pool) > 1:
             raise ValueError("pool: none keeps every row and cannot stand beside poolings; make two captures")
         if self.pool != ("none",) and self.positions != "generated":
-            raise ValueError(f"poolings are of the generated positions; leave out positions: {self.positions}")
+            raise ValueError(
+                f"pooling works on answers only, not on positions: {self.positions}; leave out positions or pool"
+            )
         return self
