@@ -34,6 +34,7 @@ from latentext.prompts.dates import (
 )
 from latentext.prompts.earlier import begun_by_first
 from latentext.prompts.legacy_formats import IF_ANY, TEMPLATE, LegacyFormat, legacy_format
+from latentext.prompts.opening_tokens import added_prefix, with_one_prefix
 from latentext.request import Message
 from latentext.spec import TEMPLATE_VARIABLES, PromptSpec, Spec
 
@@ -178,7 +179,7 @@ class ChatFormat:
         bos = tokenizer.bos_token_id
         if prefix != [bos] and (self.bos_alone or not self._is_plain(tokenizer)):
             prefix = [bos] if bos is not None and prefix[:1] == [bos] else []
-        return [_with_one_prefix(ids, prefix) for ids in encoded["input_ids"]] if prefix else encoded["input_ids"]
+        return [with_one_prefix(ids, prefix) for ids in encoded["input_ids"]] if prefix else encoded["input_ids"]
 
     def _is_plain(self, tokenizer: PreTrainedTokenizerBase) -> bool:
         """Whether messages are joined without any marks."""
@@ -191,27 +192,6 @@ class ChatFormat:
 def join_texts(messages: Sequence[Message]) -> str:
     """The messages without roles: their texts, with blank lines between."""
     return "\n\n".join(message["content"] for message in messages)
-
-
-def added_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The id of the BOS that this tokenizer puts before a text; None if it has none or does not add it."""
-    bos: int | None = tokenizer.bos_token_id
-    return None if bos is None or added_prefix(tokenizer)[:1] != [bos] else bos
-
-
-def added_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids that this tokenizer puts before a text; as a rule its BOS or none."""
-    bare: list[int] = tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
-    whole: list[int] = tokenizer("a", verbose=False)["input_ids"]
-    places = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
-    return whole[: next(places, int(whole[:1] == [tokenizer.bos_token_id]))]
-
-
-def _with_one_prefix(ids: list[int], prefix: list[int]) -> list[int]:
-    start = 0
-    while ids[start : start + len(prefix)] == prefix:
-        start += len(prefix)
-    return [*prefix, *ids[start:]]
 
 
 @dataclass(frozen=True, slots=True)

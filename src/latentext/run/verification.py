@@ -33,7 +33,8 @@ from latentext.models.deciding import FURTHER_FACTS
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.phases import Phase, phase
 from latentext.plan.comparing import unplanned_rows
-from latentext.prompts.chat import ChatFormat, added_bos
+from latentext.prompts.chat import ChatFormat
+from latentext.prompts.opening_tokens import added_bos
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.request import StateRows
 from latentext.run.captures import states_spec
