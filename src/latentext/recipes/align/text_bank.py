@@ -92,10 +92,10 @@ def open_bank(
     """
     dataset = open_dataset(directory)
     names = list(values)
-    if not values:
+    if others and (known := [name for name in values if name in dataset.score_sets]):
+        names = _covering(dataset, known, requests, samples)
+    elif not values or others:
         names = _furthest_scored(dataset)
-    elif others and all(name in dataset.score_sets for name in values):
-        names = _covering(dataset, values, requests, samples)
     _check_scored(dataset, names)
     if dataset.spec.decoding.temperature == 0:
         raise SpecError(
