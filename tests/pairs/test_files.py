@@ -160,6 +160,15 @@ def test_a_missing_column_names_those_that_are_there(name: str, tmp_path: Path) 
         list(read_columns(tmp_path / name, ("x", "z")))
 
 
+@pytest.mark.parametrize(
+    ("header", "what"), [("x,y,x", "two columns are called 'x'; rename one"), (",x,", "two columns have no name")]
+)
+def test_columns_of_one_name_are_refused_rather_than_the_last_taken(header: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\none,two,three\n")
+    with pytest.raises(SpecError, match=rf"a\.csv: {what}"):
+        list(read_columns(tmp_path / "a.csv", ("x", "x")))
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     old = '{"scenario_id": 0}'

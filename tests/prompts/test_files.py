@@ -368,6 +368,8 @@ def test_the_same_content_leaves_the_same_bytes_beside_the_plan_wherever_it_lies
         ("empty.csv", b"", "no header; the first line must name the columns"),
         ("header.csv", b"id,prompt\n", "the file holds no rows"),
         ("twice.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
+        ("nameless.csv", b"prompt,,\nx,1,2\n", "two columns have no name; name them, or delete those that are empty"),
+        ("nameless.tsv", b"\tprompt\t\n1\tx\t2\n", "two columns have no name; name them, or delete those"),
         ("open.csv", b'a,b\n1,"' + b"x" * 140_000, "line 2: field larger than field limit"),
         ("wide.txt", "a".encode("utf-16"), "the file is UTF-16; save it as UTF-8"),
         ("prompts.parquet", b"no parquet", "not readable as Parquet: "),

@@ -12,6 +12,7 @@ from latentext.errors import SpecError
 from latentext.pairs.jsonl import JSONL, read_json_lines, read_jsonl, write_jsonl
 from latentext.pairs.scenario import Scenario
 from latentext.prompts.quotes import read_delimited
+from latentext.prompts.rows import refuse_doubled_columns
 
 _PARQUET = ".parquet"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -102,6 +103,7 @@ def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]
     try:
         rows = read_delimited(path, delimiter)
         _, names = next(rows, (1, list[str]()))
+        refuse_doubled_columns(names, where=str(path))
         for number, values in rows:
             yield number, dict(zip(names, values, strict=False))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -23,7 +23,7 @@ from latentext.prompts.input_file import SAVE_AS_UTF8, FileState, decompress, fi
 from latentext.prompts.parquet import ParquetRows
 from latentext.prompts.quotes import quotes_of_tsv, split_text_line
 from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, Quotes, RecordIndex, build_index
-from latentext.prompts.rows import BadRow, Row, Rows, doubled_name
+from latentext.prompts.rows import BadRow, Row, Rows, doubled_name, refuse_doubled_columns
 from latentext.spec import FileSource
 
 _VERSION = 1
@@ -250,8 +250,7 @@ class DelimitedRows(_IndexedRows):
         if isinstance(header, BadRow):
             remedy = SAVE_AS_UTF8 if _NOT_UTF8 in header.message else "the first line must name the columns"
             raise SpecError(header.message, where=str(path), remedy=remedy)
-        if doubled := doubled_name(header):
-            raise SpecError(f"two columns are called {doubled!r}", where=str(path), remedy="rename one")
+        refuse_doubled_columns(header, where=str(path))
         self.columns = tuple(header)
 
     def __len__(self) -> int:

@@ -197,6 +197,20 @@ def doubled_name(names: Iterable[str]) -> str | None:
     return min((name for name, times in Counter(names).items() if times > 1), default=None)
 
 
+def refuse_doubled_columns(names: Iterable[str], where: str) -> None:
+    """Refuse columns of one name, of which a row could keep one only; two without a name too.
+
+    Raises:
+        SpecError: the first of them, in order of the alphabet.
+    """
+    doubled = doubled_name(names)
+    if doubled == "":
+        remedy = "name them, or delete those that are empty"
+        raise SpecError("two columns have no name", where=where, remedy=remedy)
+    if doubled is not None:
+        raise SpecError(f"two columns are called {doubled!r}", where=where, remedy="rename one")
+
+
 def known_columns(rows: Rows) -> list[str]:
     """The columns of the rows; where the source has no header those of its first rows."""
     if rows.columns is not None:
