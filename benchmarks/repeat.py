@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 
 from capture import batch_one, open_engine, random_requests
-from latentext import extract_and_save_hidden_states
+from latentext.compat.gpi_pack import extract_and_save_hidden_states
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.request import Request

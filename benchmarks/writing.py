@@ -78,7 +78,7 @@ def make_dataset(root: Path, rows: int, sites: int, width: int) -> Dataset:
         counts = {"rows": sum(file.rows for file in files)}
         place = root / stage / layout.receipt_name(shard)
         write_receipt(place, stage=stage, files=files, upstream=upstream, counts=counts, **shared)
-    return latentext.open(root)
+    return latentext.open_dataset(root)
 
 
 def compare_writing(folder: Path, options: argparse.Namespace) -> None:

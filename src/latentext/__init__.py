@@ -1,7 +1,7 @@
 """Text datasets from language models, with what the model was thinking.
 
-Nothing heavy is imported here: ``import latentext`` and ``latentext --help`` must answer at once, so the public names
-are loaded on first use (PEP 562).
+The public names are those of `latentext.api`. Nothing heavy is imported here: ``import latentext`` and
+``latentext --help`` must answer at once, so a name is loaded on first use (PEP 562).
 """
 
 from __future__ import annotations
@@ -9,7 +9,38 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latentext.api import (
+        BudgetError,
+        CheckSpec,
+        CredentialsError,
+        Dataset,
+        DatasetError,
+        Decoding,
+        DiskFullError,
+        EngineError,
+        LatentextError,
+        LengthSpec,
+        Limits,
+        ModelSpec,
+        PromptSpec,
+        RunSummary,
+        Spec,
+        SpecError,
+        SplitSpec,
+        StatesSpec,
+        StatesView,
+        capture_states,
+        load_spec,
+        make_dataset,
+        open_dataset,
+        reward,
+        score_texts,
+    )
+    from latentext.api import open_dataset as open  # noqa: F401 (an alias, and ``import *`` leaves it alone)
 
 __version__ = "0.2.0.dev0"
 
@@ -18,29 +49,87 @@ __version__ = "0.2.0.dev0"
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-_PUBLIC = {
-    "Spec": "latentext.spec",
-    "load_spec": "latentext.spec_file",
-    "open": "latentext.dataset.reader",
-    "make_dataset": "latentext.run.runner",
-    "capture_states": "latentext.run.runner",
-    "score_texts": "latentext.run.runner",
-    "extract_and_save_hidden_states": "latentext.recipes.represent",
-    "apply_chat_template": "latentext.recipes.length",
-    "generate_prompt": "latentext.recipes.length",
-    "load_model": "latentext.recipes.length",
-    "extract_hidden_states": "latentext.recipes.length",
-    "TextGeneration": "latentext.recipes.align",
-    "save_dataset": "latentext.dataset.saving",
+__all__ = [
+    "BudgetError",
+    "CheckSpec",
+    "CredentialsError",
+    "Dataset",
+    "DatasetError",
+    "Decoding",
+    "DiskFullError",
+    "EngineError",
+    "LatentextError",
+    "LengthSpec",
+    "Limits",
+    "ModelSpec",
+    "PromptSpec",
+    "RunSummary",
+    "Spec",
+    "SpecError",
+    "SplitSpec",
+    "StatesSpec",
+    "StatesView",
+    "__version__",
+    "capture_states",
+    "load_spec",
+    "make_dataset",
+    "open_dataset",
+    "reward",
+    "score_texts",
+]
+
+_SOURCES = {
+    "latentext.dataset.reader": ("Dataset",),
+    "latentext.dataset.states_view": ("StatesView",),
+    "latentext.errors": (
+        "BudgetError",
+        "CredentialsError",
+        "DatasetError",
+        "DiskFullError",
+        "EngineError",
+        "LatentextError",
+        "SpecError",
+    ),
+    "latentext.limits": ("Limits",),
+    "latentext.rewards": ("reward",),
+    "latentext.run.runner": ("RunSummary", "capture_states", "make_dataset", "score_texts"),
+    "latentext.spec": (
+        "CheckSpec",
+        "Decoding",
+        "LengthSpec",
+        "ModelSpec",
+        "PromptSpec",
+        "Spec",
+        "SplitSpec",
+        "StatesSpec",
+    ),
+    "latentext.spec_file": ("load_spec",),
+}
+_MODULES = {name: module for module, names in _SOURCES.items() for name in names}
+
+_OF_OTHER_TOOLS = {
+    "apply_chat_template": "latentext.compat.length_prediction",
+    "extract_and_save_hidden_states": "latentext.compat.gpi_pack",
+    "extract_hidden_states": "latentext.compat.length_prediction",
+    "generate_prompt": "latentext.compat.length_prediction",
+    "load_model": "latentext.compat.length_prediction",
+    "save_dataset": "latentext.compat.length_prediction",
+    "TextGeneration": "latentext.compat.map_gendata",
 }
 
-__all__ = ["__version__", *_PUBLIC]
 
+if not TYPE_CHECKING:  # A type checker that saw this would believe any name.
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    def __getattr__(name: str) -> Any:
+        if name in ("open", "open_dataset"):
+            return importlib.import_module("latentext.dataset.reader").open
+        if name in _MODULES:
+            return getattr(importlib.import_module(_MODULES[name]), name)
+        if name in _OF_OTHER_TOOLS:
+            place = _OF_OTHER_TOOLS[name]
+            warnings.warn(f"latentext.{name} is deprecated; import it from {place}", DeprecationWarning, stacklevel=2)
+            return getattr(importlib.import_module(place), name)
         raise AttributeError(f"module 'latentext' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:

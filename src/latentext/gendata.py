@@ -1,35 +1,8 @@
-"""``python -m latentext.gendata``: the command line of MAP's gendata, by the names it has there.
+"""``python -m latentext.gendata``: the command line of MAP's gendata; it lives in `latentext.compat.map_gendata`."""
 
-    python -m latentext.gendata generate_from_original_model --basemodel_name=tiny --data_name=Imdb
-    python -m latentext.gendata generate_from_MC_aligned_model --lam_list=-0.5 --value_list=humor --MC_nsamples=50
+from latentext.compat.map_gendata import TextGeneration, main
 
-They are the commands ``latentext align original`` and ``latentext align sample`` under other names.
-"""
-
-from __future__ import annotations
-
-import sys
-from collections.abc import Sequence
-
-from latentext.recipes.align.generation import TextGeneration
-
-__all__ = ["TextGeneration"]
-
-_COMMANDS = {"generate_from_original_model": "original", "generate_from_MC_aligned_model": "sample"}
-
-
-def as_align(arguments: Sequence[str]) -> list[str]:
-    """The same command line in the words of ``latentext``.
-
-    Example:
-        >>> as_align(["generate_from_MC_aligned_model", "--lam_list=-0.5"])
-        ['align', 'sample', '--lam_list=-0.5']
-    """
-    return ["align", *(_COMMANDS.get(word, word) for word in arguments)]
-
+__all__ = ["TextGeneration", "main"]
 
 if __name__ == "__main__":
-    from latentext.cli.app import main
-
-    sys.argv[1:] = as_align(sys.argv[1:])  # What an interrupted run says to go on is then right too.
     main()

@@ -15,6 +15,7 @@ import latentext
 from latentext.align import diagnose, tilt
 from latentext.align.files import read_beside
 from latentext.align.merging import find_parts, merge
+from latentext.compat import map_gendata
 from latentext.errors import SpecError
 from latentext.recipes.align import TextGeneration, open_bank
 from latentext.recipes.align.generation import MAP_VALUES
@@ -48,7 +49,7 @@ def test_attributes_and_defaults_are_those_of_map() -> None:
     assert (made.top_k, made.max_new_tokens) == (50, 50)
     config = made.generation_config
     assert (config.do_sample, config.temperature, config.top_k, config.max_new_tokens) == (True, 1.0, 50, 50)
-    assert latentext.TextGeneration is TextGeneration
+    assert map_gendata.TextGeneration is TextGeneration
 
 
 def test_short_names_stand_for_published_models(tmp_path: Path) -> None:

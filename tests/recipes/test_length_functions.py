@@ -18,7 +18,7 @@ from tests.states.comparing import assert_same_states
 from transformers import AutoTokenizer
 
 import latentext
-from latentext import apply_chat_template, extract_hidden_states, generate_prompt, load_model
+from latentext.compat.length_prediction import apply_chat_template, extract_hidden_states, generate_prompt, load_model
 from latentext.dataset.saving import save_dataset
 from latentext.errors import ArgumentError, PromptError, SpecError
 from latentext.run.runner import make_dataset

@@ -300,7 +300,7 @@ def test_the_end_token_at_once_gives_the_state_at_the_prompts_end(
 
 KILLED = """
 import sys, warnings
-from latentext import extract_and_save_hidden_states
+from latentext.compat.gpi_pack import extract_and_save_hidden_states
 warnings.simplefilter("ignore")
 folder, model = sys.argv[1:]
 prompts = [f"Once upon a time there were {number} dogs" for number in range(300)]

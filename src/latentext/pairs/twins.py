@@ -57,7 +57,7 @@ def twins(dataset: Dataset, site: str | int, *, capture: str | None = None) -> I
 
     Example:
         >>> import latentext                                                               # doctest: +SKIP
-        >>> for pair in twins(latentext.open("data/refusal_pairs"), "resid_post.2"):       # doctest: +SKIP
+        >>> for pair in twins(latentext.open_dataset("data/refusal_pairs"), "resid_post.2"):       # doctest: +SKIP
         ...     change = pair.counterfactual - pair.prompt                                 # [positions, width]
     """
     if dataset.spec.prompts.pairs is None:

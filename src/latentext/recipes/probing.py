@@ -76,7 +76,7 @@ def probe_dataset(dataset: Dataset, settings: ProbeSettings, output: Path | None
             files under the names of probes.
 
     Example:
-        >>> data = latentext.open("data/same_prompt")                                   # doctest: +SKIP
+        >>> data = latentext.open_dataset("data/same_prompt")                                   # doctest: +SKIP
         >>> result = probe_dataset(data, ProbeSettings(sites=["final_norm"]))            # doctest: +SKIP
         >>> result.sites[0].added["r2"]                                                  # doctest: +SKIP
         Added(over='count - step', score=Score(value=0.004, low=-0.001, high=0.011, reason=''))

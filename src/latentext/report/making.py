@@ -73,7 +73,7 @@ def make_report(
         DatasetError: a file of the dataset is damaged, or the report cannot be written.
 
     Example:
-        >>> report = make_report(latentext.open("data/same_prompt"))                    # doctest: +SKIP
+        >>> report = make_report(latentext.open_dataset("data/same_prompt"))                    # doctest: +SKIP
         >>> [picture.reason for picture in report.skipped]                              # doctest: +SKIP
         ['takes two sites, and 1 was captured', 'no probe was saved: latentext probe DIR makes them']
     """
