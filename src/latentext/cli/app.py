@@ -30,9 +30,11 @@ from latentext.cli import (
     models,
     pairs,
     probe,
+    recipes,
     report,
     represent,
     run,
+    schema,
     score,
     show,
     status,
@@ -72,6 +74,8 @@ app.command("represent")(represent.represent)
 app.command("complete")(complete.complete)
 app.command("models")(models.models)
 app.command("corpora")(corpora.corpora)
+app.command("recipes")(recipes.recipes)
+app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
 app.add_typer(align.app)
 app.add_typer(pairs.app)

@@ -14,8 +14,8 @@ Keep = Literal["all", "accepted", "exact"]
 class RepetitionCheck(Frozen):
     """The variables that hold the word to repeat and how often."""
 
-    word: str = "word"
-    count: str = "count"
+    word: str = Field(default="word", description="Variable with the word to repeat.")
+    count: str = Field(default="count", description="Variable with the number of repetitions.")
 
 
 class CheckSpec(Frozen):
@@ -26,8 +26,8 @@ class CheckSpec(Frozen):
     dataset.
     """
 
-    repetition: RepetitionCheck
-    keep: Keep = "all"
+    repetition: RepetitionCheck = Field(description="Variables of the task `repeat a word`.")
+    keep: Keep = Field(default="all", description="Which texts splits and exports take.")
 
 
 class LengthSpec(Frozen):
@@ -42,11 +42,16 @@ class LengthSpec(Frozen):
     `human` is the variable that holds a person's text. `tokens_per_word` is measured when a run starts, and recorded.
     """
 
-    policy: Literal["tokens", "retry", "sentence", "none"] = "tokens"
-    min: int | None = Field(default=None, ge=0)
-    max: int | None = Field(default=None, ge=1)
-    human: str = "human_completions"
-    tokens_per_word: float | None = Field(default=None, ge=0.001, le=1e6)
+    policy: Literal["tokens", "retry", "sentence", "none"] = Field(
+        default="tokens",
+        description="How the limits are kept: tokens, retry (draw again), sentence (cut there), none (only count).",
+    )
+    min: int | None = Field(default=None, ge=0, description="Fewest words of a text; the corpus's own if left out.")
+    max: int | None = Field(default=None, ge=1, description="Most words of a text; the corpus's own if left out.")
+    human: str = Field(default="human_completions", description="Variable with the human text.")
+    tokens_per_word: float | None = Field(
+        default=None, ge=0.001, le=1e6, description="Tokens per word; measured when the run starts if left out."
+    )
 
     @model_validator(mode="after")
     def _order(self) -> Self:

@@ -46,22 +46,56 @@ class Decoding(Frozen):
     text: greedy decoding then checks the expected tokens in one pass instead of writing them one by one.
     """
 
-    temperature: Temperature = 0.0
-    temperatures: tuple[Temperature, ...] = ()
-    top_k: int | None = Field(default=None, ge=1)
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
-    repetition_penalty: float = Field(default=1.0, ge=1e-6, le=1e6)
-    presence_penalty: float = Field(default=0.0, ge=-1e6, le=1e6)
-    frequency_penalty: float = Field(default=0.0, ge=-1e6, le=1e6)
-    no_repeat_ngram_size: int = Field(default=0, ge=0)
-    stop: Annotated[tuple[str, ...], BeforeValidator(one_or_many)] = ()
-    min_new_tokens: int = Field(default=0, ge=0)
-    max_new_tokens: int = Field(default=200, ge=0)
-    n: int = Field(default=1, ge=1)
-    logprobs: bool = False
-    entropy: bool = False
-    expect: str | None = None
+    temperature: Temperature = Field(
+        default=0.0, description="Sampling temperature; 0 is greedy decoding. A list asks every prompt at each."
+    )
+    temperatures: tuple[Temperature, ...] = Field(
+        default=(), description="Several temperatures; every prompt is asked at each."
+    )
+    top_k: int | None = Field(
+        default=None, ge=1, description="Sample from this many most probable tokens; from all if left out."
+    )
+    top_p: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="Sample from the most probable tokens that together reach this probability.",
+    )
+    min_p: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="Drop tokens below this share of the largest probability."
+    )
+    repetition_penalty: float = Field(
+        default=1.0,
+        ge=1e-6,
+        le=1e6,
+        description="Divisor of positive logits (factor of negative ones) of tokens that occurred before; 1 is off.",
+    )
+    presence_penalty: float = Field(
+        default=0.0, ge=-1e6, le=1e6, description="Subtracted from the logit of every token that was generated before."
+    )
+    frequency_penalty: float = Field(
+        default=0.0,
+        ge=-1e6,
+        le=1e6,
+        description="Subtracted from a token's logit for each time it was generated before.",
+    )
+    no_repeat_ngram_size: int = Field(
+        default=0, ge=0, description="No sequence of this many tokens occurs twice; 0 is off."
+    )
+    stop: Annotated[tuple[str, ...], BeforeValidator(one_or_many)] = Field(
+        default=(), description="Strings that end a text; they are cut from the text and kept in its token ids."
+    )
+    min_new_tokens: int = Field(default=0, ge=0, description="Generated tokens before a text may end.")
+    max_new_tokens: int = Field(
+        default=200, ge=0, description="Most generated tokens per text; 0 generates nothing and only reads the prompts."
+    )
+    n: int = Field(default=1, ge=1, description="Number of samples per prompt.")
+    logprobs: bool = Field(default=False, description="Keep the log-probability of every generated token, in nats.")
+    entropy: bool = Field(default=False, description="Keep the entropy of every step's distribution, in nats.")
+    expect: str | None = Field(
+        default=None,
+        description="Variable with the text that the model will probably repeat: faster greedy decoding, same texts.",
+    )
 
     @model_validator(mode="before")
     @classmethod

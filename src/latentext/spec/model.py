@@ -28,15 +28,30 @@ class ApiOptions(Frozen):
     in the prompt than the local model; false is for servers that count in a way of their own.
     """
 
-    base_url: str | None = None
-    concurrency: int = Field(default=16, ge=1)
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    tokens_per_minute: int | None = Field(default=None, ge=1)
-    timeout: float = Field(default=120.0, ge=0.001, le=1e6)
-    max_tries: int = Field(default=6, ge=1)
-    request: dict[str, Any] = Field(default_factory=dict)
-    prices: str | None = None
-    compare_prompt_tokens: bool = True
+    base_url: str | None = Field(
+        default=None, description="Address of the server, as `http://localhost:8000/v1`; OpenAI's own if left out."
+    )
+    concurrency: int = Field(default=16, ge=1, description="Requests in flight at a time.")
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Rate limit in requests per minute; none if left out."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Rate limit in tokens per minute; none if left out."
+    )
+    timeout: float = Field(
+        default=120.0, ge=0.001, le=1e6, description="Seconds until a request without an answer is tried again."
+    )
+    max_tries: int = Field(default=6, ge=1, description="Attempts per request before it counts as failed.")
+    request: dict[str, Any] = Field(
+        default_factory=dict, description="Further fields of every request body, such as `response_format`."
+    )
+    prices: str | None = Field(
+        default=None, description="Price table (YAML file), or `openai` for the table of the package."
+    )
+    compare_prompt_tokens: bool = Field(
+        default=True,
+        description="Refuse states where the server counted another number of prompt tokens than the local model.",
+    )
 
 
 class VllmOptions(Frozen):
@@ -46,12 +61,19 @@ class VllmOptions(Frozen):
     extraction while they are written, where it serves the sites that are asked for.
     """
 
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    max_model_len: int | None = Field(default=None, ge=1)
-    enforce_eager: bool = False
-    quantization: str | None = None
-    capture: Literal["replay", "extract"] = "replay"
+    tensor_parallel_size: int = Field(default=1, ge=1, description="GPUs that share one model.")
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="Share of GPU memory that vLLM may use.")
+    max_model_len: int | None = Field(
+        default=None,
+        ge=1,
+        description="Longest prompt and answer together, in tokens; the model's own limit if left out.",
+    )
+    enforce_eager: bool = Field(default=False, description="Run without CUDA graphs.")
+    quantization: str | None = Field(default=None, description="vLLM's name of a quantisation.")
+    capture: Literal["replay", "extract"] = Field(
+        default="replay",
+        description="How states are computed: by replay with transformers, or by vLLM while it writes (`extract`).",
+    )
 
 
 REMOTE_ENGINES = ("openai", "openai-batch")
@@ -69,21 +91,43 @@ class ModelSpec(Frozen):
     weights while they are loaded; weights that are stored quantised (GPTQ, AWQ) need no word of it.
     """
 
-    name: str = TINY
-    engine: Literal["transformers", "vllm", "openai", "openai-batch"] = "transformers"
-    revision: str | None = None
-    dtype: Literal["auto"] | DType = "auto"
-    device: str = "auto"
-    device_map: str | None = None
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    trust_remote_code: bool = False
-    threads: int | None = Field(default=None, ge=1)
-    batch_tokens: int | None = Field(default=None, ge=1)
-    batch_size: int | None = Field(default=None, ge=1)
-    quantization: Literal["bitsandbytes-4bit", "bitsandbytes-8bit"] | None = None
-    api: ApiOptions | None = None
-    vllm: VllmOptions | None = None
-    local: str | None = None
+    name: str = Field(
+        default=TINY,
+        description="Name from `latentext models`, Hugging Face id, local folder, or the server's own name.",
+    )
+    engine: Literal["transformers", "vllm", "openai", "openai-batch"] = Field(
+        default="transformers",
+        description="What runs the model: transformers, vllm, a server (openai) or the Batch API (openai-batch).",
+    )
+    revision: str | None = Field(default=None, description="Branch, tag or commit of the Hugging Face repository.")
+    dtype: Literal["auto"] | DType = Field(
+        default="auto",
+        description="Floating-point type of the weights; `auto` takes the checkpoint's on a GPU and float32 on a CPU.",
+    )
+    device: str = Field(default="auto", description="Device as torch names it; `auto` takes a GPU if there is one.")
+    device_map: str | None = Field(
+        default=None, description="Placement over several GPUs, as accelerate understands it (`auto`)."
+    )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        default="auto", description="Attention implementation of transformers."
+    )
+    trust_remote_code: bool = Field(default=False, description="Run Python code from the model's repository.")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch; recorded, and the same in every later run."
+    )
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="Most tokens in flight in a batch; chosen from the memory if left out."
+    )
+    batch_size: int | None = Field(default=None, ge=1, description="Most texts in flight in a batch.")
+    quantization: Literal["bitsandbytes-4bit", "bitsandbytes-8bit"] | None = Field(
+        default=None, description="Rounding of the weights while they are loaded."
+    )
+    api: ApiOptions | None = Field(default=None, description="How a server is asked (engines openai and openai-batch).")
+    vllm: VllmOptions | None = Field(default=None, description="How vLLM is started (engine vllm).")
+    local: str | None = Field(
+        default=None,
+        description="Model on this machine with the tokenizer and the weights behind a server: token ids and states.",
+    )
 
     @property
     def remote(self) -> bool:

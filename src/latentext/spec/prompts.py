@@ -12,18 +12,20 @@ from latentext.spec.base import Frozen, Scalar
 class FileSource(Frozen):
     """A file of prompts: JSONL/NDJSON, CSV, TSV, Parquet or plain text (one prompt a line), gzip allowed."""
 
-    path: str
-    format: Literal["auto", "jsonl", "csv", "tsv", "parquet", "text"] = "auto"
+    path: str = Field(description="Path of the file; relative to the spec.")
+    format: Literal["auto", "jsonl", "csv", "tsv", "parquet", "text"] = Field(
+        default="auto", description="Format; by the file's ending if `auto`."
+    )
 
 
 class HubSource(Frozen):
     """A Hugging Face dataset by name (extra `hub`)."""
 
-    name: str
-    config: str | None = None
-    data_dir: str | None = None
-    split: str = "train"
-    revision: str | None = None
+    name: str = Field(description="Id of the Hugging Face dataset.")
+    config: str | None = Field(default=None, description="Its configuration.")
+    data_dir: str | None = Field(default=None, description="Its data directory.")
+    split: str = Field(default="train", description="Split whose rows are read.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit.")
 
 
 PairForm = Literal["single_token", "multi_token"]
@@ -36,8 +38,10 @@ TWINS = ("prompt", "counterfactual")
 class PairsSource(Frozen):
     """A file of counterfactual pairs, as ``latentext pairs`` writes them: every text a prompt, twins side by side."""
 
-    path: str
-    forms: Annotated[tuple[PairForm, ...], Field(min_length=1)] = ("single_token", "multi_token")
+    path: str = Field(description="Path of the pairs file.")
+    forms: Annotated[tuple[PairForm, ...], Field(min_length=1)] = Field(
+        default=("single_token", "multi_token"), description="Wordings of each pair that are read."
+    )
 
     @model_validator(mode="after")
     def _each_form_once(self) -> Self:
@@ -49,7 +53,9 @@ class PairsSource(Frozen):
 class RangeSpec(Frozen):
     """Whole numbers like Python's ``range``: ``{range: [5, 50]}`` is 5 … 49."""
 
-    range: tuple[int, int] | tuple[int, int, int]
+    range: tuple[int, int] | tuple[int, int, int] = Field(
+        description="Start, stop (not included) and, if wanted, step."
+    )
 
 
 GridValues = RangeSpec | tuple[Scalar, ...]
@@ -71,23 +77,42 @@ class PromptSpec(Frozen):
     ``if-any`` is the same, and for a tokenizer without a template the text as it stands.
     """
 
-    template: str | None = None
-    templates: tuple[str, ...] | None = None
-    template_choice: Literal["each", "random"] = "each"
-    grid: dict[str, GridValues] | None = None
-    list: tuple[str | dict[str, Any], ...] | None = None
-    file: Annotated[FileSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = None
-    hub: Annotated[HubSource | None, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = None
-    pairs: Annotated[PairsSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = None
-    corpus: str | None = None
-    task: int | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
-    system: str | None = None
-    use_chat_template: bool = True
-    remove_date_lines: bool = True
-    add_generation_prompt: bool = True
-    chat_format: str = "auto"
-    limit: int | None = Field(default=None, ge=0)
+    template: str | None = Field(default=None, description="Prompt with names in braces, filled from each row.")
+    templates: tuple[str, ...] | None = Field(default=None, description="Several templates, in place of one.")
+    template_choice: Literal["each", "random"] = Field(
+        default="each", description="Fill every template from each row, or one drawn at random per row."
+    )
+    grid: dict[str, GridValues] | None = Field(
+        default=None, description="Values per variable; rows are all combinations, the last variable varies fastest."
+    )
+    list: tuple[str | dict[str, Any], ...] | None = Field(default=None, description="Prompts, or rows as mappings.")
+    file: Annotated[FileSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = Field(
+        default=None, description="File with one row per prompt; a path alone is enough."
+    )
+    hub: Annotated[HubSource | None, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = Field(
+        default=None, description="Hugging Face dataset with one row per prompt; its id alone is enough."
+    )
+    pairs: Annotated[PairsSource | None, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v)] = Field(
+        default=None, description="File of counterfactual pairs; a path alone is enough."
+    )
+    corpus: str | None = Field(default=None, description="Published set of prompts, by name.")
+    task: int | None = Field(default=None, description="Number of the corpus's task prompt, in place of a template.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Which column holds what: `{prompt: question}` reads the column `question` as the prompt.",
+    )
+    system: str | None = Field(default=None, description="System message before every prompt.")
+    use_chat_template: bool = Field(default=True, description="Wrap prompts in the model's chat template.")
+    remove_date_lines: bool = Field(
+        default=True, description="Leave out the sentences of the chat template that hold today's date."
+    )
+    add_generation_prompt: bool = Field(
+        default=True, description="End the chat with the header of the assistant's answer."
+    )
+    chat_format: str = Field(
+        default="auto", description="`template` (the tokenizer's), `auto`, `if-any`, or a hand-written format by name."
+    )
+    limit: int | None = Field(default=None, ge=0, description="Number of rows that are read; all if left out.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

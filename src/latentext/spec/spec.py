@@ -18,10 +18,17 @@ class SplitSpec(Frozen):
     """How texts are divided on reading; `by` names the group that stays whole (prompt, template, index or a
     variable)."""
 
-    by: str = "prompt"
-    val: float = Field(default=0.1, ge=0.0, lt=1.0)
-    test: float = Field(default=0.0, ge=0.0, lt=1.0)
-    seed: int = 0
+    by: str = Field(
+        default="prompt",
+        description="What is never divided between splits: prompt, template, index, or the name of a variable.",
+    )
+    val: float = Field(
+        default=0.1, ge=0.0, lt=1.0, description="Share of groups in the split `val`, from 0 to below 1."
+    )
+    test: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="Share of groups in the split `test`, from 0 to below 1."
+    )
+    seed: int = Field(default=0, description="Random seed of the division.")
 
 
 class Spec(Frozen):
@@ -33,23 +40,29 @@ class Spec(Frozen):
         ('tiny', 200)
     """
 
-    name: str = "dataset"
-    description: str = ""
-    seed: int = 0
-    model: Annotated[ModelSpec, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = ModelSpec()
-    prompts: PromptSpec
-    decoding: Decoding = Decoding()
-    states: StatesSpec | None = None
-    rewards: tuple[str | dict[str, Any], ...] = ()
-    check: CheckSpec | None = None
-    length: LengthSpec | None = None
-    split: SplitSpec = SplitSpec()
+    name: str = Field(default="dataset", description="Name of the dataset; the default directory is `data/<name>`.")
+    description: str = Field(default="", description="Free text for the dataset card.")
+    seed: int = Field(default=0, description="Random seed of all draws.")
+    model: Annotated[ModelSpec, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v)] = Field(
+        default=ModelSpec(), description="Model that writes the texts; a name alone is enough."
+    )
+    prompts: PromptSpec = Field(description="Where prompts come from and how they are worded.")
+    decoding: Decoding = Field(default=Decoding(), description="How tokens are chosen, and how many.")
+    states: StatesSpec | None = Field(default=None, description="Which hidden states are kept; none by default.")
+    rewards: tuple[str | dict[str, Any], ...] = Field(
+        default=(), description="Scores of every text: names, functions or mappings."
+    )
+    check: CheckSpec | None = Field(
+        default=None, description="Check of every text; its verdict is stored with the scores."
+    )
+    length: LengthSpec | None = Field(default=None, description="How many words a text should have.")
+    split: SplitSpec = Field(default=SplitSpec(), description="How readers divide the texts into train, val and test.")
     shard_size: int | None = Field(
         default=None,
         ge=1,
         description="Requests that are kept together; it may change until the first of them are finished.",
     )
-    output: str | None = None
+    output: str | None = Field(default=None, description="Directory of the dataset; `data/<name>` if left out.")
 
     @property
     def retries(self) -> bool:

@@ -19,11 +19,25 @@ class StatesSpec(Frozen):
     back from the last), or ``all``. With `pool` other than ``none`` one row a text is kept for each pooling.
     """
 
-    sites: Annotated[tuple[str | int, ...], BeforeValidator(one_or_many), Field(min_length=1)] = ("final_norm",)
-    positions: Positions = "generated"
-    pool: Annotated[tuple[Pool, ...], BeforeValidator(one_or_many), Field(min_length=1)] = ("none",)
-    dtype: Literal["model"] | DType = "model"
-    how: Literal["auto", "inflight", "replay"] = "auto"
+    sites: Annotated[tuple[str | int, ...], BeforeValidator(one_or_many), Field(min_length=1)] = Field(
+        default=("final_norm",),
+        description="Site names (`embed`, `resid_post.3`, `final_norm`), Hugging Face layer numbers, or `all`.",
+    )
+    positions: Positions = Field(
+        default="generated",
+        description="Which token positions are kept: generated, prompt, all, first, last, or text (given texts).",
+    )
+    pool: Annotated[tuple[Pool, ...], BeforeValidator(one_or_many), Field(min_length=1)] = Field(
+        default=("none",),
+        description="Keep one row per text (last, mean, max, first, entropy_mean), or every row (none).",
+    )
+    dtype: Literal["model"] | DType = Field(
+        default="model", description="Floating-point type in the files; `model` keeps the model's own."
+    )
+    how: Literal["auto", "inflight", "replay"] = Field(
+        default="auto",
+        description="Keep states while texts are written (inflight), compute them later (replay), or either (auto).",
+    )
 
     @model_validator(mode="after")
     def _rows_or_pools(self) -> Self:
