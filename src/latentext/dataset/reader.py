@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from latentext.dataset import layout
+from latentext.dataset import display, layout
 from latentext.dataset.captures import choose
 from latentext.dataset.documents import read_json, read_spec
 from latentext.dataset.frame import as_frame, with_covariates
@@ -67,9 +67,11 @@ def open(directory: str | Path, *, trust_remote_code: bool = False) -> Dataset:
     return dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """A dataset directory as it stands: finished shards, by their receipts. Receipts are read once, on first use.
+    """The finished shards of a dataset directory. Receipts are read once, on first use.
+
+    ``len(data)`` is the number of texts, ``for record in data`` gives every record as a mapping.
 
     Attributes:
         directory: where it lies.
@@ -79,6 +81,24 @@ class Dataset:
     directory: Path
     spec: Spec = field(repr=False)
     _known_receipts: dict[str, dict[int, Receipt]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return sum(receipt.rows for receipts in self._record_receipts for receipt in receipts.values())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every record as a mapping of columns to values, in the order of `records`, shard by shard."""
+        for table in self.iter_records():
+            yield from table.to_pylist()
+
+    def __repr__(self) -> str:
+        return display.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.as_html(self)
+
+    def texts(self, split: str | None = None) -> list[str]:
+        """All texts, or those of one split, in the order of `records`."""
+        return [str(text) for text in self.records(["text"], split)["text"].to_pylist()]
 
     @cached_property
     def metadata(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ bfloat16 comes as float32 from NumPy indexing, because NumPy has no such type; `
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -127,6 +127,17 @@ class StatesView:
         """Rows by a number, a slice, or an array of row numbers or of booleans; [n, width], or [width] for a number."""
         states = widen(self._read(self._selection(index)), SAFETENSORS_NAME[self.stored_dtype])
         return states[0] if isinstance(index, (int, np.integer)) else states
+
+    def __getitems__(self, indices: Sequence[int]) -> list[npt.NDArray[Any]]:
+        """Several rows in one read: how a torch DataLoader asks for a batch."""
+        return list(self[np.asarray(indices)])
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """All rows in one read, so that ``np.asarray(view)`` and ``sklearn`` take a view as it is."""
+        states = self[:]
+        if copy is False and dtype is not None and np.dtype(dtype) != states.dtype:
+            raise ValueError(f"states of type {states.dtype} become {np.dtype(dtype)} only by a copy")
+        return np.array(states, dtype, copy=True) if copy else np.asarray(states, dtype)
 
     def torch(self, index: Index = slice(None)) -> torch.Tensor:
         """Rows as a CPU tensor of the stored type, in memory of its own."""
