@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import latentext
 from latentext.dataset.saving import save_dataset
 from latentext.errors import ArgumentError, DatasetError, LatentextError
 
@@ -125,3 +126,12 @@ def test_argument_errors_are_value_errors(tmp_path: Path) -> None:
     assert issubclass(ArgumentError, ValueError)
     with pytest.raises(ValueError, match="give one of each a row"):
         save_dataset(tmp_path, [np.ones(2)], [0, 0], [])
+
+
+def test_opening_what_was_saved_says_how_to_read_it(tmp_path: Path) -> None:
+    tokens = [{"token_id": 5, "token_text": " a"}] * 6
+    save_dataset(tmp_path / "saved", np.ones((6, 4)), [2, 1, 0] * 2, tokens, train_val_split=0.5)
+    with pytest.raises(DatasetError, match="NumPy arrays, not a dataset") as found:
+        latentext.open_dataset(tmp_path / "saved")
+    command = str(found.value.remedy).removeprefix("read them with ")
+    assert eval(command, {"numpy": np}).shape == (3, 4)

@@ -41,13 +41,25 @@ def read_spec(root: Path) -> Spec:
     try:
         data = filesystem.read_bytes(path, MAX_SPEC_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}") from error
+        raise _no_dataset(root) from error
     except OSError as error:
         raise unreadable(path, error, "restore it from a copy, or run its spec again") from error
     try:
         return resolve_inputs(parse_spec(data, str(path)), root)
     except SpecError as error:
         raise DatasetError(error.what, where=str(path), remedy=error.remedy) from error
+
+
+def _no_dataset(root: Path) -> DatasetError:
+    """What a folder without a spec is: nothing, or arrays that `save_dataset` or an export wrote."""
+    arrays = sorted(root.glob("*hidden_states*.npy")) if root.is_dir() else []
+    if arrays:
+        return DatasetError(
+            "holds NumPy arrays, not a dataset",
+            where=str(root),
+            remedy=f"read them with numpy.load({str(arrays[0])!r}, mmap_mode='r')",
+        )
+    return DatasetError("not a dataset directory", where=str(root), remedy=f"it has no {layout.SPEC}")
 
 
 def unreadable(path: Path, error: OSError, remedy: str) -> DatasetError:
