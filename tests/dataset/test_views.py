@@ -76,7 +76,7 @@ def test_the_card_names_a_licence_only_when_told(make_dataset: Maker) -> None:
     data = make_dataset(10)
     write_views(data.directory, data.spec, requests=10)
     card = (data.directory / layout.README).read_text()
-    assert card.startswith("# same-prompt\n\nWords, repeated.\n")
+    assert "# same-prompt\n\nWords, repeated.\n" in card
     assert card.endswith("## Licence\n\nnot stated\n")
     assert "| texts | 10 of 10 planned |" in card
     assert "| `first-0` | layer 0, embed; layer 4, final_norm | generated | bfloat16 |" in card
@@ -89,7 +89,7 @@ def test_text_of_the_users_cannot_break_the_card(make_dataset: Maker) -> None:
     spec = data.spec.model_copy(update={"name": "a | b\n# c", "description": "<script>alert(1)</script>"})
     write_views(data.directory, spec, requests=2)
     card = (data.directory / layout.README).read_text()
-    assert card.startswith("# a \\| b # c\n")
+    assert "# a \\| b # c\n" in card
     assert "<script" not in card
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latentext.dataset.captures import choose, labels
+from latentext.dataset.front_matter import front_matter
 from latentext.dataset.stages import StatesStage
 from latentext.errors import DatasetError
 from latentext.spec import PromptSpec, Spec
@@ -33,10 +34,11 @@ def render_card(
     """The card in Markdown, from what metadata.json says, from the spec and from what was captured.
 
     Args:
-        begun_by_first: version 0.1.0 began the dataset. Its cards call sites by their short names and do not say that
-            reward models read raw text, and `verify` compares cards byte by byte.
+        begun_by_first: version 0.1.0 began the dataset. Its cards have no head, call sites by their short names and do
+            not say that reward models read raw text, and `verify` compares cards byte by byte.
     """
     sections = [
+        "" if begun_by_first else front_matter(metadata, spec),
         f"# {_plain(spec.name)}",
         _plain(spec.description) or "A dataset of generated text.",
         _facts(metadata, spec, begun_by_first),
@@ -118,7 +120,8 @@ def _reading(captures: Mapping[str, StatesStage], begun_by_first: bool) -> str:
         asked = f'"{stage.sites[0]}"' if begun_by_first else _asked_for(captures)
         rows = "texts" if stage.pooled and not begun_by_first else "rows"
         lines.append(f"data.states({asked})  # [{rows}, width], read from the disk as it is sliced")
-    code = "\n".join(("import latentext", "", 'data = latentext.open(".")', *lines))
+    function = "open" if begun_by_first else "open_dataset"
+    code = "\n".join(("import latentext", "", f'data = latentext.{function}(".")', *lines))
     return f"## Reading it\n\n```python\n{code}\n```"
 
 
