@@ -52,6 +52,23 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
         latentext.nonsense  # noqa: B018
 
 
+def test_mappings_are_taken_wherever_objects_of_a_spec_are(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    spec = {"prompts": {"list": ["Hello!", "Bye."]}, "decoding": {"max_new_tokens": 3}}
+    assert latentext.make_dataset(spec, root).accepted == 2
+    latentext.capture_states(root, {"sites": [1, -1], "pool": "mean"})
+    data = latentext.open_dataset(root)
+    assert data.states(1, pool="mean").shape[0] == len(data) == 2
+
+
+def test_a_mistake_in_a_mapping_is_named_as_in_a_spec(tmp_path: Path) -> None:
+    with pytest.raises(latentext.SpecError, match=r"states\.sits.*did you mean sites"):
+        latentext.capture_states(tmp_path, {"sits": [1]})
+    with pytest.raises(latentext.SpecError, match=r"decoding\.max_new_token"):
+        latentext.make_dataset({"prompts": {"list": ["a"]}, "decoding": {"max_new_token": 3}}, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 MISTAKES = """\
 import latentext
 

@@ -16,7 +16,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from latentext.errors import SpecError
-from latentext.spec import SHIPPED_PRICES, TINY, ModelSpec, Spec
+from latentext.spec import SHIPPED_PRICES, TINY, ModelSpec, Spec, StatesSpec
 from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
 
 MAX_SPEC_BYTES = 4 << 20
@@ -45,6 +45,22 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Sequence[str] =
     for override in overrides:
         _apply(override, fields, spec_folder(source))
     return _validated(fields, where)
+
+
+def states_of(states: StatesSpec | Mapping[str, Any]) -> StatesSpec:
+    """A capture as an object, from an object or from the mapping that stands under `states` in a spec.
+
+    Raises:
+        SpecError: an unknown field or an unusable value, named as in a spec (``states.sites``).
+
+    Example:
+        >>> states_of({"sites": [-1], "pool": "mean"}).pool
+        ('mean',)
+    """
+    if isinstance(states, StatesSpec):
+        return states
+    whole = load_spec({"prompts": {"list": [""]}, "states": states})
+    return whole.states or StatesSpec()
 
 
 def parse_spec(data: bytes, where: str) -> Spec:

@@ -49,7 +49,7 @@ from latentext.run.waiting import what_is_safe
 from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import Workspace, prepare
 from latentext.spec import Spec, StatesSpec
-from latentext.spec_file import resolve_inputs
+from latentext.spec_file import load_spec, resolve_inputs, states_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RunSummary:
 
 
 def make_dataset(
-    spec: Spec,
+    spec: Spec | Mapping[str, Any],
     output: str | Path | None = None,
     *,
     retry_failed: bool = False,
@@ -100,7 +100,8 @@ def make_dataset(
     """Make the dataset of a spec, or continue it.
 
     Args:
-        spec: what to make. Relative input paths are taken from the working directory.
+        spec: what to make, as an object or as the mapping that a YAML file would hold. Relative input paths are
+            taken from the working directory.
         output: the directory; otherwise the spec's `output`, otherwise ``data/<name>``.
         retry_failed: open the shards that have failures again, and keep what they hold.
         fresh: move an existing directory aside first.
@@ -121,6 +122,7 @@ def make_dataset(
         >>> make_dataset(spec, "data/say").accepted                                        # doctest: +SKIP
         2
     """
+    spec = spec if isinstance(spec, Spec) else load_spec(spec)
     root = directory_of(spec, output)
     progress = progress or NoProgress()
     with as_a_guest():
@@ -140,7 +142,7 @@ def make_dataset(
 
 def capture_states(
     directory: str | Path,
-    states: StatesSpec,
+    states: StatesSpec | Mapping[str, Any],
     *,
     retry_failed: bool = False,
     trust_remote_code: bool = False,
@@ -150,19 +152,19 @@ def capture_states(
     """Add states to the texts of a dataset, without generating anything again; arguments as `make_dataset`.
 
     Args:
+        states: which states, as an object or as a mapping such as ``{"sites": [8], "pool": "mean"}``.
         trust_remote_code: let the model's own Python code run where the dataset's spec asks for it.
 
     Raises:
         SpecError: a site that the model does not have.
     """
-    progress = progress or NoProgress()
+    progress, wanted = progress or NoProgress(), states_of(states)
     with as_a_guest():
         root = Path(directory)
         workspace = prepare(_own_spec(root, trust_remote_code), root, progress, engine)
         _refuse_without_texts(workspace)
-        return _run(
-            workspace, text_works(workspace, states, retry_failed, generate=False), progress, own_engine=engine is None
-        )
+        works = text_works(workspace, wanted, retry_failed, generate=False)
+        return _run(workspace, works, progress, own_engine=engine is None)
 
 
 def score_texts(
