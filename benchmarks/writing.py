@@ -18,7 +18,7 @@ import torch
 import yaml
 
 import latentext
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.export_npy import export_npy
 from latentext.dataset.reader import Dataset
 from latentext.dataset.receipts import read_receipt, write_receipt
@@ -27,6 +27,7 @@ from latentext.dataset.saving import save_dataset
 from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import StatesWriter
 from latentext.request import Completion, Request, StateRows
+from latentext.storage import filesystem
 from rounds import measure, print_table, save
 
 MEBIBYTE = 2**20

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from latentext.interrupts import interrupts_put_off, sigterm_as_interrupt
+from latentext.storage.interrupts import interrupts_put_off, sigterm_as_interrupt
 
 
 @pytest.fixture(autouse=True)

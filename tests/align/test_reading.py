@@ -11,13 +11,14 @@ import yaml
 from tests.dataset.made import write_records_shard
 
 from latentext.align import read_bank
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.receipts import write_receipt
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.errors import DatasetError, SpecError
+from latentext.storage import filesystem
 
 PROMPTS, SAMPLES = 6, 4
 Score = Callable[[int, int], float | None]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from latentext.cli.app import exit_code
-from latentext.run.lease import Leases
+from latentext.storage.lease import Leases
 
 SPEC = {
     "name": "small",

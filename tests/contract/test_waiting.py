@@ -109,7 +109,7 @@ def test_status_says_what_a_run_at_work_waits_for(tmp_path: Path) -> None:
     left = json.loads(path.read_text()) | {"waits": "6 requests wait: the server answered with error 500"}
     path.write_text(json.dumps(left))
     assert "6 requests wait" not in str(status(root))  # Nobody is at work: it is what a killed run left.
-    from latentext.run.lease import Leases
+    from latentext.storage.lease import Leases
 
     leases = Leases(root)
     with leases.take("records/s0000-0000/00000"):

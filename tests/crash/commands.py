@@ -12,8 +12,8 @@ from pathlib import Path
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.dataset.atomic import is_temporary
 from latentext.spec_file import dump_yaml
+from latentext.storage.atomic import is_temporary
 
 TINY = Path(latentext.__file__).parent / "models" / "tiny"
 TOKENIZER = f"--tokenizer=tiny={TINY}"

@@ -20,13 +20,13 @@ import pytest
 from tests.crash.processes import call, finish, in_a_fork, in_memory
 from tests.engines.openai.batches.made import PatientClock, Server, paid_once, serving, tally, workspace
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import is_temporary
 from latentext.engines.openai.batches import remote as remote_module
 from latentext.engines.openai.batches.remote import Remote
 from latentext.engines.openai.batches.workflow import Conditions, run_batches
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.engines.openai.standin.batch_faults import Ending, RequestFault
+from latentext.storage import filesystem
+from latentext.storage.atomic import is_temporary
 
 CALLS = ("upload", "create", "batch", "batches", "files", "delete_file", "size_of", "content")
 STEPS_ON_DISK = ("replace",)

@@ -20,8 +20,8 @@ import pytest
 from tests.crash.commands import COMPLETE, LAMBDA, TOKENIZER, Command, files, inside, left_behind, prepare
 from tests.crash.processes import call, finish, in_a_fork, in_memory
 
-from latentext.dataset import filesystem
 from latentext.run.progress import StatusFile
+from latentext.storage import filesystem
 
 EVERYWHERE = os.environ.get("LATENTEXT_CRASH_POINTS") == "all"
 OF_A_SERVER = {

@@ -24,12 +24,12 @@ from tests.crash.test_walk import EVERYWHERE
 from tests.run.echo_engine import EchoEngine
 from tests.run.made import contents, leftovers, small_spec
 
-from latentext.dataset import filesystem
 from latentext.dataset.verify import verify_files
 from latentext.errors import DatasetError, DiskFullError, LatentextError
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
 from latentext.spec_file import dump_spec
+from latentext.storage import filesystem
 
 FAULTS = {errno.ENOSPC: "the disk is full", errno.EIO: "Input/output error", errno.EROFS: "Read-only file system"}
 

@@ -1,7 +1,7 @@
 """A walk through every crash window: the process ends before each of its changes to the disk in turn, or is interrupted
 after it.
 
-All changes go through `latentext.dataset.filesystem`, so a shim there can count them and end the process (no clean-up,
+All changes go through `latentext.storage.filesystem`, so a shim there can count them and end the process (no clean-up,
 no ``finally``) before any one. Then the same commands run again, and the directory must be that of a quiet run. Ctrl-C
 must also leave nothing half done behind, until then.
 """
@@ -24,13 +24,14 @@ from tests.crash.processes import call, finish, in_a_fork, in_memory
 from tests.run.echo_engine import EchoEngine
 from tests.run.made import commits, contents, leftovers, small_spec
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.dataset.verify import verify_files
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.run import runner
 from latentext.run.progress import StatusFile
 from latentext.run.runner import make_dataset
+from latentext.storage import filesystem
 
 CHANGES = (
     "create",

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.records import count_records, write_records
 from latentext.dataset.states import StatesWriter
 from latentext.request import Completion, Failure, Request, StateRows
+from latentext.storage import filesystem
 
 WIDTH = 8
 SITES = ("embed", "final_norm")

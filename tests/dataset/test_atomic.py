@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import PendingFile, atomic_file, atomic_folder, is_temporary, sweep, temporary_name
 from latentext.errors import DatasetError, DiskFullError
+from latentext.storage import filesystem
+from latentext.storage.atomic import PendingFile, atomic_file, atomic_folder, is_temporary, sweep, temporary_name
 
 
 def names(folder: Path) -> list[str]:
@@ -110,7 +110,7 @@ def test_several_files_appear_together(tmp_path: Path) -> None:
 _KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from latentext.dataset.atomic import PendingFile, atomic_file, atomic_folder
+from latentext.storage.atomic import PendingFile, atomic_file, atomic_folder
 folder = Path(sys.argv[1])
 with atomic_folder(folder / "export") as export, atomic_file(folder / "data.bin") as file:
     inner = PendingFile(export / "inner.bin")

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.receipts import (
     Distrust,
     FileEntry,
@@ -26,6 +25,7 @@ from latentext.dataset.receipts import (
 from latentext.dataset.sealed import canonical_json, seal
 from latentext.errors import DatasetError
 from latentext.request import Failure
+from latentext.storage.atomic import write_bytes
 
 RECORDS, STATES = "records/s0000-0000", "states/final_norm"
 

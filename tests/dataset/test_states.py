@@ -12,12 +12,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from latentext.dataset import filesystem
 from latentext.dataset.parts import ROW_COLUMNS, encode_header, open_part, widen
 from latentext.dataset.receipts import sha256_of
 from latentext.dataset.states import StatesWriter
 from latentext.errors import DatasetError
 from latentext.request import StateRows
+from latentext.storage import filesystem
 
 WIDTHS = {"final_norm": 6, "embed": 4}
 ROW_BYTES = 24

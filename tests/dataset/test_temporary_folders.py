@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from latentext.dataset.atomic import sweep, temporary_folder, temporary_name
-from latentext.dataset.liveness import this_machine
+from latentext.storage.atomic import sweep, temporary_folder, temporary_name
+from latentext.storage.liveness import this_machine
 
 DEAD = f"{this_machine()}-4194305-1-0123abcd"
 """No Linux gives a process such a number."""

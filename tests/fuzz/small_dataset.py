@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import write_bytes
+from latentext.dataset import layout
 from latentext.dataset.parts import ROW_COLUMNS, encode_header
 from latentext.dataset.receipts import FileEntry, write_receipt
 from latentext.dataset.records import count_records, write_records
@@ -17,6 +16,8 @@ from latentext.dataset.stages import ScoresStage, StatesStage, write_stage
 from latentext.dataset.views import write_views
 from latentext.request import Completion, Failure, Request
 from latentext.spec_file import load_spec
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 RECORDS, SCORES, STATES = "records/s0000-0000", "scores/length-0123abcd", "states/first"
 _WIDTH = 2

@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from latentext.cli.app import exit_code
-from latentext.dataset import filesystem
-from latentext.run import lease
-from latentext.run.lease import holders
 from latentext.run.runner import make_dataset
 from latentext.spec_file import load_spec
+from latentext.storage import filesystem, lease
+from latentext.storage.lease import holders
 
 COMMANDS = {
     "status": ["status", "{d}"],

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import yaml
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.receipts import read_receipt, write_receipt
@@ -21,6 +21,7 @@ from latentext.dataset.states import StatesWriter
 from latentext.dataset.targets import Target, remaining_tokens
 from latentext.probes.rows import ProbeRows
 from latentext.request import Completion, Request, StateRows
+from latentext.storage import filesystem
 
 WIDTH = 6
 SITES = ("embed", "resid_post.0", "final_norm")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from latentext.dataset.liveness import this_machine
 from latentext.engines.openai.standin import Fault, Reply, StandIn
 from latentext.errors import BudgetError, EngineError, SpecError
 from latentext.limits import Limits
@@ -22,6 +21,7 @@ from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenize
 from latentext.recipes.pairs.proposing import Proposals, propose_pairs
 from latentext.recipes.pairs.rounds import Round, next_round, recent_yield
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.storage.liveness import this_machine
 
 TASK = load_task("refusal")
 WORDS = rehearsal_tokenizer(TASK)

@@ -10,7 +10,7 @@ from tests.probes.made import repeating_texts, write_dataset
 from tests.report.conftest import Copy
 
 from latentext.cli.app import exit_code
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.checks import check_settings
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
@@ -23,6 +23,7 @@ from latentext.report.correctness import deviation_bins
 from latentext.report.picture import Picture, Skipped
 from latentext.report.state_rows import sites_by_depth
 from latentext.spec import CheckSpec, RepetitionCheck
+from latentext.storage import filesystem
 
 Maker = Callable[..., Dataset]
 CHECK = CheckSpec(repetition=RepetitionCheck())

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.atomic import is_temporary
 from latentext.spec import Spec
 from latentext.spec_file import load_spec
+from latentext.storage.atomic import is_temporary
 
 SITES = ["resid_post.1", "final_norm"]  # Not in alphabetical order: what is read back from disk is.
 _NOT_DATA = {"status.json"}

@@ -20,9 +20,9 @@ import yaml
 from tests.run.made import contents, small_spec
 
 from latentext.cli.app import exit_code
-from latentext.dataset import filesystem
-from latentext.run.lease import Leases
 from latentext.spec_file import dump_spec
+from latentext.storage import filesystem
+from latentext.storage.lease import Leases
 
 Prepare = Callable[["Place"], None]
 

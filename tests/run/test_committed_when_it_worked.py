@@ -388,7 +388,7 @@ def test_an_export_of_an_unfinished_run_says_what_is_missing(
 def test_verify_beside_a_running_run_looks_at_what_is_finished(
     copied: Copied, engine: TransformersEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from latentext.run.lease import Leases
+    from latentext.storage.lease import Leases
 
     root = copied()
     (root / "metadata.json").unlink()

@@ -15,10 +15,10 @@ from latentext.dataset.documents import read_spec
 from latentext.errors import SpecError
 from latentext.plan.note import PlanNote
 from latentext.run.interrupted import RunInterrupted
-from latentext.run.lease import Leases
 from latentext.run.progress import NoProgress
 from latentext.run.provenance import read_provenance, write_provenance
 from latentext.run.runner import make_dataset
+from latentext.storage.lease import Leases
 
 
 class Noting(NoProgress):

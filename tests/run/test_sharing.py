@@ -19,13 +19,13 @@ from tests.crash.processes import finish, start
 from tests.run.made import commits, contents, leftovers, small_spec
 
 from latentext.cli.app import exit_code
-from latentext.dataset.liveness import this_machine
 from latentext.engines.transformers.engine import TransformersEngine
-from latentext.run.lease import EXPIRY_SECONDS, Leases, holders
 from latentext.run.runner import make_dataset
 from latentext.run.status import status
 from latentext.spec import Spec
 from latentext.spec_file import dump_spec
+from latentext.storage.lease import EXPIRY_SECONDS, Leases, holders
+from latentext.storage.liveness import this_machine
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_of_many_who_find_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
 
 def test_a_killed_process_that_nobody_buried_holds_nothing(tmp_path: Path) -> None:
     """A zombie keeps its number and start time until its parent waits for it."""
-    hold = "import sys, time, pathlib, latentext.run.lease as lease\n"
+    hold = "import sys, time, pathlib, latentext.storage.lease as lease\n"
     hold += "with lease.Leases(pathlib.Path(sys.argv[1])).take('plan'): time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)]) as process:
         try:

@@ -12,13 +12,14 @@ import pytest
 import torch
 from tests.run.made import small_spec
 
-from latentext.dataset import filesystem, receipts
+from latentext.dataset import receipts
 from latentext.dataset.parts import encode_header
 from latentext.dataset.states import StatesWriter
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.request import StateRows
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
+from latentext.storage import filesystem
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import DatasetError, SpecError
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 TEXTS = OutputKind("drawn texts", begins(r'\[\s*(\]|\{\s*"prompt": )'), (".json",))
 FRONTIER = OutputKind("points of a frontier", begins("nats,λ "), (".csv",))

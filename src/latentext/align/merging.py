@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from latentext.align.files import TEXTS, lambda_path, read_beside, read_palette, read_texts, write_rows, write_texts
-from latentext.dataset import filesystem
 from latentext.dataset.outputs import checked_file
 from latentext.errors import SpecError
+from latentext.storage import filesystem
 
 _PART = re.compile(r"(?P<stem>.+)_(?P<start>\d+)to(?P<end>\d+)\.json")
 

@@ -43,7 +43,7 @@ from latentext.cli import (
 from latentext.cli.interruption import Commands
 from latentext.cli.still_working import named, never_silent
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, SpecError, printable
-from latentext.interrupts import sigterm_as_interrupt
+from latentext.storage.interrupts import sigterm_as_interrupt
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
 

@@ -172,7 +172,6 @@ def _all_rounds(
 def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: FurtherRounds) -> int:
     """The same with a server of our own that answers from a fixed mixture; nothing is paid and no key is needed."""
     from latentext.cli.pairs_summary import print_projections
-    from latentext.dataset import filesystem
     from latentext.engines.openai.batches.clock import Clock
     from latentext.engines.openai.batches.remote import open_remote
     from latentext.engines.openai.batches.workspace import Workspace
@@ -183,6 +182,7 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
     from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
     from latentext.recipes.pairs.projection import YIELDS
     from latentext.spec import SHIPPED_PRICES
+    from latentext.storage import filesystem
 
     task, spending = proposals.task, replace(spending, prices=spending.prices or Path(SHIPPED_PRICES))
     place = Workspace(REHEARSAL / "requests" / task.task_name, REHEARSAL / "batch_outputs" / task.task_name)

@@ -276,7 +276,7 @@ def _folder(checkpoint: Path | None) -> Iterator[Path]:
     if checkpoint is not None:
         yield checkpoint
         return
-    from latentext.dataset.atomic import temporary_folder
+    from latentext.storage.atomic import temporary_folder
 
     with temporary_folder("pairs") as folder:
         yield folder / "checkpoint"

@@ -108,9 +108,9 @@ def represent(
 
 def _plan(prompts: list[Any], ids: list[Any] | None, model: str, *arguments: Any, **options: Any) -> int:
     """Print what the run would make."""
-    from latentext.dataset.atomic import temporary_folder
     from latentext.limits import Limits
     from latentext.spec import ModelSpec
+    from latentext.storage.atomic import temporary_folder
 
     with _needed_packages():
         from latentext.recipes.represent.extract import represent_spec
@@ -145,10 +145,10 @@ def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], li
 
     Rows that cannot be read stop the command: none may be lost.
     """
-    from latentext.dataset.atomic import temporary_folder
     from latentext.prompts.files import open_file
     from latentext.prompts.rows import BadRow
     from latentext.spec import FileSource
+    from latentext.storage.atomic import temporary_folder
 
     wanted = [column] if id_column is None else [column, id_column]
     found: list[dict[str, Any]] = []

@@ -300,8 +300,8 @@ def print_plan(spec: Spec, limits: Limits) -> int:
 
 def _preview(spec: Spec, count: int, limits: Limits) -> int:
     from latentext.cli.show import print_texts
-    from latentext.dataset.atomic import temporary_folder
     from latentext.run.runner import make_dataset
+    from latentext.storage.atomic import temporary_folder
 
     with temporary_folder("preview") as folder:
         summary = make_dataset(spec, folder / "preview", limits=limits)

@@ -23,8 +23,8 @@ def verify(
     Every file is compared with its checksum, counts are added up, rows are held against token ids, and the states of
     some texts are computed again from their ids. Each fault is one line, and the exit code is 1 if there is any.
     """
-    from latentext.run.lease import holders
     from latentext.run.verification import verify as find_faults
+    from latentext.storage.lease import holders
 
     findings = find_faults(directory, sample=sample, trust_remote_code=trust_remote_code)
     for finding in findings:

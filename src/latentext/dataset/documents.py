@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.errors import DatasetError, SpecError
 from latentext.spec import Spec
 from latentext.spec_file import MAX_SPEC_BYTES, parse_spec, resolve_inputs
+from latentext.storage import filesystem
 
 
 def read_json(path: Path) -> dict[str, Any]:

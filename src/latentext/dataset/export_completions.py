@@ -14,8 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import atomic_file
 from latentext.dataset.completion_splits import completion_splits
 from latentext.dataset.completions import completion_datasets, completion_rows, is_completion
 from latentext.dataset.made_before import begins, has_columns
@@ -24,6 +22,8 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.tables import open_writer
 from latentext.errors import DatasetError
 from latentext.spec import SplitSpec
+from latentext.storage import filesystem
+from latentext.storage.atomic import atomic_file
 from latentext.word_count import count_words
 
 TIDY = pa.schema(

@@ -26,7 +26,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.captures import pool_of_texts, sites_with
 from latentext.dataset.correctness import CORRECTNESS_FACTS
 from latentext.dataset.made_before import begins
@@ -39,6 +38,7 @@ from latentext.dataset.targets import refuse_given_texts
 from latentext.errors import DatasetError
 from latentext.phases import phase
 from latentext.spec import Keep, Pool, SplitSpec
+from latentext.storage.atomic import write_bytes
 
 TOKEN_METADATA = np.dtype([("token_id", "<i4"), ("token_text", "<U100")])
 """Type of ``{train,val}_token_metadata.npy``; longer token texts are cut at 100 characters."""

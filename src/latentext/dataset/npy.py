@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset import filesystem
 from latentext.errors import DatasetError
+from latentext.storage import filesystem
 
 
 class NpyWriter:

@@ -18,9 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import PendingFile, atomic_file, atomic_folder, sweep
+from latentext.dataset import layout
 from latentext.errors import DatasetError, SpecError
+from latentext.storage import filesystem
+from latentext.storage.atomic import PendingFile, atomic_file, atomic_folder, sweep
 
 _ELSEWHERE = "choose another place"
 

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset import filesystem
 from latentext.dataset.documents import unreadable
 from latentext.dataset.layout import FORMAT_VERSION, newer_version
 from latentext.errors import DatasetError
 from latentext.spec import DType
+from latentext.storage import filesystem
 
 ROW_COLUMNS: Mapping[str, str] = {
     "index": "I64",

@@ -21,12 +21,13 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import write_bytes
+from latentext.dataset import layout
 from latentext.dataset.sealed import REMEDY, canonical_json, read_sealed, seal
 from latentext.errors import DatasetError
 from latentext.request import Failure
 from latentext.spec import Frozen
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 _SHA256 = r"[0-9a-f]{64}"
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.export_npy import METADATA, NPY, TOKEN_METADATA
 from latentext.dataset.npy import NpyWriter
 from latentext.dataset.outputs import output_folder
 from latentext.dataset.splits import SEQUENTIAL, parse_split, sequential, split_groups
 from latentext.errors import ArgumentError
 from latentext.spec import SplitSpec
+from latentext.storage.atomic import write_bytes
 
 TEXT = "text"
 _BUFFER_BYTES = 2**20

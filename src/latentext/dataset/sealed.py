@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.layout import FORMAT_VERSION
 from latentext.errors import DatasetError
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 REMEDY = "run the same command again to rebuild it"
 

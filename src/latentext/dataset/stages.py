@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.sealed import read_sealed, write_sealed
 from latentext.errors import DatasetError
 from latentext.spec import DType, Frozen, Pool, Positions
+from latentext.storage import filesystem
 
 
 class StatesStage(Frozen):

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import PendingFile
+from latentext.dataset import layout
 from latentext.dataset.parts import ROW_COLUMNS, encode_header
 from latentext.dataset.receipts import FileEntry
 from latentext.errors import DatasetError
 from latentext.request import StateRows
 from latentext.spec import DType
+from latentext.storage import filesystem
+from latentext.storage.atomic import PendingFile
 
 DTYPE_NAME: Mapping[torch.dtype, DType] = {
     torch.float32: "float32",

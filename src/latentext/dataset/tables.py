@@ -13,12 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import PendingFile, atomic_file
 from latentext.dataset.documents import unreadable
 from latentext.dataset.layout import FORMAT_VERSION, newer_version
 from latentext.dataset.receipts import FileEntry
 from latentext.errors import DatasetError
+from latentext.storage import filesystem
+from latentext.storage.atomic import PendingFile, atomic_file
 
 _ROWS_PER_GROUP = 16_384
 _VERSION_KEY = b"format_version"

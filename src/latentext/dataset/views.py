@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import atomic_file
 from latentext.dataset.card import render_card
 from latentext.dataset.checks import check_stages
 from latentext.dataset.correctness import correctness_facts
@@ -25,6 +24,7 @@ from latentext.dataset.records import UNCOUNTED
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
 from latentext.model_names import recorded_label
 from latentext.spec import Spec
+from latentext.storage.atomic import atomic_file
 
 
 def write_views(root: Path, spec: Spec, *, requests: int, licence: str | None = None) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from latentext.dataset.atomic import PendingFile
 from latentext.dataset.made_before import has_columns
 from latentext.dataset.outputs import OutputKind
 from latentext.errors import SpecError
 from latentext.pairs.checks import FormCheck
 from latentext.pairs.jsonl import FORMS, TYPES
 from latentext.pairs.scenario import Scenario
+from latentext.storage.atomic import PendingFile
 
 _CHECK = pa.struct(
     [

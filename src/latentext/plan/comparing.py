@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from latentext.dataset import layout
-from latentext.dataset.filesystem import open_regular
 from latentext.errors import SpecError
 from latentext.plan.encoding import Prompt, PromptEncoder, digests_of
 from latentext.plan.note import PlanNote
 from latentext.plan.stored import StoredRows, rows_of
 from latentext.prompts.rows import BadRow
+from latentext.storage.filesystem import open_regular
 
 DIGEST = np.dtype("<u8")
 PROMPTS, ROWS = "digests.u64", "rows.u64"

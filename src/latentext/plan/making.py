@@ -23,8 +23,6 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from latentext.dataset.atomic import atomic_file
-from latentext.dataset.filesystem import make_folder, open_regular
 from latentext.errors import SpecError
 from latentext.phases import phase
 from latentext.plan.comparing import (
@@ -53,6 +51,8 @@ from latentext.prompts.rows import BadRow
 from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.request import Failure, Request
 from latentext.spec import Decoding, Spec
+from latentext.storage.atomic import atomic_file
+from latentext.storage.filesystem import make_folder, open_regular
 
 Reached = Callable[[int, int], None]
 """Called with (requests read, requests to read)."""

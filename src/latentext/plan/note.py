@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from latentext.dataset import filesystem
 from latentext.dataset.documents import unreadable
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError
+from latentext.storage import filesystem
 
 _VERSION = 2
 """Plans of version 1 (latentext 0.1.0) have no digests of what is stored with a prompt."""

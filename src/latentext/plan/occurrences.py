@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import atomic_file
 from latentext.plan.keys import NO_PROMPT
+from latentext.storage import filesystem
+from latentext.storage.atomic import atomic_file
 
 _BUCKET = 1 << 19
 _CHUNK = 1 << 20

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset import filesystem
+from latentext.storage import filesystem
 
 Doubles = npt.NDArray[np.float64]
 

@@ -20,8 +20,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.layout import FORMAT_VERSION
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind
@@ -36,6 +34,8 @@ from latentext.probes.networks import Head, Network, build_body
 from latentext.probes.posing import Question
 from latentext.probes.ridge import Ridge
 from latentext.spec import DType, Frozen, Keep, Pool
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 _TENSORS = OutputKind("a saved probe", begins(r'.{8}\{(?=.*"mean":\{)(?=.*"scale":\{)'))
 _FACTS = OutputKind("a saved probe", begins(r'\{"best_epoch":'))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from latentext.dataset import filesystem
+from latentext.storage import filesystem
 
 NOTE, INDEX, UNPACKED, SEEN = "input.json", "input.index", "input.unpacked", ".input.seen"
 """The files of an input in the folder of a plan: what identifies it, where its records begin, a plain copy of a gzip

@@ -14,9 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
-from latentext.dataset.filesystem import make_folder
 from latentext.errors import SpecError
 from latentext.prompts.before import INDEX, NOTE, SEEN, UNPACKED, set_aside
 from latentext.prompts.input_file import SAVE_AS_UTF8, FileState, decompress, file_sha256, is_gzip, open_input
@@ -25,6 +22,9 @@ from latentext.prompts.quotes import quotes_of_tsv, split_text_line
 from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, Quotes, RecordIndex, build_index
 from latentext.prompts.rows import BadRow, Row, Rows, doubled_name, refuse_doubled_columns
 from latentext.spec import FileSource
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
+from latentext.storage.filesystem import make_folder
 
 _VERSION = 1
 QUOTES = "quotes"

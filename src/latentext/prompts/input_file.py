@@ -19,9 +19,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from latentext.dataset.atomic import atomic_file, write_bytes
-from latentext.dataset.filesystem import open_regular, read_bytes
 from latentext.errors import SpecError
+from latentext.storage.atomic import atomic_file, write_bytes
+from latentext.storage.filesystem import open_regular, read_bytes
 
 _SMALL_BYTES = 4 << 20
 _AT_REST_NS = 2_000_000_000

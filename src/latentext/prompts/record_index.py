@@ -19,10 +19,10 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from latentext.dataset.atomic import atomic_file
-from latentext.dataset.filesystem import open_regular
 from latentext.errors import SpecError
 from latentext.prompts.input_file import open_input, refuse_other_kinds
+from latentext.storage.atomic import atomic_file
+from latentext.storage.filesystem import open_regular
 
 Quotes = Literal["marks", "text"]
 """What quotes are in a CSV or TSV file: marks around fields, or part of its texts (`latentext.prompts.quotes`)."""

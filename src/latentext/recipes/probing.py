@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_members
 from latentext.dataset.reader import Dataset
@@ -29,6 +27,8 @@ from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, 
 from latentext.probes.taking_part import TakingPart
 from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.spec import Keep, Pool
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 FOLDER = "probes"
 RESULTS = "results.json"

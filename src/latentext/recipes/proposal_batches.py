@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import temporary_folder
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import refuse_in_dataset
 from latentext.engines.openai.answer import read_text
@@ -41,6 +39,8 @@ from latentext.recipes.pairs.checkpoint import NOT_A_FAILURE
 from latentext.recipes.pairs.rounds import Round, needed_requests
 from latentext.request import Message
 from latentext.spec import ApiOptions, ModelSpec
+from latentext.storage import filesystem
+from latentext.storage.atomic import temporary_folder
 
 REQUESTS_A_FILE = 50
 _is_requests = begins(r'\{"custom_id": ')

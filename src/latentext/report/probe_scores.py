@@ -16,7 +16,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from pydantic import BaseModel, ValidationError
 
-from latentext.dataset import filesystem
 from latentext.dataset.captures import labels
 from latentext.dataset.reader import Dataset
 from latentext.probes.taking_part import LeftOut, TakingPart
@@ -34,6 +33,7 @@ from latentext.report.picture import (
     label,
     name_sites,
 )
+from latentext.storage import filesystem
 
 SCORES = Subject("probe_scores", "Probe scores by site")
 PREDICTED = Subject("predicted_against_actual", "Predicted against actual")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_members
 from latentext.report.picture import Picture
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 PAGE = "index.html"
 _BEGINNING = (

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from latentext.dataset.atomic import temporary_folder
 from latentext.engines.opening import local_model, refuse_unsupported, required_local_model
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
@@ -25,6 +24,7 @@ from latentext.prompts.tokenizer import load_tokenizer
 from latentext.run.length_limits import settle_length
 from latentext.spec import Spec
 from latentext.states.sites import resolve_sites
+from latentext.storage.atomic import temporary_folder
 
 _RECORD_BYTES = 400
 _BYTES_PER_TOKEN = 12

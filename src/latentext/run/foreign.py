@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.outputs import is_dataset, refuse_in_dataset
 from latentext.errors import DatasetError, LatentextError
-from latentext.run.lease import FOLDER as LEASES
-from latentext.run.lease import holders
+from latentext.storage import filesystem
+from latentext.storage.lease import FOLDER as LEASES
+from latentext.storage.lease import holders
 
 _OURS = {layout.PLAN, LEASES, layout.PROVENANCE}
 """What a run makes before any file that a user may have under the same name, such as ``spec.yaml``."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.receipts import FileEntry, Receipt, read_receipt
 from latentext.dataset.records import SPARED, count_records, read_records, write_records
 from latentext.dataset.restoring import completions_of, states_of
@@ -24,7 +24,6 @@ from latentext.dataset.stages import StatesStage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import Capture, Engine, Generated, OutOfMemory
 from latentext.errors import DatasetError
-from latentext.interrupts import interrupts_put_off
 from latentext.plan import Plan, Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import has_own_dtype, states_spec
@@ -35,6 +34,8 @@ from latentext.run.under_way import Advance, UnderWay
 from latentext.spec import Spec
 from latentext.states.finite import nonfinite_states
 from latentext.states.rows import row_positions
+from latentext.storage import filesystem
+from latentext.storage.interrupts import interrupts_put_off
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import temporary_folder
 from latentext.dataset.documents import read_spec
 from latentext.errors import SpecError
 from latentext.prompts.completion_corpora import completion_corpora
 from latentext.prompts.conversations import open_conversations
 from latentext.prompts.rows import BadRow
 from latentext.spec import Decoding, LengthSpec, PromptSpec, Spec
+from latentext.storage.atomic import temporary_folder
 from latentext.word_count import count_words, measure_words, token_limits
 
 MEASURED_TEXTS = 1000

@@ -13,8 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import atomic_file, sweep, write_bytes
+from latentext.dataset import layout
 from latentext.dataset.documents import read_spec, unreadable
 from latentext.dataset.receipts import Receipt, committed
 from latentext.dataset.sealed import read_sealed
@@ -23,10 +22,12 @@ from latentext.errors import DatasetError, SpecError
 from latentext.model_names import LABEL
 from latentext.plan.note import PlanNote
 from latentext.run.foreign import refuse_foreign
-from latentext.run.lease import Leases
 from latentext.run.provenance import Provenance, differing_facts, read_provenance
 from latentext.run.workspace import PLAN
 from latentext.spec_file import dump_spec, relative_inputs, resolve_inputs
+from latentext.storage import filesystem
+from latentext.storage.atomic import atomic_file, sweep, write_bytes
+from latentext.storage.lease import Leases
 
 _PIECE = 1 << 22
 

@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from latentext.interrupts import end_on_sigterm, not_for_children
 from latentext.run.driving import Died, Moved, Said
 from latentext.run.worker import Order, Worker
+from latentext.storage.interrupts import end_on_sigterm, not_for_children
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _SECONDS_TO_END = 20.0

@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
 
-from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.spend import Spend
 from latentext.errors import LatentextError
 from latentext.phases import Phase, watcher
 from latentext.run.tally import Clock, Tally
+from latentext.storage.atomic import atomic_file
 
 
 class Progress(Protocol):

@@ -18,12 +18,13 @@ from typing import Any
 from pydantic import ValidationError
 
 import latentext
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.documents import unreadable
 from latentext.dataset.sealed import fits_its_seal, write_sealed_for_people
 from latentext.errors import DatasetError, SpecError
 from latentext.models.deciding import FURTHER_FACTS
 from latentext.spec import Frozen, Spec, VllmOptions
+from latentext.storage import filesystem
 
 IDENTITY_VERSION = 2
 """Identities of version 1 (latentext 0.1.0) lack the facts of `latentext.models.deciding`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.receipts import FileEntry, Receipt, read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import completions_of, requests_of
@@ -17,7 +17,6 @@ from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import StatesWriter
 from latentext.engines.engine import OutOfMemory
 from latentext.engines.transformers.memory import memory_errors
-from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.request import Completion, Failure, Request, StateRows
 from latentext.run.captures import has_own_dtype, states_spec
@@ -28,6 +27,8 @@ from latentext.spec import Spec
 from latentext.states.finite import nonfinite_states
 from latentext.states.layout import ModelLayout
 from latentext.states.replay import REPLAY_TOKENS, WrittenText, replay
+from latentext.storage import filesystem
+from latentext.storage.interrupts import interrupts_put_off
 
 
 @dataclass(frozen=True)

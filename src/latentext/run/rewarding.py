@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import write_bytes
 from latentext.dataset.checks import check_stages
 from latentext.dataset.documents import read_spec
 from latentext.dataset.stages import ScoresStage, declared_stages, read_stage
@@ -27,6 +26,7 @@ from latentext.rewards.functions import place_of
 from latentext.run.workspace import PLAN, Workspace
 from latentext.spec import Spec
 from latentext.spec_file import dump_spec, relative_inputs
+from latentext.storage.atomic import write_bytes
 
 
 @dataclass(frozen=True)

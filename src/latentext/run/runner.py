@@ -32,7 +32,6 @@ from latentext.errors import (
     SpecError,
 )
 from latentext.finish_reasons import is_whole
-from latentext.interrupts import sigterm_as_interrupt
 from latentext.limits import Limits
 from latentext.models.door import code_not_run
 from latentext.run.added import Added, Tallies
@@ -50,6 +49,7 @@ from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import Workspace, prepare
 from latentext.spec import Spec, StatesSpec
 from latentext.spec_file import load_spec, resolve_inputs, states_of
+from latentext.storage.interrupts import sigterm_as_interrupt
 
 
 @dataclass(frozen=True)

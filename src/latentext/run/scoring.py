@@ -20,7 +20,6 @@ from latentext.dataset.receipts import Receipt, read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
-from latentext.interrupts import interrupts_put_off
 from latentext.plan import Shard
 from latentext.prompts.earlier import begun_by_first
 from latentext.request import Completion, Failure
@@ -35,6 +34,7 @@ from latentext.run.under_way import Advance
 from latentext.run.work import Work
 from latentext.run.workspace import Workspace
 from latentext.spec import CheckSpec, LengthSpec, Spec
+from latentext.storage.interrupts import interrupts_put_off
 
 Record = Mapping[str, Any]
 Measured = Mapping[str, float] | str

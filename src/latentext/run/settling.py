@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from latentext.dataset import filesystem, layout
-from latentext.dataset.atomic import sweep, write_bytes
+from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.engines.engine import Engine
 from latentext.engines.opening import ModelFacts
@@ -22,7 +21,6 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, SpecError
 from latentext.model_names import LABEL, folder_name, model_label
 from latentext.plan import Plan, make_plan
-from latentext.run.lease import Leases
 from latentext.run.progress import Progress
 from latentext.run.provenance import (
     REMEDY,
@@ -36,6 +34,9 @@ from latentext.run.provenance import (
 from latentext.run.shard_size import fit_plan, said_of_change, with_asked_size
 from latentext.spec import Spec
 from latentext.spec_file import dump_spec, relative_inputs
+from latentext.storage import filesystem
+from latentext.storage.atomic import sweep, write_bytes
+from latentext.storage.lease import Leases
 
 _TAKEN_OVER = (
     "made by latentext 0.1.0, which did not record end tokens, custom code and adapters: "

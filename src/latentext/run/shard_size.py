@@ -11,9 +11,9 @@ from pathlib import Path
 
 from latentext.dataset import layout
 from latentext.plan.note import PlanNote
-from latentext.run.lease import holders
 from latentext.run.provenance import Provenance
 from latentext.spec import Spec
+from latentext.storage.lease import holders
 
 
 def with_asked_size(root: Path, made: Provenance, spec: Spec) -> Provenance:

@@ -18,9 +18,9 @@ from latentext.engines.openai.spend import Spend
 from latentext.errors import DatasetError
 from latentext.plan.note import PlanNote
 from latentext.run.asked import absent_stages, texts_in_words
-from latentext.run.lease import Holder, holders
 from latentext.run.waiting import waiting
 from latentext.run.workspace import JOURNAL, PLAN
+from latentext.storage.lease import Holder, holders
 
 STATUS = "status.json"
 _FINISHED = ("accepted", "rejected", "failed")

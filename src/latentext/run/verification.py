@@ -38,13 +38,13 @@ from latentext.prompts.opening_tokens import added_bos
 from latentext.prompts.tokenizer import load_tokenizer, tokenizer_fingerprint
 from latentext.request import StateRows
 from latentext.run.captures import states_spec
-from latentext.run.lease import holders
 from latentext.run.provenance import IDENTITY_VERSION, differing_facts, read_provenance
 from latentext.run.replaying import written_texts
 from latentext.spec import ModelSpec, Spec
 from latentext.spec_file import resolve_inputs
 from latentext.states.replay import WrittenText, replay_with_scales
 from latentext.states.rounding import ROW_SHARE, TOLERANCE, parts_of_scale, rows_beyond_rounding
+from latentext.storage.lease import holders
 
 Chosen = dict[tuple[str, int], set[tuple[int, int]]]
 """The texts to look at, as (index, sample), by their records stage and shard."""

@@ -10,8 +10,8 @@ from latentext.dataset.documents import read_spec
 from latentext.dataset.views import write_views
 from latentext.phases import phase
 from latentext.plan.note import PlanNote
-from latentext.run.lease import Leases
 from latentext.run.workspace import PLAN, Workspace
+from latentext.storage.lease import Leases
 
 
 def write_run_views(workspace: Workspace) -> dict[str, Any]:

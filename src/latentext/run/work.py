@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from latentext.dataset.receipts import Receipt
 from latentext.errors import EngineError
 from latentext.plan import Shard
-from latentext.run.lease import holders
 from latentext.run.progress import Progress
 from latentext.run.under_way import Advance
 from latentext.run.workspace import Workspace
+from latentext.storage.lease import holders
 
 _POLL_SECONDS = 1.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from latentext.dataset import filesystem, layout
+from latentext.dataset import layout
 from latentext.dataset.stages import StatesStage, declared_stages, read_stage
 from latentext.dataset.trust import refuse_model_inside
 from latentext.engines.engine import Engine
@@ -38,7 +38,6 @@ from latentext.prompts.tokenizer import tokenizer_fingerprint
 from latentext.run.captures import StatesShape, shape_of_config, shape_of_layout
 from latentext.run.estimate import model_config
 from latentext.run.foreign import refuse_foreign
-from latentext.run.lease import Leases, holders
 from latentext.run.length_limits import settle_length
 from latentext.run.part import SomeShards
 from latentext.run.progress import Progress
@@ -53,6 +52,8 @@ from latentext.run.settling import first_provenance, note_other_versions, settle
 from latentext.run.shard_size import with_asked_size
 from latentext.spec import ModelSpec, Spec
 from latentext.states.sites import resolve_sites
+from latentext.storage import filesystem
+from latentext.storage.lease import Leases, holders
 
 PLAN = layout.PLAN
 JOURNAL = "journal.sqlite"

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentext.dataset import filesystem
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.openai.answer import completion_of, read_kept, without_key
 from latentext.engines.openai.batch_accounts import BatchAccounts, Entry
@@ -44,6 +43,7 @@ from latentext.errors import BudgetError, EngineError, SpecError
 from latentext.limits import Limits
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.storage import filesystem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,10 +12,10 @@ import re
 import uuid
 from pathlib import Path
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import write_bytes
 from latentext.engines.openai.journal import Journal
 from latentext.errors import DatasetError
+from latentext.storage import filesystem
+from latentext.storage.atomic import write_bytes
 
 FILE = "dataset.id"
 _NAME = re.compile(r"[0-9a-f]{32}")

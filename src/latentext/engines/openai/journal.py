@@ -23,7 +23,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from latentext.dataset import filesystem
 from latentext.engines.openai.journal_tables import (
     MOST,
     Answer,
@@ -40,6 +39,7 @@ from latentext.engines.openai.local_disk import refuse_network_file_system
 from latentext.engines.openai.spend import Spend
 from latentext.errors import DatasetError
 from latentext.libraries.sqlite import open_log
+from latentext.storage import filesystem
 
 __all__ = ["Answer", "Journal", "read_spend", "read_waiting"]
 

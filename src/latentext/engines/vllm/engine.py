@@ -17,7 +17,6 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from latentext.dataset.atomic import temporary_folder
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
@@ -32,6 +31,7 @@ from latentext.models.deciding import end_tokens_of
 from latentext.models.resolve import resolve_model
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding, ModelSpec
+from latentext.storage.atomic import temporary_folder
 
 __all__ = ["VllmEngine", "refuse_unsupported"]
 

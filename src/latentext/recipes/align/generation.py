@@ -29,7 +29,6 @@ from latentext.align.files import (
     write_rows,
     write_texts,
 )
-from latentext.dataset.atomic import temporary_folder
 from latentext.dataset.outputs import checked_file
 from latentext.dataset.reader import open as open_dataset
 from latentext.engines.transformers.loading import choose_device
@@ -46,6 +45,7 @@ from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.workspace import PLAN
 from latentext.spec import Decoding, FileSource, ModelSpec, PromptSpec, Spec
 from latentext.spec_file import load_spec, resolve_inputs
+from latentext.storage.atomic import temporary_folder
 
 BASE_MODELS: Mapping[str, str] = {
     "llama2_chat": "meta-llama/Llama-2-7b-chat-hf",

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset import layout
-from latentext.dataset.atomic import atomic_file, is_temporary, sweep
-from latentext.dataset.filesystem import make_folder
 from latentext.dataset.outputs import refuse_in_dataset
 from latentext.dataset.records import read_records
 from latentext.dataset.sealed import read_sealed, write_sealed
@@ -29,6 +27,8 @@ from latentext.errors import DatasetError, SpecError
 from latentext.pairs import PairTokenizer, Task
 from latentext.pairs.proposing import Answer
 from latentext.request import Message
+from latentext.storage.atomic import atomic_file, is_temporary, sweep
+from latentext.storage.filesystem import make_folder
 
 _VERSION = 1
 NOT_A_FAILURE = ("content-filter", "refused", "no-text")

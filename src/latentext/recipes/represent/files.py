@@ -20,8 +20,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import atomic_file, temporary_name
 from latentext.dataset.frame import column_names
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_file, checked_members
@@ -32,6 +30,8 @@ from latentext.phases import phase
 from latentext.recipes.represent.segments import Ends, segment_states
 from latentext.recipes.represent.texts import Name
 from latentext.spec import Pool
+from latentext.storage import filesystem
+from latentext.storage.atomic import atomic_file, temporary_name
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.atomic import write_bytes
-from latentext.dataset.filesystem import make_folder
 from latentext.errors import ArgumentError, SpecError
+from latentext.storage.atomic import write_bytes
+from latentext.storage.filesystem import make_folder
 
 Name = str | int
 _SHOWN = 5

@@ -12,8 +12,6 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import PendingFile
 from latentext.dataset.receipts import sha256_of
 from latentext.engines.openai.answer_size import MOST_ANSWER_BYTES, MOST_FILE_BYTES
 from latentext.engines.openai.batches.clock import Clock, backing_off
@@ -23,6 +21,8 @@ from latentext.engines.openai.batches.submitting import Notify
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.engines.openai.redaction import RedactedStream, found_in_answers
 from latentext.errors import DatasetError, EngineError
+from latentext.storage import filesystem
+from latentext.storage.atomic import PendingFile
 
 OUTPUT_TOO_LARGE = "output-too-large"
 """The problem of a part whose output was not fetched whole."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import Field
 
-from latentext.dataset.atomic import write_bytes
 from latentext.errors import DatasetError
 from latentext.spec import Frozen
+from latentext.storage.atomic import write_bytes
 
 NAME = "batch_metadata.json"
 FORMAT = 1

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.answer_size import most_bytes
 from latentext.engines.openai.batches.ledger import Part, new_tag
 from latentext.engines.openai.batches.limits import BatchLimits, estimated_prompt_tokens
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.errors import SpecError
+from latentext.storage.atomic import atomic_file
 
 ENDPOINT = "/v1/chat/completions"
 Body = Mapping[str, Any]

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from latentext.dataset.atomic import atomic_file
 from latentext.engines.openai.batches.clock import Clock
 from latentext.engines.openai.batches.downloading import OUTPUT_TOO_LARGE
 from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
@@ -26,6 +25,7 @@ from latentext.engines.openai.bounds import overrun
 from latentext.engines.openai.errors import ApiErrorKind, of_status, stopping_error
 from latentext.engines.openai.usage import read_usage
 from latentext.errors import EngineError
+from latentext.storage.atomic import atomic_file
 
 QUEUE_FULL = "token_limit_exceeded"
 _MOST_REFUSALS = 20

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import sweep
 from latentext.engines.openai.batches.ledger import NAME, Ledger, Part, read_ledger, write_ledger
 from latentext.errors import DatasetError, SpecError
+from latentext.storage import filesystem
+from latentext.storage.atomic import sweep
 
 _LOCK = ".batch.lock"
 

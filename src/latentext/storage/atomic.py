@@ -25,10 +25,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from latentext.dataset import filesystem
-from latentext.dataset.liveness import process_start, this_machine
 from latentext.errors import DatasetError, LatentextError
-from latentext.interrupts import interrupts_put_off
+from latentext.storage import filesystem
+from latentext.storage.interrupts import interrupts_put_off
+from latentext.storage.liveness import process_start, this_machine
 
 _BUFFER_BYTES = 4 << 20
 _BUFFERS_BEHIND = 4

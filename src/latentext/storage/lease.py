@@ -28,10 +28,10 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from latentext.dataset import filesystem
-from latentext.dataset.atomic import file_system_now
-from latentext.dataset.liveness import process_start, this_machine
-from latentext.interrupts import interrupts_put_off
+from latentext.storage import filesystem
+from latentext.storage.atomic import file_system_now
+from latentext.storage.interrupts import interrupts_put_off
+from latentext.storage.liveness import process_start, this_machine
 
 FOLDER = ".leases"
 EXPIRY_SECONDS = 120.0
