@@ -38,7 +38,7 @@ from latentext.recipes.align import TextGeneration
 from latentext.recipes.catalogue import recipe_path
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 VALUES = ("humor", "helpful", "harmless", "diversity", "coherence", "perplexity")
 REPLICATES = 1000

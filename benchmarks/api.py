@@ -30,9 +30,9 @@ from urllib.parse import urlsplit
 import openai
 
 from latentext.engines.openai.engine import OpenAIEngine
-from latentext.limits import Limits
 from latentext.request import Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 from rounds import Row, measure, print_table
 
 CONCURRENCY = 16

@@ -32,7 +32,7 @@ from latentext.prompts.tokenizer import load_tokenizer
 from latentext.request import Request
 from latentext.run.runner import make_dataset
 from latentext.spec import ModelSpec, Spec, VllmOptions
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from rounds import Row, measure, print_table, save
 
 SHARD = 128

@@ -42,7 +42,7 @@ from latentext.request import Completion, Failure, Request
 from latentext.run.runner import make_dataset
 from latentext.run.status import status
 from latentext.spec import Decoding, ModelSpec, Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from latentext.states.rows import label_rows, row_positions
 
 TOKENS, WIDTH, SHARD, AGAIN = 4, 64, 128, 8

@@ -14,7 +14,7 @@ from latentext.model_names import model_label
 from latentext.models.resolve import TINY_FOLDER
 from latentext.recipes.complete.grid import Grid, grid_specs
 from latentext.run.provenance import read_provenance
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 NAMES = {
     "tiny": "tiny",

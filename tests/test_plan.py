@@ -26,7 +26,7 @@ from latentext.plan.keys import NO_PROMPT, prompt_digest
 from latentext.plan.occurrences import read_occurrences, write_occurrences
 from latentext.request import Failure, Request
 from latentext.spec import Decoding, Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 
 @pytest.fixture(scope="module")

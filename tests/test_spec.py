@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from latentext.errors import SpecError
 from latentext.rewards import parse_reward
 from latentext.spec import Decoding, PromptSpec, Spec, StatesSpec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 
 def test_a_spec_cannot_be_changed() -> None:

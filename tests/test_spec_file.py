@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from latentext.errors import SpecError
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec, load_spec, relative_inputs, resolve_inputs, spec_folder
+from latentext.spec.files import dump_spec, load_spec, relative_inputs, resolve_inputs, spec_folder
 
 SAME_PROMPT = """\
 name: same-prompt
@@ -203,7 +203,7 @@ def test_a_model_that_is_a_folder_moves_with_the_spec_and_a_name_does_not(tmp_pa
 
 def test_reading_specs_imports_nothing_heavy() -> None:
     code = (
-        "import sys, latentext.spec_file as f; f.dump_spec(f.load_spec({'prompts': {'list': ['a']}}));"
+        "import sys, latentext.spec.files as f; f.dump_spec(f.load_spec({'prompts': {'list': ['a']}}));"
         "print([m for m in ('torch', 'transformers', 'pyarrow', 'numpy', 'matplotlib', 'pandas') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
+from latentext.spec.yaml_text import YamlError, dump_yaml, parse_yaml
 
 
 @pytest.mark.parametrize(

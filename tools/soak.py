@@ -155,7 +155,7 @@ def _steady(folder: Path) -> None:
     import latentext
     from latentext.run.runner import make_dataset
     from latentext.run.verification import verify
-    from latentext.spec_file import load_spec
+    from latentext.spec.files import load_spec
 
     logging.disable_progress_bar()
     folder.mkdir()

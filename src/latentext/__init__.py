@@ -90,7 +90,7 @@ _SOURCES = {
         "LatentextError",
         "SpecError",
     ),
-    "latentext.limits": ("Limits",),
+    "latentext.spec.limits": ("Limits",),
     "latentext.rewards": ("reward",),
     "latentext.run.runner": ("RunSummary", "capture_states", "make_dataset", "score_texts"),
     "latentext.spec": (
@@ -103,7 +103,7 @@ _SOURCES = {
         "SplitSpec",
         "StatesSpec",
     ),
-    "latentext.spec_file": ("load_spec",),
+    "latentext.spec.files": ("load_spec",),
 }
 _MODULES = {name: module for module, names in _SOURCES.items() for name in names}
 

@@ -23,7 +23,6 @@ from latentext.errors import (
     LatentextError,
     SpecError,
 )
-from latentext.limits import Limits
 from latentext.rewards import reward
 from latentext.run.runner import RunSummary, capture_states, make_dataset, score_texts
 from latentext.spec import (
@@ -36,7 +35,8 @@ from latentext.spec import (
     SplitSpec,
     StatesSpec,
 )
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
+from latentext.spec.limits import Limits
 
 __all__ = [
     "BudgetError",

@@ -18,7 +18,7 @@ from tests.run.made import small_spec
 from latentext.cli import app as command_line
 from latentext.cli.interruption import continued_by
 from latentext.run.interrupted import Interruption, RunInterrupted
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

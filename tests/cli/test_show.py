@@ -14,7 +14,7 @@ from latentext.dataset.records import write_records
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.request import Completion, Request
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 
 TEXTS = ("hello hello\n", "red\x1b[31m \u202eevil", "cut at the")
 

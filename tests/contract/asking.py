@@ -12,10 +12,10 @@ from tests.contract.raw_server import RawServer
 from latentext.engines.engine import Generated
 from latentext.engines.openai.engine import OpenAIEngine
 from latentext.engines.openai.standin import Fault, StandIn
-from latentext.limits import Limits
 from latentext.models.resolve import resolve_model
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 
 DECODING = Decoding(max_new_tokens=8)
 

@@ -26,8 +26,8 @@ from latentext.engines.openai.batches.remote import RefusedError, open_remote
 from latentext.engines.openai.batches.settling import outputs_of, settle
 from latentext.engines.openai.standin import StandIn
 from latentext.engines.openai.standin.http import HttpReply, HttpRequest
-from latentext.limits import Limits
 from latentext.request import Completion, Failure
+from latentext.spec.limits import Limits
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 MIB = b"x" * (1 << 20)

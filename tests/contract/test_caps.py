@@ -22,9 +22,9 @@ from latentext.engines.openai.standin import Fault, StandIn
 from latentext.engines.openai.standin.batch_faults import BatchFaults
 from latentext.engines.openai.standin.batches import BatchDesk
 from latentext.errors import BudgetError, EngineError
-from latentext.limits import Limits
 from latentext.request import Completion
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 
 MONEY = Limits(max_cost=Decimal("0.0012"))
 """Twelve requests of `ASKED` cost at most 0.0026 dollars as batches."""

@@ -16,7 +16,7 @@ from latentext.engines.openai.journal import read_spend, read_waiting
 from latentext.engines.openai.standin import Fault, StandIn
 from latentext.engines.openai.standin.http import HttpReply, HttpRequest
 from latentext.run.verification import verify
-from latentext.yaml_text import dump_yaml
+from latentext.spec.yaml_text import dump_yaml
 
 OLD = Path(__file__).parents[1] / "data" / "made_by_0.1.0"
 

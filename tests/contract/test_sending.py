@@ -13,8 +13,8 @@ from latentext.engines.openai.journal import Journal, read_waiting
 from latentext.engines.openai.pace import Pace
 from latentext.engines.openai.standin import Fault, StandIn
 from latentext.errors import BudgetError, EngineError
-from latentext.limits import Limits
 from latentext.request import Completion, Request
+from latentext.spec.limits import Limits
 
 
 def test_as_many_requests_are_in_flight_as_were_asked_for_and_no_more(tmp_path: Path) -> None:

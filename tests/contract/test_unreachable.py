@@ -25,8 +25,8 @@ from latentext.engines.openai.spend import Spend
 from latentext.engines.openai.standin import Fault, StandIn
 from latentext.engines.openai.standin.batches import BatchDesk
 from latentext.errors import EngineError, LatentextError
-from latentext.limits import Limits
 from latentext.spec import ApiOptions, ModelSpec
+from latentext.spec.limits import Limits
 
 CAP = Limits(max_tokens_total=260)
 

@@ -14,9 +14,9 @@ from latentext.cli.app import exit_code
 from latentext.engines.openai import delays, sender
 from latentext.engines.openai.engine import OpenAIEngine
 from latentext.engines.openai.standin import Fault, StandIn
-from latentext.limits import Limits
 from latentext.run.status import status
 from latentext.spec import ApiOptions, ModelSpec
+from latentext.spec.limits import Limits
 
 
 @pytest.fixture

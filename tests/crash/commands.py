@@ -12,7 +12,7 @@ from pathlib import Path
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.spec_file import dump_yaml
+from latentext.spec.files import dump_yaml
 from latentext.storage.atomic import is_temporary
 
 TINY = Path(latentext.__file__).parent / "models" / "tiny"

@@ -28,7 +28,7 @@ from latentext.dataset.verify import verify_files
 from latentext.errors import DatasetError, DiskFullError, LatentextError
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 from latentext.storage import filesystem
 
 FAULTS = {errno.ENOSPC: "the disk is full", errno.EIO: "Input/output error", errno.EROFS: "Read-only file system"}

@@ -19,8 +19,8 @@ from latentext.dataset.verify import verify_files
 from latentext.engines.openai.standin import Fault, StandIn
 from latentext.engines.openai.standin.batch_faults import BatchFaults
 from latentext.engines.openai.standin.batches import BatchDesk
-from latentext.spec_file import dump_spec
-from latentext.yaml_text import dump_yaml
+from latentext.spec.files import dump_spec
+from latentext.spec.yaml_text import dump_yaml
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

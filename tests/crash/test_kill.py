@@ -13,7 +13,7 @@ import pytest
 from tests.crash.processes import finish, run, start
 from tests.run.made import commits, contents, leftovers, small_spec
 
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 from latentext.storage.atomic import is_temporary
 
 SHARDS = 20

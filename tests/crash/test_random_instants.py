@@ -26,8 +26,8 @@ from latentext.engines.openai.batches.remote import open_remote
 from latentext.engines.openai.batches.workflow import Conditions, run_batches
 from latentext.engines.openai.batches.workspace import Workspace
 from latentext.engines.openai.standin import Asked, StandIn
-from latentext.spec_file import dump_spec
-from latentext.yaml_text import dump_yaml
+from latentext.spec.files import dump_spec
+from latentext.spec.yaml_text import dump_yaml
 
 KILLS = int(os.environ.get("LATENTEXT_KILLS", "3"))
 SEED = int(os.environ.get("LATENTEXT_SEED", "1126"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latentext.dataset.correctness import correctness_facts, deviation_bin
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from latentext.cli.app import exit_code
 from latentext.dataset.parts import open_part
 from latentext.run.provenance import read_provenance, write_provenance
 from latentext.run.status import status
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 
 OLD = Path(__file__).parents[1] / "data" / "made_by_0.1.0"
 

@@ -20,7 +20,7 @@ from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.states_view import StatesView
 from latentext.errors import DatasetError
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 CAPTURES: list[list[dict[str, Any]]] = [
     [{"sites": ["final_norm"]}],

@@ -15,7 +15,7 @@ from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, StatesStage, write_stage
 from latentext.dataset.views import write_views
 from latentext.request import Completion, Failure, Request
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from latentext.storage import filesystem
 from latentext.storage.atomic import write_bytes
 

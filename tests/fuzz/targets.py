@@ -27,8 +27,8 @@ from latentext.pairs.proposing.replies import parse_reply
 from latentext.prompts.conversations import open_conversations
 from latentext.prompts.rows import BadRow
 from latentext.spec import PromptSpec
-from latentext.spec_file import dump_spec, load_spec
-from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
+from latentext.spec.files import dump_spec, load_spec
+from latentext.spec.yaml_text import YamlError, dump_yaml, parse_yaml
 
 Target = Callable[[bytes, Path], None]
 

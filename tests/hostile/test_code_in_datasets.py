@@ -22,7 +22,7 @@ from latentext.models.resolve import TINY_FOLDER
 from latentext.run.provenance import read_provenance
 from latentext.run.runner import make_dataset, score_texts
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec, load_spec
+from latentext.spec.files import dump_spec, load_spec
 
 READERS = {
     "status": ["status", "{d}"],
@@ -172,7 +172,7 @@ POISONS = (rewards_file, custom_model, pickled_weights, pickles, template, tags,
 
 
 def change_spec(root: Path, **changes: object) -> None:
-    from latentext.yaml_text import dump_yaml, parse_yaml
+    from latentext.spec.yaml_text import dump_yaml, parse_yaml
 
     fields = parse_yaml((root / "spec.yaml").read_text()) | changes
     (root / "spec.yaml").write_text(dump_yaml(fields))

@@ -15,7 +15,7 @@ import pytest
 
 from latentext.cli.app import exit_code
 from latentext.run.runner import make_dataset
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from latentext.storage import filesystem, lease
 from latentext.storage.lease import holders
 

@@ -19,7 +19,7 @@ from latentext.probes.rows import gather
 from latentext.recipes.live_probe import open_live
 from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.run.runner import make_dataset
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 PROMPTS = [
     "Once upon a time",

@@ -14,7 +14,7 @@ from latentext.cli.app import exit_code
 from latentext.dataset.reader import open as open_dataset
 from latentext.probes.collecting import captured_sites, collect
 from latentext.probes.division import Division
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -13,7 +13,7 @@ from latentext.prompts.completion_corpora import completion_corpora, task_templa
 from latentext.prompts.conversations import Conversation, Conversations, open_conversations
 from latentext.prompts.dialogue import clean_dialogue
 from latentext.prompts.rows import BadRow
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from latentext.word_count import count_words, measure_words
 
 ROWS = [

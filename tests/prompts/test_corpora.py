@@ -12,7 +12,7 @@ from latentext.prompts.conversations import Conversation, Conversations, open_co
 from latentext.prompts.rows import BadRow
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 REVIEW = "A review of some length, number {}, of a film that nobody saw to its end."
 

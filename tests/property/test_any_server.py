@@ -38,8 +38,8 @@ from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending
 from latentext.engines.openai.standin.batches import BatchDesk
 from latentext.engines.openai.standin.http import HttpReply, HttpRequest
 from latentext.errors import BudgetError, LatentextError
-from latentext.limits import Limits
 from latentext.spec import ApiOptions, ModelSpec
+from latentext.spec.limits import Limits
 
 OOPS = b'{"error": {"message": "oops"}}'
 LIES = [Fault.edited(name, {"usage": usage}) for name, usage in NONSENSE.items()]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import latentext
-from latentext.spec_file import load_spec
-from latentext.yaml_text import parse_yaml
+from latentext.spec.files import load_spec
+from latentext.spec.yaml_text import parse_yaml
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "adding-a-dataset.md").read_text()
 

@@ -16,7 +16,7 @@ from latentext.recipes.align.reporting import make_report
 from latentext.recipes.catalogue import recipe_path
 from latentext.run.runner import make_dataset, score_texts
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.5)  # In standard deviations of sentiment.
 SPLITS = 20

@@ -9,7 +9,7 @@ import pytest
 
 from latentext.recipes.catalogue import recipe_folder
 from latentext.run.runner import make_dataset
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "align" / "reviews.ipynb"
 

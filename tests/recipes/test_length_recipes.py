@@ -22,7 +22,7 @@ from latentext.recipes.catalogue import recipe_folder, recipe_names
 from latentext.run.estimate import estimate
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import load_spec, resolve_inputs
+from latentext.spec.files import load_spec, resolve_inputs
 
 LENGTH = [name for name in recipe_names() if name.startswith("length/")]
 TEXTS = {

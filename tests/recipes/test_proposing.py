@@ -13,7 +13,6 @@ import pytest
 
 from latentext.engines.openai.standin import Fault, Reply, StandIn
 from latentext.errors import BudgetError, EngineError, SpecError
-from latentext.limits import Limits
 from latentext.pairs import Scenario, load_task, read_scenarios, write_scenarios
 from latentext.pairs.proposing import ReplyKind, Yield, response_format
 from latentext.recipes.pairs.checkpoint import Checkpoint
@@ -21,6 +20,7 @@ from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenize
 from latentext.recipes.pairs.proposing import Proposals, propose_pairs
 from latentext.recipes.pairs.rounds import Round, next_round, recent_yield
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 from latentext.storage.liveness import this_machine
 
 TASK = load_task("refusal")

@@ -13,7 +13,7 @@ from latentext.cli.app import exit_code
 from latentext.errors import DatasetError
 from latentext.recipes.align import open_bank
 from latentext.run.runner import make_dataset, score_texts
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 POLITE = {"name": "polite", "words": {"cats": 2, "you": 1}}
 PROMPTS, SAMPLES = 12, 3

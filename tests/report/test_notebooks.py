@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 from latentext.recipes.catalogue import recipe_folder, recipe_names
 from latentext.run.runner import make_dataset
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 LENGTH = sorted(name.removeprefix("length/") for name in recipe_names() if name.startswith("length/"))

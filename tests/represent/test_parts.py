@@ -21,7 +21,7 @@ from latentext.recipes.represent import (
     sentence_ends,
 )
 from latentext.recipes.represent.fidelity import Fidelity
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 
 def test_sentences_end_where_they_end() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from latentext.storage.atomic import is_temporary
 
 SITES = ["resid_post.1", "final_norm"]  # Not in alphabetical order: what is read back from disk is.

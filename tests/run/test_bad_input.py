@@ -20,7 +20,7 @@ import yaml
 from tests.run.made import contents, small_spec
 
 from latentext.cli.app import exit_code
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 from latentext.storage import filesystem
 from latentext.storage.lease import Leases
 

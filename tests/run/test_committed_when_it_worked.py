@@ -23,7 +23,7 @@ from latentext.run.runner import capture_states, make_dataset, score_texts
 from latentext.run.status import status
 from latentext.run.verification import verify
 from latentext.spec import Spec, StatesSpec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 Copied = Callable[..., Path]
 

@@ -21,7 +21,7 @@ from latentext.request import StateRows
 from latentext.run.runner import make_dataset
 from latentext.run.verification import difference, verify
 from latentext.spec import Decoding, ModelSpec, StatesSpec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 from latentext.states.replay import WrittenText, replay_with_scales
 from latentext.states.rounding import TOLERANCE
 from latentext.states.sites import sites_up_to

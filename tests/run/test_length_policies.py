@@ -12,7 +12,7 @@ from latentext.errors import SpecError
 from latentext.run.runner import make_dataset
 from latentext.run.verification import verify
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 MOST = 6
 

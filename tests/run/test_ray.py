@@ -21,7 +21,7 @@ from latentext.run.processes import ProcessWorkers
 from latentext.run.ray_workers import RayWorkers
 from latentext.run.runner import make_dataset
 from latentext.run.spreading import make_dataset_with_workers
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'latentext[ray]'")
 

@@ -27,7 +27,7 @@ from latentext.run.part import Part
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.verification import verify
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 OLD = Path(__file__).parents[1] / "data" / "made_by_0.1.0"
 Run = Callable[..., RunSummary]

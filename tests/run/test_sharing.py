@@ -23,7 +23,7 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.run.runner import make_dataset
 from latentext.run.status import status
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec
+from latentext.spec.files import dump_spec
 from latentext.storage.lease import EXPIRY_SECONDS, Leases, holders
 from latentext.storage.liveness import this_machine
 

@@ -19,7 +19,7 @@ from latentext.run.verification import verify
 from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import prepare
 from latentext.spec import Spec, StatesSpec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import latentext
 from latentext.errors import SpecError
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec, load_spec
+from latentext.spec.files import dump_spec, load_spec
 
 PROMPTS = {"template": "Say {word}.", "grid": {"word": ["red", "blue", "red"]}}
 

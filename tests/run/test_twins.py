@@ -19,7 +19,7 @@ from latentext.pairs import Scenario, in_forms, load_bank, load_task, load_token
 from latentext.pairs.twins import twins
 from latentext.run.runner import capture_states, make_dataset
 from latentext.spec import TINY, StatesSpec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
 
 TASK = load_task("refusal")
 SITES = ("embed", "resid_post.1", "final_norm")

@@ -25,7 +25,7 @@ from latentext.run.processes import ProcessWorkers
 from latentext.run.runner import make_dataset
 from latentext.run.spreading import make_dataset_with_workers
 from latentext.spec import Decoding, Spec
-from latentext.spec_file import dump_spec, load_spec
+from latentext.spec.files import dump_spec, load_spec
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from latentext.engines.transformers.loaded import LoadedModel
 from latentext.errors import EngineError, SpecError
 from latentext.run.runner import make_dataset
 from latentext.spec import ModelSpec, Spec
-from latentext.spec_file import dump_spec, load_spec
+from latentext.spec.files import dump_spec, load_spec
 
 need_vllm()
 

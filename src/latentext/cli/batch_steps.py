@@ -116,7 +116,7 @@ def conditions_of(
     """How these batches are to be run."""
     from latentext.engines.openai.batches.costs import Caps
     from latentext.engines.openai.batches.workflow import Conditions
-    from latentext.limits import Limits
+    from latentext.spec.limits import Limits
 
     cap = None if max_cost is None else Decimal(str(max_cost))
     afford = Caps(place, Limits(cap, max_tokens_total), price_table(prices, ledger.base_url))

@@ -43,7 +43,7 @@ def capture(
     from latentext.dataset.reader import open as open_dataset
     from latentext.run.progress import progress_for
     from latentext.run.runner import capture_states
-    from latentext.spec_file import load_spec
+    from latentext.spec.files import load_spec
 
     states: dict[str, object] = {
         "sites": [as_site(site) for site in separated(sites)],

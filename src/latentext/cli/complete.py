@@ -20,10 +20,10 @@ from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
-    from latentext.limits import Limits
     from latentext.recipes.complete import Finished, Grid
     from latentext.run.estimate import Estimate
     from latentext.spec import Spec
+    from latentext.spec.limits import Limits
 
 T = TypeVar("T")
 

@@ -43,11 +43,11 @@ from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
     from latentext.engines.openai.spend import Spend
-    from latentext.limits import Limits
     from latentext.pairs import PairTokenizer, Task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Outcome, Proposals
     from latentext.spec import ModelSpec
+    from latentext.spec.limits import Limits
 
 EngineName = Literal["auto", "openai", "transformers", "vllm"]
 REHEARSAL = Path("rehearsal") / "dataset.jsonl"

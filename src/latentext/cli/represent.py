@@ -108,8 +108,8 @@ def represent(
 
 def _plan(prompts: list[Any], ids: list[Any] | None, model: str, *arguments: Any, **options: Any) -> int:
     """Print what the run would make."""
-    from latentext.limits import Limits
     from latentext.spec import ModelSpec
+    from latentext.spec.limits import Limits
     from latentext.storage.atomic import temporary_folder
 
     with _needed_packages():
@@ -169,7 +169,7 @@ def _read(file: Path, column: str, id_column: str | None) -> tuple[list[Any], li
 
 
 def _options(settings: list[str] | None, where: str) -> dict[str, Any]:
-    from latentext.yaml_text import YamlError, parse_yaml
+    from latentext.spec.yaml_text import YamlError, parse_yaml
 
     options = {}
     for setting in settings or []:

@@ -18,13 +18,13 @@ from latentext.engines.openai.spend import money
 from latentext.errors import SpecError
 
 if TYPE_CHECKING:
-    from latentext.limits import Limits
     from latentext.run.driving import Workers
     from latentext.run.estimate import Estimate
     from latentext.run.part import Part
     from latentext.run.runner import RunSummary
     from latentext.run.worker import Order
     from latentext.spec import Spec
+    from latentext.spec.limits import Limits
 
 
 def run(
@@ -119,7 +119,7 @@ def limits_from(max_cost: float | None, max_tokens_total: int | None) -> Limits:
     """The caps of the command line; money is counted in decimals, as it is written."""
     from decimal import Decimal
 
-    from latentext.limits import Limits
+    from latentext.spec.limits import Limits
 
     return Limits(None if max_cost is None else Decimal(str(max_cost)), max_tokens_total)
 

@@ -62,7 +62,7 @@ def as_rewards(words: Sequence[str]) -> list[str | dict[str, Any]]:
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    from latentext.yaml_text import YamlError, parse_yaml
+    from latentext.spec.yaml_text import YamlError, parse_yaml
 
     try:
         fields = parse_yaml(text)

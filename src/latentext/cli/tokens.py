@@ -19,7 +19,7 @@ def token_decoder(dataset: Dataset) -> Callable[[int], str]:
     from latentext.engines.opening import local_model
     from latentext.prompts.token_text import token_text
     from latentext.prompts.tokenizer import load_tokenizer
-    from latentext.spec_file import resolve_inputs
+    from latentext.spec.files import resolve_inputs
 
     # A folder of a model is written relative to the dataset directory, so that both can be moved together.
     model = local_model(resolve_inputs(dataset.spec, dataset.directory).model)

@@ -9,7 +9,7 @@ from typing import Any
 from latentext.dataset import layout
 from latentext.errors import DatasetError, SpecError
 from latentext.spec import Spec
-from latentext.spec_file import MAX_SPEC_BYTES, parse_spec, resolve_inputs
+from latentext.spec.files import MAX_SPEC_BYTES, parse_spec, resolve_inputs
 from latentext.storage import filesystem
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentext.spec import Spec
-from latentext.yaml_text import dump_yaml
+from latentext.spec.yaml_text import dump_yaml
 
 RECORDS = "records"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -18,11 +18,11 @@ from latentext.engines.openai.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
 from latentext.errors import SpecError
-from latentext.limits import Limits
 from latentext.models.deciding import END_TOKENS, further_facts
 from latentext.models.resolve import model_identity, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.spec import Decoding, ModelSpec, Spec
+from latentext.spec.limits import Limits
 
 
 @dataclass(frozen=True)

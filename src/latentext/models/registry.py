@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from latentext.errors import SpecError
 from latentext.spec import Frozen
-from latentext.yaml_text import YamlError, parse_yaml
+from latentext.spec.yaml_text import YamlError, parse_yaml
 
 VARIABLE = "LATENTEXT_REGISTRY"
 """The environment variable that names a registry of the user's, instead of `USER_FILE`."""

@@ -127,7 +127,7 @@ def make_plan(
     """Make the plan of a spec in `directory`, or open or extend the one that is there.
 
     Args:
-        spec: relative input paths are taken from the working directory (see `latentext.spec_file.resolve_inputs`).
+        spec: relative input paths are taken from the working directory (see `latentext.spec.files.resolve_inputs`).
         tokenizer: None where the engine is remote: then messages take the place of token ids.
         model_id: see `latentext.models.model_identity`.
         directory: made if absent.

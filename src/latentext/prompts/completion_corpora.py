@@ -21,7 +21,7 @@ from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.rows import BadRow, Row, Rows, require_columns
 from latentext.spec import FileSource, Frozen, HubSource, PromptSpec, Scalar
-from latentext.yaml_text import parse_yaml
+from latentext.spec.yaml_text import parse_yaml
 
 ID, SOURCE, HUMAN, ANNOTATIONS = "id", "source", "human_completions", "annotations"
 """The columns of every corpus: what names a row, what is completed, how a person did, and whatever was noted of it."""

@@ -33,7 +33,7 @@ from latentext.prompts.token_text import token_text
 from latentext.request import Request
 from latentext.run.provenance import read_provenance
 from latentext.spec import PromptSpec, Spec, StatesSpec
-from latentext.spec_file import resolve_inputs
+from latentext.spec.files import resolve_inputs
 from latentext.states.finite import nonfinite_states
 
 

@@ -23,7 +23,7 @@ from latentext.models.resolve import resolve_model
 from latentext.phases import phase
 from latentext.probes.rows import Block, Numbers, ProbeRows
 from latentext.spec import ModelSpec, Pool, StatesSpec
-from latentext.spec_file import resolve_inputs
+from latentext.spec.files import resolve_inputs
 from latentext.states.layout import ModelLayout, find_layout
 from latentext.states.replay import WrittenText, replay
 

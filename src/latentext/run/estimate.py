@@ -15,7 +15,6 @@ from latentext.engines.opening import local_model, refuse_unsupported, required_
 from latentext.engines.transformers.engine import MOST_TEXTS_ON_CPU, state_dtype
 from latentext.engines.transformers.loading import choose_device, choose_dtype, kv_bytes_per_token
 from latentext.engines.transformers.usable import refuse_unusable
-from latentext.limits import Limits
 from latentext.models.catalogue import describe_model
 from latentext.models.pretrained import read_config
 from latentext.models.resolve import ModelSource, resolve_model
@@ -23,6 +22,7 @@ from latentext.plan import Plan, make_plan
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.run.length_limits import settle_length
 from latentext.spec import Spec
+from latentext.spec.limits import Limits
 from latentext.states.sites import resolve_sites
 from latentext.storage.atomic import temporary_folder
 

@@ -24,7 +24,7 @@ from latentext.plan.note import PlanNote
 from latentext.run.foreign import refuse_foreign
 from latentext.run.provenance import Provenance, differing_facts, read_provenance
 from latentext.run.workspace import PLAN
-from latentext.spec_file import dump_spec, relative_inputs, resolve_inputs
+from latentext.spec.files import dump_spec, relative_inputs, resolve_inputs
 from latentext.storage import filesystem
 from latentext.storage.atomic import atomic_file, sweep, write_bytes
 from latentext.storage.lease import Leases

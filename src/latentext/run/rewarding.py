@@ -25,7 +25,7 @@ from latentext.rewards.entries import Entry, PerplexityReward, known_name, names
 from latentext.rewards.functions import place_of
 from latentext.run.workspace import PLAN, Workspace
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec, relative_inputs
+from latentext.spec.files import dump_spec, relative_inputs
 from latentext.storage.atomic import write_bytes
 
 

@@ -32,7 +32,6 @@ from latentext.errors import (
     SpecError,
 )
 from latentext.finish_reasons import is_whole
-from latentext.limits import Limits
 from latentext.models.door import code_not_run
 from latentext.run.added import Added, Tallies
 from latentext.run.estimate import Estimate, bound
@@ -48,7 +47,8 @@ from latentext.run.waiting import what_is_safe
 from latentext.run.work import Work, finish_stage
 from latentext.run.workspace import Workspace, prepare
 from latentext.spec import Spec, StatesSpec
-from latentext.spec_file import load_spec, resolve_inputs, states_of
+from latentext.spec.files import load_spec, resolve_inputs, states_of
+from latentext.spec.limits import Limits
 from latentext.storage.interrupts import sigterm_as_interrupt
 
 

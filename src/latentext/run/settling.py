@@ -33,7 +33,7 @@ from latentext.run.provenance import (
 )
 from latentext.run.shard_size import fit_plan, said_of_change, with_asked_size
 from latentext.spec import Spec
-from latentext.spec_file import dump_spec, relative_inputs
+from latentext.spec.files import dump_spec, relative_inputs
 from latentext.storage import filesystem
 from latentext.storage.atomic import sweep, write_bytes
 from latentext.storage.lease import Leases

@@ -41,7 +41,7 @@ from latentext.run.captures import states_spec
 from latentext.run.provenance import IDENTITY_VERSION, differing_facts, read_provenance
 from latentext.run.replaying import written_texts
 from latentext.spec import ModelSpec, Spec
-from latentext.spec_file import resolve_inputs
+from latentext.spec.files import resolve_inputs
 from latentext.states.replay import WrittenText, replay_with_scales
 from latentext.states.rounding import ROW_SHARE, TOLERANCE, parts_of_scale, rows_beyond_rounding
 from latentext.storage.lease import holders

@@ -30,7 +30,6 @@ from latentext.engines.transformers.engine import TransformersEngine, state_dtyp
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model
 from latentext.errors import EngineError, SpecError
-from latentext.limits import Limits
 from latentext.models.resolve import model_fingerprint, resolve_model
 from latentext.phases import preparing
 from latentext.plan import Plan, Shard
@@ -51,6 +50,7 @@ from latentext.run.provenance import (
 from latentext.run.settling import first_provenance, note_other_versions, settle
 from latentext.run.shard_size import with_asked_size
 from latentext.spec import ModelSpec, Spec
+from latentext.spec.limits import Limits
 from latentext.states.sites import resolve_sites
 from latentext.storage import filesystem
 from latentext.storage.lease import Leases, holders

@@ -1,7 +1,7 @@
 """What a run is: frozen pydantic models, one vocabulary for YAML, Python and the command line.
 
 Every field has the same name in a YAML file, in ``Spec(...)`` and in ``--set a.b=c``. Unknown fields are refused.
-Reading files and turning pydantic's findings into one-line errors is the business of `latentext.spec_file`.
+Reading files and turning pydantic's findings into one-line errors is the business of `latentext.spec.files`.
 """
 
 from latentext.spec.acceptance import CheckSpec, Keep, LengthSpec, RepetitionCheck

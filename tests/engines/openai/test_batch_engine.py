@@ -20,11 +20,11 @@ from latentext.engines.openai.standin import StandIn
 from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending, RequestFault
 from latentext.engines.openai.standin.batches import BatchDesk
 from latentext.errors import BudgetError, EngineError
-from latentext.limits import Limits
 from latentext.run.runner import make_dataset
 from latentext.run.verification import verify
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
+from latentext.spec.limits import Limits
 
 
 def spec_for(server: StandIn, engine: str = "openai-batch") -> Spec:

@@ -23,11 +23,11 @@ from latentext.engines.openai.request_body import chat_body, draw_seed
 from latentext.engines.openai.standin import StandIn
 from latentext.engines.openai.standin.batches import BatchDesk
 from latentext.engines.opening import model_facts
-from latentext.limits import Limits
 from latentext.plan.making import make_plan
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
-from latentext.spec_file import load_spec
+from latentext.spec.files import load_spec
+from latentext.spec.limits import Limits
 
 
 @pytest.fixture

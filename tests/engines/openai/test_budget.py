@@ -17,7 +17,7 @@ from latentext.engines.openai.journal import Answer, Journal, read_spend
 from latentext.engines.openai.prices import shipped_prices
 from latentext.engines.openai.spend import Spend, picodollars
 from latentext.errors import BudgetError, SpecError
-from latentext.limits import Limits
+from latentext.spec.limits import Limits
 
 CENT = picodollars(Decimal("0.01"))
 

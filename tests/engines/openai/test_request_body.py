@@ -12,8 +12,8 @@ from latentext.engines.openai.bounds import output_bound, prompt_bound, worst_ca
 from latentext.engines.openai.prices import shipped_prices
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.errors import SpecError
-from latentext.limits import Limits
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 
 MESSAGES = [{"role": "user", "content": "Grüße"}]
 

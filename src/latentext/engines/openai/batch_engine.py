@@ -40,9 +40,9 @@ from latentext.engines.openai.redaction import found_in_answers
 from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.engines.openai.spend import Spend
 from latentext.errors import BudgetError, EngineError, SpecError
-from latentext.limits import Limits
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 from latentext.storage import filesystem
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from latentext.engines.openai.journal_tables import MOST, add_spend, put_answer
 from latentext.engines.openai.prices import Price
 from latentext.engines.openai.spend import PICO, Spend, dollars, money
 from latentext.errors import BudgetError, SpecError
-from latentext.limits import Limits
+from latentext.spec.limits import Limits
 
 
 class Budget:

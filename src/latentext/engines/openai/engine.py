@@ -31,9 +31,9 @@ from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_u
 from latentext.engines.openai.sender import Sender
 from latentext.engines.openai.spend import Spend
 from latentext.errors import EngineError
-from latentext.limits import Limits
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -23,7 +23,7 @@ from latentext.engines.openai.credentials import is_openai, server_address
 from latentext.errors import SpecError
 from latentext.request import Usage
 from latentext.spec import SHIPPED_PRICES, ApiOptions, Frozen, ModelSpec
-from latentext.yaml_text import YamlError, parse_yaml
+from latentext.spec.yaml_text import YamlError, parse_yaml
 
 MILLION = 1_000_000
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")

@@ -16,9 +16,9 @@ from latentext.engines.openai.bounds import OUTPUT_LIMITS, output_bound
 from latentext.engines.openai.credentials import refuse_keys, server_address
 from latentext.engines.openai.request_fields import WHERE, refuse_fields, refuse_uncovered
 from latentext.errors import SpecError
-from latentext.limits import Limits
 from latentext.request import Message
 from latentext.spec import ApiOptions, Decoding, ModelSpec
+from latentext.spec.limits import Limits
 
 _UNSUPPORTED = (
     "top_k",

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from latentext.errors import SpecError
-from latentext.limits import Limits
 from latentext.spec import TEMPLATE_VARIABLES
+from latentext.spec.limits import Limits
 
 WHERE = "model.api.request"
 OWN_FIELDS = ("model", "messages", "n", "stream")

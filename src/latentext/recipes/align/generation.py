@@ -44,7 +44,7 @@ from latentext.run.provenance import read_provenance
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.workspace import PLAN
 from latentext.spec import Decoding, FileSource, ModelSpec, PromptSpec, Spec
-from latentext.spec_file import load_spec, resolve_inputs
+from latentext.spec.files import load_spec, resolve_inputs
 from latentext.storage.atomic import temporary_folder
 
 BASE_MODELS: Mapping[str, str] = {

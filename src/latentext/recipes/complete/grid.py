@@ -20,7 +20,7 @@ from latentext.models.registry import registered_models
 from latentext.prompts.completion_corpora import completion_corpus, task_template
 from latentext.prompts.legacy_formats import CHAT_FORMATS, IF_ANY
 from latentext.spec import Spec
-from latentext.spec_file import load_spec, resolve_inputs
+from latentext.spec.files import load_spec, resolve_inputs
 
 EngineName = Literal["vllm", "transformers", "openai", "openai-batch"]
 Policy = Literal["tokens", "retry", "sentence", "none"]

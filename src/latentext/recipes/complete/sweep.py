@@ -14,13 +14,13 @@ from latentext.engines.openai.prices import price_of
 from latentext.engines.openai.spend import Spend, dollars
 from latentext.engines.opening import EngineKeeper
 from latentext.errors import DiskFullError, LatentextError, SpecError
-from latentext.limits import Limits
 from latentext.models.registry import registered_models
 from latentext.run.estimate import Estimate
 from latentext.run.progress import Progress
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.workspace import JOURNAL
 from latentext.spec import ModelSpec, Spec
+from latentext.spec.limits import Limits
 
 VLLM_INSTALL = "pip install 'latentext[vllm]'"
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from latentext.engines.engine import Engine
 from latentext.engines.opening import model_facts, open_engine, refuse_unsupported
 from latentext.errors import BudgetError, EngineError, LatentextError
-from latentext.limits import Limits
 from latentext.pairs import PairTokenizer, Task
 from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest
 from latentext.recipes.pairs.chats import round_chats
@@ -25,6 +24,7 @@ from latentext.request import Message
 from latentext.run.progress import NoProgress, Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
+from latentext.spec.limits import Limits
 
 _SHARD_SIZE = 16
 

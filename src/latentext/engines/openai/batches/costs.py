@@ -25,7 +25,7 @@ from latentext.engines.openai.prices import Price, Prices
 from latentext.engines.openai.request_fields import refuse_uncovered
 from latentext.engines.openai.spend import Spend, dollars, money
 from latentext.errors import BudgetError
-from latentext.limits import Limits
+from latentext.spec.limits import Limits
 
 
 def worst_of(place: Workspace, part: Part, price: Price | None) -> Worst:

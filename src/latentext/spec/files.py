@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from latentext.errors import SpecError
 from latentext.spec import SHIPPED_PRICES, TINY, ModelSpec, Spec, StatesSpec
-from latentext.yaml_text import YamlError, dump_yaml, parse_yaml
+from latentext.spec.yaml_text import YamlError, dump_yaml, parse_yaml
 
 MAX_SPEC_BYTES = 4 << 20
 """The most that a file with a spec may hold."""
