@@ -19,13 +19,13 @@ import yaml
 
 import latentext
 from latentext.dataset import layout
-from latentext.dataset.export_npy import export_npy
 from latentext.dataset.reader import Dataset
 from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.records import count_records, write_records
-from latentext.dataset.saving import save_dataset
 from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import StatesWriter
+from latentext.export.npy import export_npy
+from latentext.export.saving import save_dataset
 from latentext.request import Completion, Request, StateRows
 from latentext.storage import filesystem
 from rounds import measure, print_table, save

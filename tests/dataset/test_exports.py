@@ -13,8 +13,6 @@ import torch
 from tests.dataset.made import generated_ids, make_states
 
 from latentext.dataset import layout
-from latentext.dataset.export_npy import export_npy
-from latentext.dataset.export_tables import export_table
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.receipts import write_receipt
@@ -22,6 +20,8 @@ from latentext.dataset.scores import write_scores
 from latentext.dataset.splits import parse_split
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.errors import DatasetError, SpecError
+from latentext.export.npy import export_npy
+from latentext.export.tables import export_table
 from latentext.spec import SplitSpec
 
 Maker = Callable[..., Dataset]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import latentext
-from latentext.dataset.saving import save_dataset
 from latentext.errors import ArgumentError, DatasetError, LatentextError
+from latentext.export.saving import save_dataset
 
 LENGTHS = (3, 1, 5, 2, 4, 6, 2, 3, 1, 3)
 

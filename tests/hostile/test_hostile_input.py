@@ -18,7 +18,6 @@ from tests.fuzz.small_dataset import RECORDS, STATES, make_small_dataset
 
 from latentext.cli.app import exit_code
 from latentext.dataset import layout
-from latentext.dataset.export_tables import export_table
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.receipts import Distrust, check_shard, write_receipt
 from latentext.dataset.records import write_records
@@ -27,6 +26,7 @@ from latentext.dataset.verify import verify_files
 from latentext.engines.openai.batches.joining import read_outputs
 from latentext.engines.openai.errors import of_status
 from latentext.errors import DatasetError, SpecError
+from latentext.export.tables import export_table
 from latentext.recipes.represent.files import write_frame
 from latentext.request import Completion, Request
 from latentext.spec import SplitSpec

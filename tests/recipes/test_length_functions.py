@@ -19,8 +19,8 @@ from transformers import AutoTokenizer
 
 import latentext
 from latentext.compat.length_prediction import apply_chat_template, extract_hidden_states, generate_prompt, load_model
-from latentext.dataset.saving import save_dataset
 from latentext.errors import ArgumentError, PromptError, SpecError
+from latentext.export.saving import save_dataset
 from latentext.run.runner import make_dataset
 
 SEED_SIGNATURES = {

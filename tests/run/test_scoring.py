@@ -16,12 +16,12 @@ import latentext
 from latentext.cli.app import exit_code
 from latentext.dataset import layout
 from latentext.dataset.checks import kept_records, verdicts
-from latentext.dataset.export_npy import export_npy
-from latentext.dataset.export_tables import export_table
 from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.scores import write_scores
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, LatentextError, SpecError
+from latentext.export.npy import export_npy
+from latentext.export.tables import export_table
 from latentext.rewards import Candidate, load_scorer, parse_reward
 from latentext.rewards.encoding import reward_model_from
 from latentext.run.runner import make_dataset, score_texts

@@ -28,8 +28,8 @@ def demo(
     from latentext.cli.run import make
     from latentext.cli.show import print_texts
     from latentext.cli.spec_argument import spec_from
-    from latentext.dataset.export_npy import NPY
     from latentext.dataset.outputs import checked_folder
+    from latentext.export.npy import NPY
 
     named = directory.resolve() if directory.name in ("", "..") else directory
     arrays = named.with_name(f"{named.name}_npy")

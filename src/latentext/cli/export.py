@@ -92,7 +92,7 @@ def export(
 
 def _write_completions(directory: Path, output: Path, to: Literal["tidy", "ai_datasets"], *, overwrite: bool) -> None:
     from latentext.dataset.completions import completion_datasets
-    from latentext.dataset.export_completions import export_original_layout, export_tidy
+    from latentext.export.completions import export_original_layout, export_tidy
 
     for dataset in completion_datasets(directory):
         _say_if_unfinished(dataset)
@@ -108,8 +108,8 @@ def export_records(
     directory: Path, output: Path, split: str | None, keep: Keep = "all", *, overwrite: bool = False
 ) -> int:
     """Export records and scores as one table; returns the number of rows."""
-    from latentext.dataset.export_tables import export_table
     from latentext.dataset.reader import open as open_dataset
+    from latentext.export.tables import export_table
 
     dataset = open_dataset(directory)
     _say_if_unfinished(dataset)
@@ -128,8 +128,8 @@ def write_npy(
     trust_remote_code: bool = False,
 ) -> None:
     """Export states and targets as NumPy files, and say what was written."""
-    from latentext.dataset.export_npy import export_npy
     from latentext.dataset.reader import open as open_dataset
+    from latentext.export.npy import export_npy
 
     dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
     _say_if_unfinished(dataset)

@@ -6,7 +6,7 @@ Example:
     'Print exactly 2 repetitions of the following word: "hello".'
 """
 
-from latentext.dataset.saving import save_dataset
+from latentext.export.saving import save_dataset
 from latentext.recipes.length import apply_chat_template, extract_hidden_states, generate_prompt, load_model
 
 __all__ = ["apply_chat_template", "extract_hidden_states", "generate_prompt", "load_model", "save_dataset"]

@@ -2,7 +2,7 @@
 
 They are thin: prompts are formatted, texts generated and states read by the code that the recipes run on, so a row
 made here is the row of a dataset. Layers are Hugging Face's ``hidden_states`` indices: 0 is the embedding, the last
-(-1) is after the final norm. `latentext.dataset.saving.save_dataset` writes what they return.
+(-1) is after the final norm. `latentext.export.saving.save_dataset` writes what they return.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The rows come as flat lists, text after text, each of which ends where nothing remains. So texts can be told apart and
 kept whole in a split, which the experiments' own cut by rows does not do; that cut exists by name. Files are those of
-`latentext.dataset.export_npy`, and appear together or not at all.
+`latentext.export.npy`, and appear together or not at all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.export_npy import METADATA, NPY, TOKEN_METADATA
-from latentext.dataset.npy import NpyWriter
 from latentext.dataset.outputs import output_folder
 from latentext.dataset.splits import SEQUENTIAL, parse_split, sequential, split_groups
 from latentext.errors import ArgumentError
+from latentext.export.npy import METADATA, NPY, TOKEN_METADATA
+from latentext.export.npy_files import NpyWriter
 from latentext.spec import SplitSpec
 from latentext.storage.atomic import write_bytes
 

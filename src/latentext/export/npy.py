@@ -29,13 +29,13 @@ import numpy.typing as npt
 from latentext.dataset.captures import pool_of_texts, sites_with
 from latentext.dataset.correctness import CORRECTNESS_FACTS
 from latentext.dataset.made_before import begins
-from latentext.dataset.npy import NpyWriter
 from latentext.dataset.outputs import OutputFolderKind, checked_folder, output_folder
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
 from latentext.dataset.states_view import StatesView
 from latentext.dataset.targets import refuse_given_texts
 from latentext.errors import DatasetError
+from latentext.export.npy_files import NpyWriter
 from latentext.phases import phase
 from latentext.spec import Keep, Pool, SplitSpec
 from latentext.storage.atomic import write_bytes
@@ -65,7 +65,7 @@ def _is_ours(path: Path) -> bool:
 
 _is_array, _is_metadata = begins(r"\x93NUMPY"), begins(r'\{\s*"(dataset_id|total_samples)": ')
 NPY = OutputFolderKind("exported NumPy arrays", _others)
-"""Folders of this module and of `latentext.dataset.saving`, which have the same files."""
+"""Folders of this module and of `latentext.export.saving`, which have the same files."""
 
 
 def export_npy(

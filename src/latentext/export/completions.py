@@ -14,13 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from latentext.dataset.completion_splits import completion_splits
 from latentext.dataset.completions import completion_datasets, completion_rows, is_completion
 from latentext.dataset.made_before import begins, has_columns
 from latentext.dataset.outputs import OutputFolderKind, OutputKind, checked_file, output_file, output_folder
 from latentext.dataset.reader import Dataset
 from latentext.dataset.tables import open_writer
 from latentext.errors import DatasetError
+from latentext.export.completion_splits import completion_splits
 from latentext.spec import SplitSpec
 from latentext.storage import filesystem
 from latentext.storage.atomic import atomic_file

@@ -1,0 +1,1 @@
+"""What others read: arrays, tables, completions and the formats of other projects, written from a finished dataset."""
