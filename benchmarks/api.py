@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from latentext.engines.openai.engine import OpenAIEngine
+from latentext.engines.server.engine import OpenAIEngine
 from latentext.request import Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 from latentext.spec.limits import Limits

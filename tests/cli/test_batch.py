@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from latentext.cli.app import exit_code
-from latentext.engines.openai.batches import clock
-from latentext.engines.openai.standin import StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.batch import clock
+from latentext.engines.server.standin import StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults, Ending
+from latentext.engines.server.standin.batches import BatchDesk
 from latentext.pairs import load_task
 from latentext.recipes.pairs.mixture import proposal_replies
 

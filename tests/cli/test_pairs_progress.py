@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from latentext.cli.pairs_progress import ProposalPanel, Standing, watching
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.pairs import load_task, load_tokenizers
 from latentext.pairs.proposing import Answer, Harvest, Yield
 from latentext.recipes.pairs.rounds import Round

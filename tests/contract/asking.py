@@ -10,8 +10,8 @@ from typing import Any
 from tests.contract.raw_server import RawServer
 
 from latentext.engines.engine import Generated
-from latentext.engines.openai.engine import OpenAIEngine
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.engine import OpenAIEngine
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.models.resolve import resolve_model
 from latentext.request import Completion, Failure, Request
 from latentext.spec import ApiOptions, Decoding, ModelSpec

@@ -11,9 +11,9 @@ from tests.contract.raw_server import RawServer, answer
 from tests.contract.test_answers_without_end import text
 from tests.engines.openai.batches.made import PatientClock
 
-from latentext.engines.openai.batches.remote import open_remote
-from latentext.engines.openai.client import ChatClient
-from latentext.engines.openai.credentials import server_address
+from latentext.engines.batch.remote import open_remote
+from latentext.engines.server.client import ChatClient
+from latentext.engines.server.credentials import server_address
 from latentext.errors import CredentialsError, SpecError
 from latentext.models import hub_token
 from latentext.request import Completion

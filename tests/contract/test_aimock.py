@@ -20,12 +20,12 @@ import pytest
 from tests.engines.openai.batches.made import PatientClock, tally, workspace
 
 from latentext.cli.app import exit_code
-from latentext.engines.openai.batches.ledger import Ledger, Status
-from latentext.engines.openai.batches.polling import cancel
-from latentext.engines.openai.batches.remote import Remote
-from latentext.engines.openai.batches.submitting import submit
-from latentext.engines.openai.batches.workflow import Conditions, run_batches
-from latentext.engines.openai.batches.workspace import Workspace
+from latentext.engines.batch.ledger import Ledger, Status
+from latentext.engines.batch.polling import cancel
+from latentext.engines.batch.remote import Remote
+from latentext.engines.batch.submitting import submit
+from latentext.engines.batch.workflow import Conditions, run_batches
+from latentext.engines.batch.workspace import Workspace
 
 MOCK = Path(__file__).resolve().parents[2] / "build" / "aimock" / "node_modules" / ".bin" / "llmock"
 

@@ -17,15 +17,15 @@ from tests.contract.asking import made, opened, requests
 from tests.contract.raw_server import RawServer, Wire, answer
 from tests.engines.openai.batches.made import PatientClock, workspace
 
-from latentext.engines.openai.answer_size import MOST_ANSWER_BYTES
-from latentext.engines.openai.batches.downloading import download
-from latentext.engines.openai.batches.joining import read_outputs
-from latentext.engines.openai.batches.ledger import Status, Step
-from latentext.engines.openai.batches.limits import BatchLimits
-from latentext.engines.openai.batches.remote import RefusedError, open_remote
-from latentext.engines.openai.batches.settling import outputs_of, settle
-from latentext.engines.openai.standin import StandIn
-from latentext.engines.openai.standin.http import HttpReply, HttpRequest
+from latentext.engines.batch.downloading import download
+from latentext.engines.batch.joining import read_outputs
+from latentext.engines.batch.ledger import Status, Step
+from latentext.engines.batch.limits import BatchLimits
+from latentext.engines.batch.remote import RefusedError, open_remote
+from latentext.engines.batch.settling import outputs_of, settle
+from latentext.engines.server.answer_size import MOST_ANSWER_BYTES
+from latentext.engines.server.standin import StandIn
+from latentext.engines.server.standin.http import HttpReply, HttpRequest
 from latentext.request import Completion, Failure
 from latentext.spec.limits import Limits
 

@@ -20,12 +20,12 @@ from tests.engines.openai.batches.made import PatientClock
 import latentext
 from latentext.cli.app import exit_code
 from latentext.dataset.receipts import RecordedFailure
-from latentext.engines.openai.answer import MalformedAnswerError, completion_of, read_body, read_text
-from latentext.engines.openai.batches.downloading import download
-from latentext.engines.openai.batches.remote import open_remote
-from latentext.engines.openai.batches.settling import outputs_of
-from latentext.engines.openai.errors import error_inside, of_batch_line, of_status
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.batch.downloading import download
+from latentext.engines.batch.remote import open_remote
+from latentext.engines.batch.settling import outputs_of
+from latentext.engines.server.answer import MalformedAnswerError, completion_of, read_body, read_text
+from latentext.engines.server.errors import error_inside, of_batch_line, of_status
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.request import Completion, Failure
 
 HALVES = st.characters(categories=["Cs", "L", "Cc", "Zs"])

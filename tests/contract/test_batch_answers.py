@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from tests.engines.openai.batches.made import PatientClock, workspace
 
-from latentext.engines.openai.batches.remote import RefusedError, Remote, ReplyLost, open_remote
-from latentext.engines.openai.batches.submitting import submit
-from latentext.engines.openai.standin import StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults
-from latentext.engines.openai.standin.batches import BatchDesk
-from latentext.engines.openai.standin.http import HttpReply
+from latentext.engines.batch.remote import RefusedError, Remote, ReplyLost, open_remote
+from latentext.engines.batch.submitting import submit
+from latentext.engines.server.standin import StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults
+from latentext.engines.server.standin.batches import BatchDesk
+from latentext.engines.server.standin.http import HttpReply
 
 READING: dict[str, Callable[[Remote], object]] = {
     "batch": lambda remote: remote.batch("batch_1"),

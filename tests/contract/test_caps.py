@@ -11,16 +11,16 @@ from tests.contract import bills
 from tests.contract.asking import made, only, opened, requests
 from tests.engines.openai.batches.made import PatientClock, workspace
 
-from latentext.engines.openai.batch_engine import BatchEngine
-from latentext.engines.openai.batches.costs import Caps, spent_on
-from latentext.engines.openai.batches.remote import open_remote
-from latentext.engines.openai.batches.workflow import Conditions, run_batches
-from latentext.engines.openai.journal import read_spend, read_waiting
-from latentext.engines.openai.prices import shipped_prices
-from latentext.engines.openai.spend import Spend
-from latentext.engines.openai.standin import Fault, StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.batch.costs import Caps, spent_on
+from latentext.engines.batch.engine import BatchEngine
+from latentext.engines.batch.remote import open_remote
+from latentext.engines.batch.workflow import Conditions, run_batches
+from latentext.engines.server.journal import read_spend, read_waiting
+from latentext.engines.server.prices import shipped_prices
+from latentext.engines.server.spend import Spend
+from latentext.engines.server.standin import Fault, StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults
+from latentext.engines.server.standin.batches import BatchDesk
 from latentext.errors import BudgetError, EngineError
 from latentext.request import Completion
 from latentext.spec import ApiOptions, Decoding, ModelSpec

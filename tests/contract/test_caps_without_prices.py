@@ -9,7 +9,7 @@ import pytest
 from tests.contract.test_runs import spec_file
 
 from latentext.cli.app import exit_code
-from latentext.engines.openai.standin import StandIn
+from latentext.engines.server.standin import StandIn
 
 SAID = "--max-cost: the price of 'my-model' is not known, so a cap on money cannot be kept"
 

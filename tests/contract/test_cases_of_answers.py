@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tests.contract.asking import made, only, opened, requests
 
-from latentext.engines.openai.batches.joining import read_outputs
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.batch.joining import read_outputs
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.errors import SpecError
 from latentext.recipes.proposal_batches import read_replies
 from latentext.request import Completion, Failure
@@ -123,7 +123,7 @@ def test_a_refusal_is_told_in_the_words_of_the_server_wherever_they_stand(
 
 @pytest.mark.parametrize("case", [*TEXTS, *FAILURES])
 def test_a_line_of_a_batch_is_read_like_an_answer_in_real_time(tmp_path: Path, case: str) -> None:
-    from latentext.engines.openai.answer import read_text
+    from latentext.engines.server.answer import read_text
 
     body, *expected = {**TEXTS, **FAILURES}[case]
     line = {"custom_id": "a", "response": {"status_code": 200, "body": body}}
@@ -137,8 +137,8 @@ def test_a_line_of_a_batch_is_read_like_an_answer_in_real_time(tmp_path: Path, c
 
 
 def test_answers_of_an_old_journal_are_read_by_the_same_rules(tmp_path: Path) -> None:
-    from latentext.engines.openai.journal import Answer, Journal
-    from latentext.engines.openai.spend import Spend
+    from latentext.engines.server.journal import Answer, Journal
+    from latentext.engines.server.spend import Spend
 
     with Journal(tmp_path / "j") as journal:
         raw = json.dumps(choice("a\ud83d")).encode()

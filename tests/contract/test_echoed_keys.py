@@ -18,12 +18,12 @@ from tests.contract.test_runs import KEY, spec_file
 from tests.engines.openai.batches.made import PatientClock
 
 from latentext.cli.app import exit_code
-from latentext.engines.openai.batches.downloading import download
-from latentext.engines.openai.batches.remote import open_remote
-from latentext.engines.openai.journal import Answer, Journal
-from latentext.engines.openai.redaction import RedactedStream, Redaction
-from latentext.engines.openai.spend import Spend
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.batch.downloading import download
+from latentext.engines.batch.remote import open_remote
+from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.redaction import RedactedStream, Redaction
+from latentext.engines.server.spend import Spend
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.request import Completion
 
 SPELLED: dict[str, Callable[[str], str]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.contract.test_runs import run, spec_file
 
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.standin import Fault, StandIn
 
 PAGE = b"<!DOCTYPE html><html><head><title>Just a moment&hellip;</title></head><body><b>Wait</b></body></html>"
 STREAM = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'

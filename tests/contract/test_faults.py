@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.contract.asking import made, only, opened, requests
 
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
 from latentext.request import Completion, Failure
 

@@ -12,9 +12,9 @@ import pytest
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.engines.openai.journal import read_spend, read_waiting
-from latentext.engines.openai.standin import Fault, StandIn
-from latentext.engines.openai.standin.http import HttpReply, HttpRequest
+from latentext.engines.server.journal import read_spend, read_waiting
+from latentext.engines.server.standin import Fault, StandIn
+from latentext.engines.server.standin.http import HttpReply, HttpRequest
 from latentext.run.verification import verify
 from latentext.spec.yaml_text import dump_yaml
 

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 import latentext
 from latentext.cli.app import exit_code
 from latentext.dataset.targets import text_lengths
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.models.resolve import resolve_model
 from latentext.report.making import facts
 

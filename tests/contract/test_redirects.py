@@ -11,9 +11,9 @@ from tests.contract.raw_server import RawServer, answer
 from tests.contract.test_answers_without_end import text
 from tests.engines.openai.batches.made import PatientClock, workspace
 
-from latentext.engines.openai.batches.remote import RefusedError, open_remote
-from latentext.engines.openai.batches.submitting import submit
-from latentext.engines.openai.standin import StandIn
+from latentext.engines.batch.remote import RefusedError, open_remote
+from latentext.engines.batch.submitting import submit
+from latentext.engines.server.standin import StandIn
 from latentext.errors import SpecError
 from latentext.request import Completion, Failure
 

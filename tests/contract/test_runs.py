@@ -17,7 +17,7 @@ from tests.contract.asking import prompt_tokens_of
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.engines.openai.standin import Asked, Fault, StandIn
+from latentext.engines.server.standin import Asked, Fault, StandIn
 from latentext.spec.yaml_text import dump_yaml
 
 KEY = "invented-key-0123456789"

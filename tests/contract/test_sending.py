@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.contract.asking import DECODING, made, opened, requests
 
-from latentext.engines.openai.journal import Journal, read_waiting
-from latentext.engines.openai.pace import Pace
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.journal import Journal, read_waiting
+from latentext.engines.server.pace import Pace
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.errors import BudgetError, EngineError
 from latentext.request import Completion, Request
 from latentext.spec.limits import Limits

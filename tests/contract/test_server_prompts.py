@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.models.resolve import resolve_model
 
 Count = Callable[[Mapping[str, Any]], int]

@@ -18,12 +18,12 @@ from tests.engines.openai.batches.made import PatientClock
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.engines.openai.batch_engine import BatchEngine
-from latentext.engines.openai.engine import OpenAIEngine
-from latentext.engines.openai.journal import Journal, read_spend, read_waiting
-from latentext.engines.openai.spend import Spend
-from latentext.engines.openai.standin import Fault, StandIn
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.batch.engine import BatchEngine
+from latentext.engines.server.engine import OpenAIEngine
+from latentext.engines.server.journal import Journal, read_spend, read_waiting
+from latentext.engines.server.spend import Spend
+from latentext.engines.server.standin import Fault, StandIn
+from latentext.engines.server.standin.batches import BatchDesk
 from latentext.errors import EngineError, LatentextError
 from latentext.spec import ApiOptions, ModelSpec
 from latentext.spec.limits import Limits

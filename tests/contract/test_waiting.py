@@ -11,9 +11,9 @@ from tests.contract.asking import made, requests
 from tests.contract.test_runs import run, spec_file
 
 from latentext.cli.app import exit_code
-from latentext.engines.openai import delays, sender
-from latentext.engines.openai.engine import OpenAIEngine
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server import delays, sender
+from latentext.engines.server.engine import OpenAIEngine
+from latentext.engines.server.standin import Fault, StandIn
 from latentext.run.status import status
 from latentext.spec import ApiOptions, ModelSpec
 from latentext.spec.limits import Limits

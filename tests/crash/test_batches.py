@@ -20,11 +20,11 @@ import pytest
 from tests.crash.processes import call, finish, in_a_fork, in_memory
 from tests.engines.openai.batches.made import PatientClock, Server, paid_once, serving, tally, workspace
 
-from latentext.engines.openai.batches import remote as remote_module
-from latentext.engines.openai.batches.remote import Remote
-from latentext.engines.openai.batches.workflow import Conditions, run_batches
-from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.standin.batch_faults import Ending, RequestFault
+from latentext.engines.batch import remote as remote_module
+from latentext.engines.batch.remote import Remote
+from latentext.engines.batch.workflow import Conditions, run_batches
+from latentext.engines.batch.workspace import Workspace
+from latentext.engines.server.standin.batch_faults import Ending, RequestFault
 from latentext.storage import filesystem
 from latentext.storage.atomic import is_temporary
 

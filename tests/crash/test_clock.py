@@ -14,9 +14,9 @@ from tests.engines.openai.batches.made import PatientClock, paid_once, serving, 
 from tests.run.echo_engine import EchoEngine
 from tests.run.made import commits, contents, leftovers, small_spec
 
-from latentext.engines.openai.batches.clock import Clock
-from latentext.engines.openai.batches.workflow import Conditions, run_batches
-from latentext.engines.openai.standin.batch_faults import Ending
+from latentext.engines.batch.clock import Clock
+from latentext.engines.batch.workflow import Conditions, run_batches
+from latentext.engines.server.standin.batch_faults import Ending
 from latentext.run.part import Part
 from latentext.run.runner import make_dataset
 from latentext.storage.atomic import PendingFile, sweep

@@ -16,9 +16,9 @@ from tests.crash.processes import finish, in_memory, run, start
 from tests.run.made import contents, leftovers, small_spec
 
 from latentext.dataset.verify import verify_files
-from latentext.engines.openai.standin import Fault, StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.server.standin import Fault, StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults
+from latentext.engines.server.standin.batches import BatchDesk
 from latentext.spec.files import dump_spec
 from latentext.spec.yaml_text import dump_yaml
 

@@ -22,10 +22,10 @@ from tests.engines.openai.batches.made import PatientClock, paid_once, serving, 
 from tests.run.made import contents, leftovers, small_spec
 
 import latentext
-from latentext.engines.openai.batches.remote import open_remote
-from latentext.engines.openai.batches.workflow import Conditions, run_batches
-from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.standin import Asked, StandIn
+from latentext.engines.batch.remote import open_remote
+from latentext.engines.batch.workflow import Conditions, run_batches
+from latentext.engines.batch.workspace import Workspace
+from latentext.engines.server.standin import Asked, StandIn
 from latentext.spec.files import dump_spec
 from latentext.spec.yaml_text import dump_yaml
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from latentext.align.files import read_palette, read_texts
 from latentext.dataset.parts import open_part, widen
-from latentext.engines.openai.answer import MalformedAnswerError, read_body, read_text
-from latentext.engines.openai.batches.joining import read_outputs
-from latentext.engines.openai.batches.ledger import NAME, read_ledger, write_ledger
-from latentext.engines.openai.batches.request_files import read_bodies, read_requests
-from latentext.engines.openai.errors import of_status
-from latentext.engines.openai.prices import read_prices
+from latentext.engines.batch.joining import read_outputs
+from latentext.engines.batch.ledger import NAME, read_ledger, write_ledger
+from latentext.engines.batch.request_files import read_bodies, read_requests
+from latentext.engines.server.answer import MalformedAnswerError, read_body, read_text
+from latentext.engines.server.errors import of_status
+from latentext.engines.server.prices import read_prices
 from latentext.errors import LatentextError
 from latentext.pairs.files import read_columns, read_scenarios
 from latentext.pairs.proposing.replies import parse_reply

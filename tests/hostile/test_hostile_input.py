@@ -23,8 +23,8 @@ from latentext.dataset.receipts import Distrust, check_shard, write_receipt
 from latentext.dataset.records import write_records
 from latentext.dataset.sealed import canonical_json, seal
 from latentext.dataset.verify import verify_files
-from latentext.engines.openai.batches.joining import read_outputs
-from latentext.engines.openai.errors import of_status
+from latentext.engines.batch.joining import read_outputs
+from latentext.engines.server.errors import of_status
 from latentext.errors import DatasetError, SpecError
 from latentext.export.tables import export_table
 from latentext.recipes.represent.files import write_frame

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.openai.journal import Answer, Journal
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.spend import Spend
 from latentext.libraries.sqlite import open_log
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from latentext.cli.app import exit_code
-from latentext.engines.openai.standin import StandIn
+from latentext.engines.server.standin import StandIn
 from latentext.pairs import load_task
 from latentext.recipes.pairs.mixture import proposal_replies
 

@@ -30,13 +30,13 @@ from tests.contract.test_caps import NONSENSE
 from tests.crash.processes import in_a_fork
 from tests.engines.openai.batches.made import PatientClock
 
-from latentext.engines.openai.batch_engine import BatchEngine
-from latentext.engines.openai.engine import OpenAIEngine
-from latentext.engines.openai.journal import read_spend
-from latentext.engines.openai.standin import Fault, StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending
-from latentext.engines.openai.standin.batches import BatchDesk
-from latentext.engines.openai.standin.http import HttpReply, HttpRequest
+from latentext.engines.batch.engine import BatchEngine
+from latentext.engines.server.engine import OpenAIEngine
+from latentext.engines.server.journal import read_spend
+from latentext.engines.server.standin import Fault, StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults, Ending
+from latentext.engines.server.standin.batches import BatchDesk
+from latentext.engines.server.standin.http import HttpReply, HttpRequest
 from latentext.errors import BudgetError, LatentextError
 from latentext.spec import ApiOptions, ModelSpec
 from latentext.spec.limits import Limits

@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from latentext.engines.openai.journal import Answer, Journal
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.spend import Spend
 
 Key = tuple[str, int]
 _keys = st.tuples(st.sampled_from(["a", "b", "\x00", "né"]), st.integers(0, 2))

@@ -11,8 +11,8 @@ import pytest
 import latentext
 from latentext.cli.app import exit_code
 from latentext.engines import opening
-from latentext.engines.openai.journal import read_spend
-from latentext.engines.openai.standin import StandIn
+from latentext.engines.server.journal import read_spend
+from latentext.engines.server.standin import StandIn
 from latentext.export.completion_splits import completion_splits
 from latentext.models.registry import registered_models
 from latentext.recipes.complete import Grid, grid_specs

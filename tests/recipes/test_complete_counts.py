@@ -13,7 +13,7 @@ import pytest
 import latentext
 from latentext.cli.app import exit_code
 from latentext.dataset.views import derive_metadata
-from latentext.engines.openai.standin import StandIn
+from latentext.engines.server.standin import StandIn
 
 
 class Made(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from latentext.engines.openai.standin import Fault, Reply, StandIn
+from latentext.engines.server.standin import Fault, Reply, StandIn
 from latentext.errors import BudgetError, EngineError, SpecError
 from latentext.pairs import Scenario, load_task, read_scenarios, write_scenarios
 from latentext.pairs.proposing import ReplyKind, Yield, response_format

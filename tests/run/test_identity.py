@@ -292,7 +292,7 @@ def test_every_field_of_a_spec_is_in_the_identity_or_known_to_decide_nothing(par
 def test_states_of_a_servers_texts_are_read_from_one_model_only(
     stories260k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from latentext.engines.openai.standin import StandIn
+    from latentext.engines.server.standin import StandIn
     from latentext.run.runner import capture_states
     from latentext.spec import StatesSpec
 

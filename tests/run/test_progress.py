@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.run.live import RichProgress
 from latentext.run.progress import LineProgress, NoProgress, StatusFile, progress_for
 from latentext.run.tally import Tally

@@ -15,10 +15,10 @@ need_vllm()
 
 @pytest.mark.slow
 def test_request_files_run_through_vllm_and_its_answers_are_joined(stories260k: Path, tmp_path: Path) -> None:
-    from latentext.engines.openai.answer import read_text
-    from latentext.engines.openai.batches.limits import BatchLimits
-    from latentext.engines.openai.batches.request_files import read_requests, write_requests
-    from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.engines.batch.limits import BatchLimits
+    from latentext.engines.batch.request_files import read_requests, write_requests
+    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.server.answer import read_text
     from latentext.engines.vllm.wider_heads import write_widened
     from latentext.recipes.proposal_batches import read_replies
 

@@ -72,7 +72,7 @@ def create(
     force: Annotated[bool, typer.Option("--force", help="Replace files of which none was sent.")] = False,
 ) -> None:
     """Write the request files. Nothing is sent, and nothing is paid."""
-    from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.engines.batch.workspace import Workspace
     from latentext.pairs import load_task
     from latentext.recipes.proposal_batches import Proposals, create_batches
 
@@ -101,9 +101,9 @@ def submit(
     ] = False,
 ) -> None:
     """Send the request files that were not sent yet. Each is paid once, whatever happens in between."""
-    from latentext.engines.openai.batches.settling import reopen
-    from latentext.engines.openai.batches.submitting import reconcile
-    from latentext.engines.openai.batches.workflow import send
+    from latentext.engines.batch.settling import reopen
+    from latentext.engines.batch.submitting import reconcile
+    from latentext.engines.batch.workflow import send
 
     for place in steps.places(request_dir, output_dir, task):
         with continued_by(sys.argv[1:]), place.alone():
@@ -142,8 +142,8 @@ def download(
 
     Requests without an answer that are worth asking again are written to a new file, which submit sends.
     """
-    from latentext.engines.openai.batches import downloading, polling
-    from latentext.engines.openai.batches.settling import settle
+    from latentext.engines.batch import downloading, polling
+    from latentext.engines.batch.settling import settle
 
     for place in steps.places(request_dir, output_dir, task):
         with continued_by(sys.argv[1:]), place.alone():
@@ -212,8 +212,8 @@ def local(
 @app.command()
 def cancel(request_dir: RequestDir = REQUESTS, task: OneTask = None, base_url: BaseUrl = None) -> None:
     """End the batches that are under way. What they have answered by then is kept, and paid."""
-    from latentext.engines.openai.batches import polling
-    from latentext.engines.openai.batches.submitting import reconcile
+    from latentext.engines.batch import polling
+    from latentext.engines.batch.submitting import reconcile
 
     for place in steps.places(request_dir, OUTPUTS, task):
         with continued_by(sys.argv[1:]), place.alone():

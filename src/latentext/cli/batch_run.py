@@ -20,10 +20,10 @@ from latentext.cli.wording import counted
 from latentext.errors import BudgetError
 
 if TYPE_CHECKING:
-    from latentext.engines.openai.batches.clock import Clock
-    from latentext.engines.openai.batches.ledger import Ledger
-    from latentext.engines.openai.batches.remote import Remote
-    from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.engines.batch.clock import Clock
+    from latentext.engines.batch.ledger import Ledger
+    from latentext.engines.batch.remote import Remote
+    from latentext.engines.batch.workspace import Workspace
     from latentext.pairs import PairTokenizer, Task
     from latentext.pairs.proposing import Harvest
     from latentext.recipes.proposal_batches import Proposals
@@ -109,7 +109,7 @@ def run(
     more: FurtherRounds,
 ) -> int:
     """Do what is left to do, from wherever an earlier command came to."""
-    from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.engines.batch.workspace import Workspace
     from latentext.pairs import check_place
     from latentext.recipes.pairs.checkpoint import Checkpoint
 
@@ -172,12 +172,12 @@ def _all_rounds(
 def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: FurtherRounds) -> int:
     """The same with a server of our own that answers from a fixed mixture; nothing is paid and no key is needed."""
     from latentext.cli.pairs_summary import print_projections
-    from latentext.engines.openai.batches.clock import Clock
-    from latentext.engines.openai.batches.remote import open_remote
-    from latentext.engines.openai.batches.workspace import Workspace
-    from latentext.engines.openai.credentials import PLACEHOLDER
-    from latentext.engines.openai.standin import StandIn
-    from latentext.engines.openai.standin.batches import BatchDesk
+    from latentext.engines.batch.clock import Clock
+    from latentext.engines.batch.remote import open_remote
+    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.server.credentials import PLACEHOLDER
+    from latentext.engines.server.standin import StandIn
+    from latentext.engines.server.standin.batches import BatchDesk
     from latentext.pairs.proposing import PROPOSAL_DECODING
     from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
     from latentext.recipes.pairs.projection import YIELDS
@@ -220,9 +220,9 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
 
 def _refuse_unpriced(place: Workspace, model: str, base_url: str | None, spending: Spending) -> None:
     """Refuse a cap on money that cannot be kept, before anything is made."""
-    from latentext.engines.openai.batches.ledger import read_ledger
-    from latentext.engines.openai.budget import refuse_unpriced
-    from latentext.engines.openai.credentials import server_address
+    from latentext.engines.batch.ledger import read_ledger
+    from latentext.engines.server.budget import refuse_unpriced
+    from latentext.engines.server.credentials import server_address
 
     ledger = read_ledger(place.requests)
     address = ledger.base_url if ledger is not None and base_url is None else server_address(base_url)
@@ -231,7 +231,7 @@ def _refuse_unpriced(place: Workspace, model: str, base_url: str | None, spendin
 
 
 def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spending) -> None:
-    from latentext.engines.openai.batches.ledger import read_ledger
+    from latentext.engines.batch.ledger import read_ledger
     from latentext.recipes.proposal_batches import create_batches
 
     if (ledger := read_ledger(place.requests)) is not None:
@@ -242,7 +242,7 @@ def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spendin
 
 
 def _run_batches(place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, spending: Spending) -> Ledger:
-    from latentext.engines.openai.batches.workflow import run_batches
+    from latentext.engines.batch.workflow import run_batches
 
     conditions = steps.conditions_of(
         place,

@@ -14,13 +14,13 @@ from latentext.cli.wording import counted, size
 from latentext.errors import EXIT_DONE, EXIT_FAILED, SpecError
 
 if TYPE_CHECKING:
-    from latentext.engines.openai.batches.clock import Clock
-    from latentext.engines.openai.batches.ledger import Ledger
-    from latentext.engines.openai.batches.limits import BatchLimits
-    from latentext.engines.openai.batches.remote import Remote
-    from latentext.engines.openai.batches.workflow import Conditions
-    from latentext.engines.openai.batches.workspace import Workspace
-    from latentext.engines.openai.prices import Prices
+    from latentext.engines.batch.clock import Clock
+    from latentext.engines.batch.ledger import Ledger
+    from latentext.engines.batch.limits import BatchLimits
+    from latentext.engines.batch.remote import Remote
+    from latentext.engines.batch.workflow import Conditions
+    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.server.prices import Prices
     from latentext.pairs import PairTokenizer, Task
     from latentext.pairs.proposing import Harvest
 
@@ -33,8 +33,8 @@ def places(request_dir: Path, output_dir: Path, task: str | None) -> list[Worksp
         DatasetError: answers would be put into a dataset.
     """
     from latentext.dataset.outputs import refuse_in_dataset
-    from latentext.engines.openai.batches.ledger import NAME
-    from latentext.engines.openai.batches.workspace import Workspace
+    from latentext.engines.batch.ledger import NAME
+    from latentext.engines.batch.workspace import Workspace
 
     refuse_in_dataset(output_dir)
     if (request_dir / NAME).is_file():
@@ -55,10 +55,10 @@ def connected(place: Workspace, base_url: str | None) -> tuple[Ledger, Remote, C
     Raises:
         SpecError: batches were sent to another server. CredentialsError: there is no key.
     """
-    from latentext.engines.openai.batches.clock import Clock
-    from latentext.engines.openai.batches.ledger import Step
-    from latentext.engines.openai.batches.remote import open_remote
-    from latentext.engines.openai.credentials import server_address
+    from latentext.engines.batch.clock import Clock
+    from latentext.engines.batch.ledger import Step
+    from latentext.engines.batch.remote import open_remote
+    from latentext.engines.server.credentials import server_address
 
     ledger = place.ledger()
     sent = len(ledger.at(Step.PLANNED)) < len(ledger.parts)
@@ -79,8 +79,8 @@ def connected(place: Workspace, base_url: str | None) -> tuple[Ledger, Remote, C
 def asked_status(place: Workspace, base_url: str | None, *, watch: bool) -> Ledger:
     """The ledger with what the server says now; as it stands where another command keeps it up to date."""
     from latentext.cli.batch_tables import summary
-    from latentext.engines.openai.batches import polling
-    from latentext.engines.openai.batches.workspace import BusyError
+    from latentext.engines.batch import polling
+    from latentext.engines.batch.workspace import BusyError
 
     try:
         with place.alone():
@@ -98,7 +98,7 @@ def asked_status(place: Workspace, base_url: str | None, *, watch: bool) -> Ledg
 
 def limits_of(ledger: Ledger, enqueued_tokens: int | None) -> BatchLimits:
     """Limits of files that are written later: those that are kept by the files that are there."""
-    from latentext.engines.openai.batches.limits import BatchLimits
+    from latentext.engines.batch.limits import BatchLimits
 
     most = max((part.requests for part in ledger.parts), default=None)
     return BatchLimits(requests=most or BatchLimits().requests, enqueued_tokens=enqueued_tokens)
@@ -114,8 +114,8 @@ def conditions_of(
     attempts: int = 3,
 ) -> Conditions:
     """How these batches are to be run."""
-    from latentext.engines.openai.batches.costs import Caps
-    from latentext.engines.openai.batches.workflow import Conditions
+    from latentext.engines.batch.costs import Caps
+    from latentext.engines.batch.workflow import Conditions
     from latentext.spec.limits import Limits
 
     cap = None if max_cost is None else Decimal(str(max_cost))
@@ -125,7 +125,7 @@ def conditions_of(
 
 def price_table(prices: Path | None, base_url: str | None) -> Prices:
     """The user's table, or the shipped one where OpenAI is asked."""
-    from latentext.engines.openai.prices import prices_for
+    from latentext.engines.server.prices import prices_for
     from latentext.spec import ApiOptions
 
     return prices_for(ApiOptions(prices=None if prices is None else str(prices)), base_url)
@@ -140,9 +140,9 @@ def print_status(ledger: Ledger) -> None:
 
 def print_created(place: Workspace, ledger: Ledger, prices: Prices) -> None:
     """What was written, and what it may cost."""
-    from latentext.engines.openai.batches.costs import worst_of
-    from latentext.engines.openai.batches.ledger import Step
-    from latentext.engines.openai.spend import dollars, money
+    from latentext.engines.batch.costs import worst_of
+    from latentext.engines.batch.ledger import Step
+    from latentext.engines.server.spend import dollars, money
 
     parts = ledger.at(Step.PLANNED)
     requests, tokens = sum(part.requests for part in parts), sum(part.prompt_tokens for part in parts)
@@ -163,7 +163,7 @@ def print_created(place: Workspace, ledger: Ledger, prices: Prices) -> None:
 
 def print_spent(place: Workspace, ledger: Ledger, prices: Prices) -> None:
     """What was spent on all that was sent."""
-    from latentext.engines.openai.batches.costs import spent_on
+    from latentext.engines.batch.costs import spent_on
 
     typer.echo(f"spent: {spent_on(place, ledger.parts, prices)}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from latentext.cli.wording import columns, counted
 
 if TYPE_CHECKING:
-    from latentext.engines.openai.batches.ledger import Ledger, Part
+    from latentext.engines.batch.ledger import Ledger, Part
 
 
 def status_lines(ledger: Ledger) -> Iterator[str]:
@@ -41,7 +41,7 @@ def state(part: Part) -> str:
     """A part's state in words: the server's, with ours where the server does not know it yet or any more.
 
     Example:
-        >>> from latentext.engines.openai.batches.ledger import Part, Step
+        >>> from latentext.engines.batch.ledger import Part, Step
         >>> state(Part(number=0, tag="t", requests=1, size=1, prompt_tokens=1)), state(
         ...     Part(number=0, tag="t", requests=1, size=1, prompt_tokens=1, step=Step.CREATING)
         ... )

@@ -42,7 +42,7 @@ from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
-    from latentext.engines.openai.spend import Spend
+    from latentext.engines.server.spend import Spend
     from latentext.pairs import PairTokenizer, Task
     from latentext.recipes.pairs.checkpoint import Checkpoint
     from latentext.recipes.pairs.proposing import Outcome, Proposals
@@ -166,7 +166,7 @@ def _propose(
 ) -> Outcome:
     """Ask round after round, under a live display."""
     from latentext.cli.pairs_progress import watching
-    from latentext.engines.openai.credentials import api_key, server_address
+    from latentext.engines.server.credentials import api_key, server_address
     from latentext.recipes.pairs.proposing import propose_pairs
 
     options = proposals.model.api
@@ -198,7 +198,7 @@ def _finish(
 ) -> int:
     """Say what the written pairs consist of, and raise what ended the run early."""
     from latentext.cli.pairs_summary import print_harvest, print_projections
-    from latentext.engines.openai.prices import shipped_prices
+    from latentext.engines.server.prices import shipped_prices
     from latentext.recipes.pairs.projection import YIELDS
 
     scenarios = outcome.harvest.scenarios
@@ -266,7 +266,7 @@ def _tokenizers(
 
 def _spent(checkpoint: Checkpoint, journal: Path | None) -> Spend | None:
     """Tokens and money so far; None where no server was asked."""
-    from latentext.engines.openai.journal import read_spend
+    from latentext.engines.server.journal import read_spend
 
     return read_spend(journal or checkpoint.answers / "journal.sqlite")
 
@@ -288,7 +288,7 @@ def _server(task: Task, config_dir: Path | None, rehearse: bool) -> Iterator[str
     if not rehearse:
         yield None
         return
-    from latentext.engines.openai.standin import StandIn
+    from latentext.engines.server.standin import StandIn
     from latentext.recipes.pairs.mixture import proposal_replies
 
     with StandIn(proposal_replies(task, config_dir)) as server:

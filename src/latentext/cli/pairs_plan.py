@@ -35,7 +35,7 @@ def plan(
 ) -> int:
     """Print requests, tokens and money of a run, in real time and in batches; nothing is sent."""
     from latentext.cli.pairs_summary import print_projections
-    from latentext.engines.openai.prices import Prices, read_prices, shipped_prices
+    from latentext.engines.server.prices import Prices, read_prices, shipped_prices
     from latentext.pairs import load_task
     from latentext.recipes.pairs.projection import YIELDS
     from latentext.spec import Decoding

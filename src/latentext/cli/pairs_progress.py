@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.text import Text
 
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.run.progress import EachNoteOnce, LineProgress, Progress
 from latentext.run.tally import Clock, in_words
 from latentext.run.two_lines import TwoLines

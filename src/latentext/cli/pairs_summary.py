@@ -10,7 +10,7 @@ import typer
 from latentext.cli.wording import columns
 
 if TYPE_CHECKING:
-    from latentext.engines.openai.prices import Prices
+    from latentext.engines.server.prices import Prices
     from latentext.pairs import Tally, Task
     from latentext.pairs.proposing import Harvest
     from latentext.spec import Decoding
@@ -62,7 +62,7 @@ def print_projections(
     seed: int = 0,
 ) -> None:
     """What so many scenarios will take, a line a yield, in real time and in batches."""
-    from latentext.engines.openai.spend import money
+    from latentext.engines.server.spend import money
     from latentext.recipes.pairs.projection import project
 
     price = prices.of(model)

@@ -14,7 +14,7 @@ import typer
 from latentext.cli.interruption import continued_by
 from latentext.cli.numbers import finite
 from latentext.cli.wording import columns, counted, size
-from latentext.engines.openai.spend import money
+from latentext.engines.server.spend import money
 from latentext.errors import SpecError
 
 if TYPE_CHECKING:

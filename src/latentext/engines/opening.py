@@ -14,7 +14,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from latentext.engines.engine import Engine
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import choose_device, choose_dtype, load_model
 from latentext.errors import SpecError
@@ -95,7 +95,7 @@ def required_local_model(spec: Spec) -> ModelSpec:
             remedy="name the same model on this machine as model.local, or do without states (--set states=null)",
         )
     if spec.model.remote and spec.model.api is not None:
-        from latentext.engines.openai.request_fields import refuse_unrendered
+        from latentext.engines.server.request_fields import refuse_unrendered
 
         refuse_unrendered(spec.model.api.request)
     return here
@@ -140,7 +140,7 @@ def open_engine(
     if model.engine == "transformers":
         return open_transformers(model)
     if model.engine == "openai":
-        from latentext.engines.openai.engine import OpenAIEngine
+        from latentext.engines.server.engine import OpenAIEngine
 
         assert journal is not None
         return OpenAIEngine(
@@ -154,7 +154,7 @@ def open_engine(
             on_wait=on_wait,
         )
     if model.engine == "openai-batch":
-        from latentext.engines.openai.batch_engine import BatchEngine
+        from latentext.engines.batch.engine import BatchEngine
 
         assert journal is not None
         return BatchEngine(
@@ -211,9 +211,9 @@ def refuse_unsupported(model: ModelSpec, decoding: Decoding, limits: Limits | No
         SpecError: the first of them.
     """
     if model.remote:
-        from latentext.engines.openai import request_body
-        from latentext.engines.openai.budget import refuse_unpriced
-        from latentext.engines.openai.prices import price_of
+        from latentext.engines.server import request_body
+        from latentext.engines.server.budget import refuse_unpriced
+        from latentext.engines.server.prices import price_of
 
         request_body.refuse_unsupported(model, decoding, limits)
         if limits is not None:
@@ -232,7 +232,7 @@ def remarks(model: ModelSpec) -> list[str]:
         return spinning_threads(choose_device(model.device).type)
     if not model.remote:
         return []
-    from latentext.engines.openai.remarks import remarks_on
+    from latentext.engines.server.remarks import remarks_on
 
     return remarks_on(model)
 

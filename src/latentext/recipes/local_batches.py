@@ -15,8 +15,8 @@ from typing import Any
 
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_file, output_file
-from latentext.engines.openai.batches.request_files import read_requests
-from latentext.engines.openai.batches.workspace import Workspace
+from latentext.engines.batch.request_files import read_requests
+from latentext.engines.batch.workspace import Workspace
 from latentext.errors import SpecError
 from latentext.pairs.proposing import Answer
 from latentext.recipes.pairs.checkpoint import Checkpoint

@@ -1,6 +1,6 @@
 """Pairs proposed by a model through the Batch API: the requests that are written, and what is made of the answers.
 
-The batches themselves are the business of `latentext.engines.openai.batches`, which knows nothing of pairs; how a pair
+The batches themselves are the business of `latentext.engines.batch`, which knows nothing of pairs; how a pair
 is asked for and judged is that of `latentext.pairs.proposing`, which knows nothing of batches. Here they meet.
 """
 
@@ -15,13 +15,13 @@ from typing import Any
 
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import refuse_in_dataset
-from latentext.engines.openai.answer import read_text
-from latentext.engines.openai.batches.joining import Answer, Outputs, read_outputs
-from latentext.engines.openai.batches.ledger import Ledger, Step, next_number, read_ledger
-from latentext.engines.openai.batches.limits import BatchLimits
-from latentext.engines.openai.batches.request_files import read_requests, write_requests
-from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.request_body import chat_body
+from latentext.engines.batch.joining import Answer, Outputs, read_outputs
+from latentext.engines.batch.ledger import Ledger, Step, next_number, read_ledger
+from latentext.engines.batch.limits import BatchLimits
+from latentext.engines.batch.request_files import read_requests, write_requests
+from latentext.engines.batch.workspace import Workspace
+from latentext.engines.server.answer import read_text
+from latentext.engines.server.request_body import chat_body
 from latentext.errors import SpecError
 from latentext.pairs.proposing import (
     PROPOSAL_DECODING,

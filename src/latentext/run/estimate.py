@@ -106,9 +106,9 @@ def bound(spec: Spec, plan: Plan) -> Estimate:
 
 def _cost(spec: Spec, plan: Plan, texts: int) -> float | None:
     """US dollars at most, where the model has a price."""
-    from latentext.engines.openai.bounds import output_bound, prompt_bound
-    from latentext.engines.openai.prices import price_of
-    from latentext.engines.openai.request_body import chat_body
+    from latentext.engines.server.bounds import output_bound, prompt_bound
+    from latentext.engines.server.prices import price_of
+    from latentext.engines.server.request_body import chat_body
 
     if (price := price_of(spec.model)) is None:
         return None

@@ -19,7 +19,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.phases import Phase, seconds_at_work
 from latentext.run.tally import Clock, Tally, in_words
 

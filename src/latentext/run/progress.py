@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
 
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.errors import LatentextError
 from latentext.phases import Phase, watcher
 from latentext.run.tally import Clock, Tally

@@ -13,8 +13,8 @@ from latentext.dataset.documents import read_json
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
-from latentext.engines.openai.journal import read_spend
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.journal import read_spend
+from latentext.engines.server.spend import Spend
 from latentext.errors import DatasetError
 from latentext.plan.note import PlanNote
 from latentext.run.asked import absent_stages, texts_in_words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.spend import Spend
 from latentext.phases import seconds_at_work
 
 Clock = Callable[[], float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentext.dataset.documents import read_json
-from latentext.engines.openai.journal import read_waiting
+from latentext.engines.server.journal import read_waiting
 from latentext.errors import DatasetError
 from latentext.run.workspace import JOURNAL
 

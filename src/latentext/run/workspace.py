@@ -15,7 +15,6 @@ from latentext.dataset import layout
 from latentext.dataset.stages import StatesStage, declared_stages, read_stage
 from latentext.dataset.trust import refuse_model_inside
 from latentext.engines.engine import Engine
-from latentext.engines.openai.spend import Spend
 from latentext.engines.opening import (
     EngineKeeper,
     ModelFacts,
@@ -26,6 +25,7 @@ from latentext.engines.opening import (
     remarks,
     required_local_model,
 )
+from latentext.engines.server.spend import Spend
 from latentext.engines.transformers.engine import TransformersEngine, state_dtype
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model

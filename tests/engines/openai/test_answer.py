@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from latentext.engines.openai.answer import MalformedAnswerError, completion_of, read_body, read_text
-from latentext.engines.openai.bounds import Worst
-from latentext.engines.openai.counting import counted
-from latentext.engines.openai.prices import shipped_prices
-from latentext.engines.openai.spend import dollars
+from latentext.engines.server.answer import MalformedAnswerError, completion_of, read_body, read_text
+from latentext.engines.server.bounds import Worst
+from latentext.engines.server.counting import counted
+from latentext.engines.server.prices import shipped_prices
+from latentext.engines.server.spend import dollars
 from latentext.models.resolve import resolve_model
 from latentext.request import Completion, Failure, Request, Usage
 

@@ -14,11 +14,11 @@ from tests.engines.openai.batches.made import PatientClock
 from tests.run.made import leftovers
 
 import latentext
-from latentext.engines.openai.batch_engine import BatchEngine
-from latentext.engines.openai.journal import read_spend
-from latentext.engines.openai.standin import StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults, Ending, RequestFault
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.batch.engine import BatchEngine
+from latentext.engines.server.journal import read_spend
+from latentext.engines.server.standin import StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults, Ending, RequestFault
+from latentext.engines.server.standin.batches import BatchDesk
 from latentext.errors import BudgetError, EngineError
 from latentext.run.runner import make_dataset
 from latentext.run.verification import verify

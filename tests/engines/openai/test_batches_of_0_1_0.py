@@ -11,18 +11,18 @@ import pytest
 from tests.engines.openai.batches.made import PatientClock
 
 import latentext
-from latentext.engines.openai.batch_engine import BatchEngine
-from latentext.engines.openai.batches.ledger import Ledger
-from latentext.engines.openai.batches.limits import BatchLimits
-from latentext.engines.openai.batches.remote import open_remote
-from latentext.engines.openai.batches.request_files import write_named_requests
-from latentext.engines.openai.batches.submitting import submit
-from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.journal import read_spend
-from latentext.engines.openai.request_body import chat_body, draw_seed
-from latentext.engines.openai.standin import StandIn
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.batch.engine import BatchEngine
+from latentext.engines.batch.ledger import Ledger
+from latentext.engines.batch.limits import BatchLimits
+from latentext.engines.batch.remote import open_remote
+from latentext.engines.batch.request_files import write_named_requests
+from latentext.engines.batch.submitting import submit
+from latentext.engines.batch.workspace import Workspace
 from latentext.engines.opening import model_facts
+from latentext.engines.server.journal import read_spend
+from latentext.engines.server.request_body import chat_body, draw_seed
+from latentext.engines.server.standin import StandIn
+from latentext.engines.server.standin.batches import BatchDesk
 from latentext.plan.making import make_plan
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec

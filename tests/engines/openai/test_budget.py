@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentext.engines.openai.bounds import Worst
-from latentext.engines.openai.budget import Budget, refuse_unpriced
-from latentext.engines.openai.journal import Answer, Journal, read_spend
-from latentext.engines.openai.prices import shipped_prices
-from latentext.engines.openai.spend import Spend, picodollars
+from latentext.engines.server.bounds import Worst
+from latentext.engines.server.budget import Budget, refuse_unpriced
+from latentext.engines.server.journal import Answer, Journal, read_spend
+from latentext.engines.server.prices import shipped_prices
+from latentext.engines.server.spend import Spend, picodollars
 from latentext.errors import BudgetError, SpecError
 from latentext.spec.limits import Limits
 
@@ -69,7 +69,7 @@ def test_spent_and_under_way_never_exceed_the_cap(steps: list[tuple[int, int, bo
 def test_what_was_under_way_in_a_killed_run_counts_as_spent(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path;"
-        "from latentext.engines.openai.budget import *; from latentext.engines.openai.journal import Journal;"
+        "from latentext.engines.server.budget import *; from latentext.engines.server.journal import Journal;"
         "budget = Budget(Journal(Path(sys.argv[1])), Limits(max_tokens_total=1000));"
         "assert budget.reserve(Worst(70, 5)) and budget.reserve(Worst(30, 5)); os.kill(os.getpid(), 9)"
     )

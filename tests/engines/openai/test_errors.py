@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.openai.errors import ApiErrorKind, of_batch_line, of_status, stopping_error
+from latentext.engines.server.errors import ApiErrorKind, of_batch_line, of_status, stopping_error
 from latentext.errors import BudgetError, CredentialsError, EngineError, SpecError
 
 KIND = ApiErrorKind

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.openai import local_disk
-from latentext.engines.openai.journal import Answer, Journal, read_spend
-from latentext.engines.openai.local_disk import refuse_network_file_system
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server import local_disk
+from latentext.engines.server.journal import Answer, Journal, read_spend
+from latentext.engines.server.local_disk import refuse_network_file_system
+from latentext.engines.server.spend import Spend
 from latentext.errors import DatasetError, SpecError
 
 PAID = Spend(answers=1, prompt_tokens=10, completion_tokens=5, picodollars=7)
@@ -23,8 +23,8 @@ PAID = Spend(answers=1, prompt_tokens=10, completion_tokens=5, picodollars=7)
 _WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from latentext.engines.openai.journal import Answer, Journal
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.spend import Spend
 journal = Journal(Path(sys.argv[1]))
 for number in range(100000):
     journal.put("m", Answer(f"k{number}", 0, b"body", Spend(answers=1, prompt_tokens=1))).result()
@@ -34,8 +34,8 @@ for number in range(100000):
 _KILLED_BEFORE_THE_SYNC = """
 import os, signal, sys, time
 from pathlib import Path
-from latentext.engines.openai.journal import Answer, Journal
-from latentext.engines.openai.spend import Spend
+from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.spend import Spend
 journal = Journal(Path(sys.argv[1]))
 os.fsync = lambda descriptor: time.sleep(60)
 journal.put("m", Answer("k", 0, b"body", Spend(answers=1, prompt_tokens=1)))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.openai.prices import cost_of, prices_for, read_prices, shipped_prices
-from latentext.engines.openai.spend import Spend, money, picodollars
+from latentext.engines.server.prices import cost_of, prices_for, read_prices, shipped_prices
+from latentext.engines.server.spend import Spend, money, picodollars
 from latentext.errors import SpecError
 from latentext.request import Usage
 from latentext.spec import ApiOptions

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from latentext.engines.openai.bounds import output_bound, prompt_bound, worst_case
-from latentext.engines.openai.prices import shipped_prices
-from latentext.engines.openai.request_body import chat_body, draw_seed, refuse_unsupported
+from latentext.engines.server.bounds import output_bound, prompt_bound, worst_case
+from latentext.engines.server.prices import shipped_prices
+from latentext.engines.server.request_body import chat_body, draw_seed, refuse_unsupported
 from latentext.errors import SpecError
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 from latentext.spec.limits import Limits

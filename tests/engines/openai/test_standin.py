@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from latentext.engines.openai.answer import read_text
-from latentext.engines.openai.standin import Fault, StandIn
+from latentext.engines.server.answer import read_text
+from latentext.engines.server.standin import Fault, StandIn
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
 

@@ -8,11 +8,11 @@ from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 
-from latentext.engines.openai.budget import refuse_unpriced
-from latentext.engines.openai.journal import read_spend
-from latentext.engines.openai.prices import price_of
-from latentext.engines.openai.spend import Spend, dollars
 from latentext.engines.opening import EngineKeeper
+from latentext.engines.server.budget import refuse_unpriced
+from latentext.engines.server.journal import read_spend
+from latentext.engines.server.prices import price_of
+from latentext.engines.server.spend import Spend, dollars
 from latentext.errors import DiskFullError, LatentextError, SpecError
 from latentext.models.registry import registered_models
 from latentext.run.estimate import Estimate

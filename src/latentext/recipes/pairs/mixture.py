@@ -16,7 +16,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from latentext.engines.openai.standin.texts import Reply, fraction
+from latentext.engines.server.standin.texts import Reply, fraction
 from latentext.errors import SpecError
 from latentext.pairs import Bank, Candidate, PairTokenizer, Task, load_bank
 

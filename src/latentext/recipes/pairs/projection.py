@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from latentext.engines.openai.prices import Price
+from latentext.engines.server.prices import Price
 from latentext.pairs import Task
 from latentext.pairs.proposing import proposal_messages
 from latentext.recipes.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST

@@ -11,17 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from latentext.engines.openai.batches.clock import Clock
-from latentext.engines.openai.batches.ledger import Ledger
-from latentext.engines.openai.batches.limits import BatchLimits
-from latentext.engines.openai.batches.remote import Remote, open_remote
-from latentext.engines.openai.batches.request_files import read_requests, write_requests
-from latentext.engines.openai.batches.settling import outputs_of
-from latentext.engines.openai.batches.workflow import Conditions, run_batches
-from latentext.engines.openai.batches.workspace import Workspace
-from latentext.engines.openai.standin import StandIn
-from latentext.engines.openai.standin.batch_faults import BatchFaults
-from latentext.engines.openai.standin.batches import BatchDesk
+from latentext.engines.batch.clock import Clock
+from latentext.engines.batch.ledger import Ledger
+from latentext.engines.batch.limits import BatchLimits
+from latentext.engines.batch.remote import Remote, open_remote
+from latentext.engines.batch.request_files import read_requests, write_requests
+from latentext.engines.batch.settling import outputs_of
+from latentext.engines.batch.workflow import Conditions, run_batches
+from latentext.engines.batch.workspace import Workspace
+from latentext.engines.server.standin import StandIn
+from latentext.engines.server.standin.batch_faults import BatchFaults
+from latentext.engines.server.standin.batches import BatchDesk
 
 
 @dataclass

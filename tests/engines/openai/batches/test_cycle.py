@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from tests.engines.openai.batches.made import paid_once, serving, tally, workspace
 
-from latentext.engines.openai.batches.clock import Clock
-from latentext.engines.openai.batches.downloading import download
-from latentext.engines.openai.batches.ledger import Status, Step
-from latentext.engines.openai.batches.limits import BatchLimits
-from latentext.engines.openai.batches.polling import cancel, refresh
-from latentext.engines.openai.batches.remote import RefusedError
-from latentext.engines.openai.batches.settling import reopen, settle
-from latentext.engines.openai.batches.submitting import LOOKUP_SECONDS, reconcile, submit
-from latentext.engines.openai.batches.workspace import BusyError
-from latentext.engines.openai.standin.batch_faults import Ending, RequestFault
+from latentext.engines.batch.clock import Clock
+from latentext.engines.batch.downloading import download
+from latentext.engines.batch.ledger import Status, Step
+from latentext.engines.batch.limits import BatchLimits
+from latentext.engines.batch.polling import cancel, refresh
+from latentext.engines.batch.remote import RefusedError
+from latentext.engines.batch.settling import reopen, settle
+from latentext.engines.batch.submitting import LOOKUP_SECONDS, reconcile, submit
+from latentext.engines.batch.workspace import BusyError
+from latentext.engines.server.standin.batch_faults import Ending, RequestFault
 from latentext.errors import BudgetError, EngineError
 
 

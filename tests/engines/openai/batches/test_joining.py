@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.openai.answer import read_text
-from latentext.engines.openai.batches.joining import read_outputs
-from latentext.engines.openai.batches.request_files import read_requests
+from latentext.engines.batch.joining import read_outputs
+from latentext.engines.batch.request_files import read_requests
+from latentext.engines.server.answer import read_text
 from latentext.errors import SpecError
 
 

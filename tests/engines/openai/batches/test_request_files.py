@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from tests.engines.openai.batches.made import body
 
-from latentext.engines.openai.batches.ledger import Part, read_ledger
-from latentext.engines.openai.batches.limits import MOST_BYTES, MOST_REQUESTS, BatchLimits
-from latentext.engines.openai.batches.request_files import (
+from latentext.engines.batch.ledger import Part, read_ledger
+from latentext.engines.batch.limits import MOST_BYTES, MOST_REQUESTS, BatchLimits
+from latentext.engines.batch.request_files import (
     describe_file,
     read_bodies,
     read_requests,
     request_line,
     write_requests,
 )
-from latentext.engines.openai.batches.workspace import Workspace
+from latentext.engines.batch.workspace import Workspace
 from latentext.errors import DatasetError, SpecError
 
 BLANK = Part(number=0, tag="t", requests=0, size=0, prompt_tokens=0)
