@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latentext.recipes.catalogue import recipe_names
+from latentext.studies.catalogue import recipe_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from latentext import spec as spec_package
 from latentext.cli.app import exit_code
-from latentext.recipes.catalogue import recipe_folder, recipe_names, recipe_path
 from latentext.spec import Frozen, Spec
 from latentext.spec.files import load_spec
+from latentext.studies.catalogue import recipe_folder, recipe_names, recipe_path
 
 PARTS = sorted(
     {part for part in vars(spec_package).values() if isinstance(part, type) and issubclass(part, Frozen)} - {Frozen},

@@ -13,10 +13,10 @@ from latentext.errors import DatasetError, SpecError
 from latentext.recipes.align import TextBank, candidate_rows, chosen_texts, open_bank
 from latentext.recipes.align.pictures import effective_sample_size, frontier, radar
 from latentext.recipes.align.reporting import make_report
-from latentext.recipes.catalogue import recipe_path
 from latentext.run.runner import make_dataset, score_texts
 from latentext.spec import Spec
 from latentext.spec.files import load_spec
+from latentext.studies.catalogue import recipe_path
 
 SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.5)  # In standard deviations of sentiment.
 SPLITS = 20

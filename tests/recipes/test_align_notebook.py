@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from latentext.recipes.catalogue import recipe_folder
 from latentext.run.runner import make_dataset
 from latentext.spec.files import load_spec
+from latentext.studies.catalogue import recipe_folder
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "align" / "reviews.ipynb"
 

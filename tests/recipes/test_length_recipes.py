@@ -18,11 +18,11 @@ import latentext
 from latentext.cli.app import exit_code
 from latentext.prompts.conversations import open_conversations
 from latentext.prompts.rows import BadRow
-from latentext.recipes.catalogue import recipe_folder, recipe_names
 from latentext.run.estimate import estimate
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
 from latentext.spec.files import load_spec, resolve_inputs
+from latentext.studies.catalogue import recipe_folder, recipe_names
 
 LENGTH = [name for name in recipe_names() if name.startswith("length/")]
 TEXTS = {

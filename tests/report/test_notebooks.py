@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from latentext.recipes.catalogue import recipe_folder, recipe_names
 from latentext.run.runner import make_dataset
 from latentext.spec.files import load_spec
+from latentext.studies.catalogue import recipe_folder, recipe_names
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 LENGTH = sorted(name.removeprefix("length/") for name in recipe_names() if name.startswith("length/"))

@@ -57,7 +57,7 @@ def _look(directory: Path, arrays: Path) -> list[tuple[str, str]]:
 
 
 def _go_on(directory: Path) -> list[tuple[str, str]]:
-    from latentext.recipes.catalogue import recipe_path
+    from latentext.studies.catalogue import recipe_path
 
     return [
         (f"latentext capture {directory} --sites all", "every layer of the same texts"),

@@ -18,7 +18,7 @@ def recipes(
     Run one with ``latentext run NAME``; copy one with ``latentext recipes NAME > mine.yaml``.
     """
     from latentext.errors import SpecError
-    from latentext.recipes.catalogue import recipe_names, recipe_path
+    from latentext.studies.catalogue import recipe_names, recipe_path
 
     known = recipe_names()
     if name is None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latentext.errors import SpecError
-from latentext.recipes.catalogue import recipe_names, recipe_path
 from latentext.spec import Spec
 from latentext.spec.files import load_spec, resolve_inputs, spec_folder
+from latentext.studies.catalogue import recipe_names, recipe_path
 
 
 def spec_from(argument: str, changes: Sequence[str] = (), model: str | None = None, limit: int | None = None) -> Spec:

@@ -1,7 +1,7 @@
 """The shipped specs by name: ``length/same_prompt`` is the file `recipes/length/same_prompt.yaml`.
 
 The files live once, in the folder `recipes/` at the top of the repository, where people look for something to copy. An
-editable install reads them there; a wheel carries the same folder inside the package (see force-include in
+editable install reads them there; a wheel carries the same folder inside the package (see the wheel in
 pyproject.toml).
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_HERE = Path(__file__).resolve().parent
 
 
 def recipe_folder() -> Path:
     """The folder of recipes of this installation."""
-    packaged = _PACKAGE / "recipes" / "specs"
-    return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "recipes"
+    packaged = _HERE / "recipes"
+    return packaged if packaged.is_dir() else _HERE.parents[2] / "recipes"
 
 
 def recipe_names() -> list[str]:
