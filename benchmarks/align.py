@@ -32,12 +32,22 @@ import scipy.sparse
 import torch
 from scipy.optimize import linprog, minimize
 
-from latentext.align import Bank, Target, describe_solution, diagnose, hold_out, reach, solve, sweep, target_levels
 from latentext.engines.opening import open_engine
-from latentext.recipes.align import TextGeneration
 from latentext.run.runner import make_dataset
 from latentext.spec import Spec
 from latentext.spec.files import load_spec
+from latentext.studies.align import (
+    Bank,
+    Target,
+    describe_solution,
+    diagnose,
+    hold_out,
+    reach,
+    solve,
+    sweep,
+    target_levels,
+)
+from latentext.studies.align.generation import TextGeneration
 from latentext.studies.catalogue import recipe_path
 
 VALUES = ("humor", "helpful", "harmless", "diversity", "coherence", "perplexity")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from latentext.align.files import (
+from latentext.errors import DatasetError, SpecError
+from latentext.studies.align.files import (
     check_not_taken,
     index_range,
     merged_path,
@@ -18,7 +19,6 @@ from latentext.align.files import (
     read_texts,
     write_texts,
 )
-from latentext.errors import DatasetError, SpecError
 
 ROWS = [{"prompt": "Why é?", "generated": "Why é? So."}]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from latentext.align.arguments import parse_lambdas, parse_palette, parse_values
 from latentext.errors import ArgumentError
+from latentext.studies.align.arguments import parse_lambdas, parse_palette, parse_values
 
 KNOWN = ("humor", "gpt2-helpful", "gpt2-harmless")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentext.align import Bank, bank_of_rows
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, bank_of_rows
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

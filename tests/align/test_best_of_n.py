@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from latentext.align import Bank, best_of, best_of_n_divergence, diagnose_weights, tilt
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, best_of, best_of_n_divergence, diagnose_weights, tilt
 
 Simulate = Callable[..., Bank]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from latentext.align import Bank, best_of, draw, tilt
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, best_of, draw, tilt
 
 Simulate = Callable[..., Bank]
 

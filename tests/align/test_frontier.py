@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from latentext.align import Bank, sweep
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, sweep
 
 Simulate = Callable[..., Bank]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from latentext.align import Bank, diagnose, hold_out, parse_targets, solve
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, diagnose, hold_out, parse_targets, solve
 
 Simulate = Callable[..., Bank]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from latentext.align import Bank, draw, tilt
-from latentext.align.files import read_palette, write_texts
-from latentext.align.merging import find_parts, merge
 from latentext.errors import LatentextError
+from latentext.studies.align import Bank, draw, tilt
+from latentext.studies.align.files import read_palette, write_texts
+from latentext.studies.align.merging import find_parts, merge
 
 Simulate = Callable[..., Bank]
 STEM = "tiny-Imdb_lam=0.500_val=humor"

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from latentext.align import Bank, describe_solution, diagnose, hold_out, parse_targets, solve, solve_levels, tilt
 from latentext.errors import SpecError
+from latentext.studies.align import (
+    Bank,
+    describe_solution,
+    diagnose,
+    hold_out,
+    parse_targets,
+    solve,
+    solve_levels,
+    tilt,
+)
 
 Simulate = Callable[..., Bank]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto
 
-from latentext.align import Bank, Weights, best_of, pareto_smooth, tilt
-from latentext.align.weights import log_normalise
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, Weights, best_of, pareto_smooth, tilt
+from latentext.studies.align.weights import log_normalise
 
 Simulate = Callable[..., Bank]
 

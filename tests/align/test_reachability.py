@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from latentext.align import Bank, reach
+from latentext.studies.align import Bank, reach
 
 Simulate = Callable[..., Bank]
 

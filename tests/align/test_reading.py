@@ -10,7 +10,6 @@ import pytest
 import yaml
 from tests.dataset.made import write_records_shard
 
-from latentext.align import read_bank
 from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
@@ -19,6 +18,7 @@ from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.errors import DatasetError, SpecError
 from latentext.storage import filesystem
+from latentext.studies.align import read_bank
 
 PROMPTS, SAMPLES = 6, 4
 Score = Callable[[int, int], float | None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentext.align import Bank, Target, parse_target, parse_targets, target_levels
 from latentext.errors import ArgumentError, SpecError
+from latentext.studies.align import Bank, Target, parse_target, parse_targets, target_levels
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from latentext.align import Bank, best_of, tilt
 from latentext.errors import SpecError
+from latentext.studies.align import Bank, best_of, tilt
 
 Simulate = Callable[..., Bank]
 

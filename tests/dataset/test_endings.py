@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from latentext.align.files import FRONTIER, TEXTS
 from latentext.cli.app import exit_code
 from latentext.dataset.outputs import OutputKind, checked_file
 from latentext.errors import SpecError
 from latentext.pairs.jsonl import JSONL
-from latentext.recipes.align.texts import CANDIDATES
+from latentext.studies.align.files import FRONTIER, TEXTS
+from latentext.studies.align.text_rows import CANDIDATES
 
 
 @pytest.mark.parametrize(

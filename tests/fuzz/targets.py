@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from latentext.align.files import read_palette, read_texts
 from latentext.dataset.parts import open_part, widen
 from latentext.engines.batch.joining import read_outputs
 from latentext.engines.batch.ledger import NAME, read_ledger, write_ledger
@@ -29,6 +28,7 @@ from latentext.prompts.rows import BadRow
 from latentext.spec import PromptSpec
 from latentext.spec.files import dump_spec, load_spec
 from latentext.spec.yaml_text import YamlError, dump_yaml, parse_yaml
+from latentext.studies.align.files import read_palette, read_texts
 
 Target = Callable[[bytes, Path], None]
 

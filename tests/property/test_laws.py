@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from latentext.align import tilt
-from latentext.align.bank import Bank
-from latentext.align.drawing import draw as draw_samples
 from latentext.dataset.splits import split_groups
 from latentext.engines.sampling import draw, filtered_probabilities, uniform
 from latentext.pairs.validation import validate_pairs
 from latentext.plan import Shards, make_plan
 from latentext.spec import Decoding, Spec, SplitSpec
+from latentext.studies.align import tilt
+from latentext.studies.align.bank import Bank
+from latentext.studies.align.drawing import draw as draw_samples
 
 _finite = st.floats(-30, 30, width=32)
 _logits = arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=_finite)

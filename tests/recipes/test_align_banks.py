@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentext.align import Bank, diagnose, draw, parse_targets, solve, tilt
 from latentext.errors import DatasetError, SpecError
-from latentext.recipes.align import TextBank, candidate_rows, chosen_texts, open_bank
-from latentext.recipes.align.pictures import effective_sample_size, frontier, radar
-from latentext.recipes.align.reporting import make_report
 from latentext.run.runner import make_dataset, score_texts
 from latentext.spec import Spec
 from latentext.spec.files import load_spec
+from latentext.studies.align import Bank, diagnose, draw, parse_targets, solve, tilt
+from latentext.studies.align.pictures import effective_sample_size, frontier, radar
+from latentext.studies.align.reporting import make_report
+from latentext.studies.align.text_bank import TextBank, open_bank
+from latentext.studies.align.text_rows import candidate_rows, chosen_texts
 from latentext.studies.catalogue import recipe_path
 
 SHIFTS = (0.1, 0.2, 0.3, 0.4, 0.5)  # In standard deviations of sentiment.

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import latentext
-from latentext.align import diagnose, tilt
-from latentext.align.files import read_beside
-from latentext.align.merging import find_parts, merge
 from latentext.compat import map_gendata
 from latentext.errors import SpecError
-from latentext.recipes.align import TextGeneration, open_bank
-from latentext.recipes.align.generation import MAP_VALUES
 from latentext.run import runner
+from latentext.studies.align import diagnose, tilt
+from latentext.studies.align.files import read_beside
+from latentext.studies.align.generation import MAP_VALUES, TextGeneration
+from latentext.studies.align.merging import find_parts, merge
+from latentext.studies.align.text_bank import open_bank
 
 HARMLESS = "Anthropic-harmless"
 WORDS = {"name": "words", "words": ["the", "a"]}
@@ -150,7 +150,7 @@ def test_an_interrupted_call_is_continued_by_the_same_call(
 ) -> None:
     whole = sampled.generate_from_MC_aligned_model(2.0, "sentiment", 6, 0, 10)
     made = generation(tmp_path)
-    monkeypatch.setattr("latentext.recipes.align.generation.PROMPTS_A_SHARD", 4)
+    monkeypatch.setattr("latentext.studies.align.generation.PROMPTS_A_SHARD", 4)
     finish = runner.finish_stage
 
     def interrupted(workspace: Any, work: Any, progress: Any, advance: Any) -> None:
@@ -268,7 +268,7 @@ def test_all_stands_for_maps_six_values() -> None:
 
 def test_draws_follow_the_weights_over_seeds(sampled: TextGeneration) -> None:
     """The text of the first prompt, drawn with 400 seeds, comes as often as its samples weigh."""
-    from latentext.align import draw
+    from latentext.studies.align import draw
 
     bank = open_bank(sampled.dataset, ["sentiment"], requests=range(10), samples=6).bank
     weights = tilt(bank, 1.5)

@@ -11,9 +11,9 @@ import pytest
 
 from latentext.cli.app import exit_code
 from latentext.errors import DatasetError
-from latentext.recipes.align import open_bank
 from latentext.run.runner import make_dataset, score_texts
 from latentext.spec.files import load_spec
+from latentext.studies.align.text_bank import open_bank
 
 POLITE = {"name": "polite", "words": {"cats": 2, "you": 1}}
 PROMPTS, SAMPLES = 12, 3

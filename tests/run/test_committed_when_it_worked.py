@@ -17,13 +17,13 @@ from latentext.dataset.documents import read_spec
 from latentext.dataset.stages import write_stage
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, LatentextError, SpecError
-from latentext.recipes.align import open_bank
 from latentext.run.progress import NoProgress
 from latentext.run.runner import capture_states, make_dataset, score_texts
 from latentext.run.status import status
 from latentext.run.verification import verify
 from latentext.spec import Spec, StatesSpec
 from latentext.spec.files import load_spec
+from latentext.studies.align.text_bank import open_bank
 
 Copied = Callable[..., Path]
 

@@ -21,7 +21,7 @@ from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, EXIT_WITH_FAILURES, SpecError
 
 if TYPE_CHECKING:
-    from latentext.recipes.align import TextGeneration
+    from latentext.studies.align.generation import TextGeneration
 
 app = typer.Typer(
     name="align",
@@ -138,7 +138,7 @@ def sample(
     Writes temp/{model}-{data}_lam={λ}_val={values}_{start}to{end}.json. The continuations and their rewards stay in the
     dataset, so another λ over the same values needs no model. An interrupted run is continued by the same command.
     """
-    from latentext.align import describe
+    from latentext.studies.align import describe
 
     options: dict[str, Any] = {"prompts": prompts, "trim": trim, "max_new_tokens": max_new_tokens, "seed": seed}
     options |= {"rewards": as_rewards(rewards or ()), "full_names": full_names}
@@ -172,8 +172,8 @@ def merge(
     overwrite: align_bank.Overwrite = False,
 ) -> int:
     """Join the files of shards: in order, without gap or overlap."""
-    from latentext.align.merging import find_parts, part_of
-    from latentext.align.merging import merge as join
+    from latentext.studies.align.merging import find_parts, part_of
+    from latentext.studies.align.merging import merge as join
 
     found = [part_of(path) for path in parts if path.suffix == ".json"]
     for beginning in (path for path in parts if path.suffix != ".json"):
@@ -203,7 +203,7 @@ app.command("report")(align_bank.report)
 
 
 def _generation(model: str, data_name: str, save_directory: Path, options: dict[str, Any]) -> TextGeneration:
-    from latentext.recipes.align import TextGeneration
     from latentext.run.progress import progress_for
+    from latentext.studies.align.generation import TextGeneration
 
     return TextGeneration(model, data_name, save_directory, progress=progress_for(sys.stderr), **options)

@@ -13,8 +13,8 @@ from latentext.cli.wording import columns, counted
 from latentext.errors import EXIT_DONE, ArgumentError, LatentextError, SpecError
 
 if TYPE_CHECKING:
-    from latentext.align import Solution, Target, Weights
-    from latentext.recipes.align import TextBank
+    from latentext.studies.align import Solution, Target, Weights
+    from latentext.studies.align.text_bank import TextBank
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A dataset directory with scores.")]
 LamList = Annotated[
@@ -52,7 +52,7 @@ def weigh(
     samples: Samples = None,
 ) -> int:
     """Say what a λ does to a bank: levels with standard errors, and whether the bank carries it."""
-    from latentext.align import describe, diagnose, diagnose_weights
+    from latentext.studies.align import describe, diagnose, diagnose_weights
 
     bank = _open_beside_others(directory, samples, value_list)
     lam = _lambdas(bank, lam_list, value_list)
@@ -91,12 +91,11 @@ def draw(
     overwrite: Overwrite = False,
 ) -> int:
     """Draw texts from a bank by the weights of a λ."""
-    from latentext.align import describe, diagnose_weights
-    from latentext.align import draw as draw_samples
-    from latentext.align.files import TEXTS, write_texts
     from latentext.dataset.outputs import checked_file
-    from latentext.recipes.align import candidate_rows, chosen_texts
-    from latentext.recipes.align.texts import CANDIDATES, write_lines
+    from latentext.studies.align import describe, diagnose_weights
+    from latentext.studies.align import draw as draw_samples
+    from latentext.studies.align.files import TEXTS, write_texts
+    from latentext.studies.align.text_rows import CANDIDATES, candidate_rows, chosen_texts, write_lines
 
     checked_file(output, CANDIDATES if candidates else TEXTS, overwrite=overwrite)
     bank = _open_beside_others(directory, samples, value_list)
@@ -134,9 +133,9 @@ def solve(
     seed: Annotated[int, typer.Option(min=0, help="Decides which prompts are held out.")] = 0,
 ) -> int:
     """Find the smallest λ that reaches target levels, or say how far the bank goes."""
-    from latentext.align import describe, describe_solution, diagnose
-    from latentext.align import hold_out as judge
-    from latentext.align import solve as find
+    from latentext.studies.align import describe, describe_solution, diagnose
+    from latentext.studies.align import hold_out as judge
+    from latentext.studies.align import solve as find
 
     targets = _targets(target)
     bank = _open(directory, samples, tuple(targets))
@@ -176,10 +175,10 @@ def sweep(
     overwrite: Overwrite = False,
 ) -> int:
     """Trace the frontier: how much of two or three values can be had for a given divergence from the base model."""
-    from latentext.align import sweep as trace
-    from latentext.align.arguments import parse_values
-    from latentext.align.files import FRONTIER, write_frontier
     from latentext.dataset.outputs import checked_file
+    from latentext.studies.align import sweep as trace
+    from latentext.studies.align.arguments import parse_values
+    from latentext.studies.align.files import FRONTIER, write_frontier
 
     if output is not None:
         checked_file(output, FRONTIER, overwrite=overwrite)
@@ -227,8 +226,8 @@ def report(
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise SpecError("pictures need matplotlib", remedy="pip install 'latentext[report]'") from error
-    from latentext.align import solve as find
-    from latentext.recipes.align.reporting import make_report
+    from latentext.studies.align import solve as find
+    from latentext.studies.align.reporting import make_report
 
     if target and lam_list:
         raise ArgumentError("give --target or --lam_list, not both")
@@ -249,22 +248,22 @@ def report(
 
 
 def _open(directory: Path, samples: int | None, values: Sequence[str] = ()) -> TextBank:
-    from latentext.recipes.align import open_bank
+    from latentext.studies.align.text_bank import open_bank
 
     return open_bank(directory, values, samples=samples)
 
 
 def _open_beside_others(directory: Path, samples: int | None, value_list: str | None) -> TextBank:
     """The bank with all values that are scored as far as those that are named; others do not take prompts away."""
-    from latentext.align.arguments import as_parts
-    from latentext.recipes.align import open_bank
+    from latentext.studies.align.arguments import as_parts
+    from latentext.studies.align.text_bank import open_bank
 
     return open_bank(directory, [str(part) for part in as_parts(value_list or "")], samples=samples, others=True)
 
 
 def _lambdas(bank: TextBank, lam_list: str | None, value_list: str | None) -> list[float]:
     """λ for every value of the bank: 0 for those that are not named."""
-    from latentext.align.arguments import parse_palette
+    from latentext.studies.align.arguments import parse_palette
 
     if lam_list is None or value_list is None:
         raise ArgumentError(
@@ -275,8 +274,8 @@ def _lambdas(bank: TextBank, lam_list: str | None, value_list: str | None) -> li
 
 
 def _weights(bank: TextBank, lam: list[float], best_of: int | None, smooth: bool) -> Weights:
-    from latentext.align import best_of as best
-    from latentext.align import pareto_smooth, tilt
+    from latentext.studies.align import best_of as best
+    from latentext.studies.align import pareto_smooth, tilt
 
     if best_of is not None and smooth:
         raise ArgumentError("--best-of and --smooth exclude each other")
@@ -292,7 +291,7 @@ def _refuse_beside_pooled(best_of: int | None, smooth: bool) -> None:
 
 
 def _targets(target: list[str] | None) -> dict[str, Target]:
-    from latentext.align import parse_targets
+    from latentext.studies.align import parse_targets
 
     return parse_targets(target or [])
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from latentext.recipes.align.generation import TextGeneration
+from latentext.studies.align.generation import TextGeneration
 
 __all__ = ["TextGeneration", "as_align", "main"]
 

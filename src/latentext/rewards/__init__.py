@@ -1,7 +1,7 @@
 """Rewards: numbers that say how much of a value a text has.
 
 `parse_rewards` reads a spec's entries, `score` scores candidates, `reward` marks a function of one's own. Scores are
-raw; standardisation belongs to a bank (`latentext.align.Bank.standardised`).
+raw; standardisation belongs to a bank (`latentext.studies.align.Bank.standardised`).
 
 What needs torch is loaded on first use (PEP 562): reading a spec and marking a function must stay quick.
 """

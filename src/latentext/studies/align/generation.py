@@ -16,9 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentext.align import Diagnosis, diagnose, draw, tilt
-from latentext.align.arguments import parse_lambdas, parse_palette, parse_values
-from latentext.align.files import (
+from latentext.dataset.outputs import checked_file
+from latentext.dataset.reader import open as open_dataset
+from latentext.engines.transformers.loading import choose_device
+from latentext.errors import ArgumentError
+from latentext.prompts.conversations import open_conversations
+from latentext.prompts.corpora import CORPORA
+from latentext.rewards.entries import BUILT_IN, parse_rewards
+from latentext.run.part import ShardsHolding
+from latentext.run.progress import NoProgress, Progress
+from latentext.run.provenance import read_provenance
+from latentext.run.runner import RunSummary, make_dataset
+from latentext.run.workspace import PLAN
+from latentext.spec import Decoding, FileSource, ModelSpec, PromptSpec, Spec
+from latentext.spec.files import load_spec, resolve_inputs
+from latentext.storage.atomic import temporary_folder
+from latentext.studies.align import Diagnosis, diagnose, draw, tilt
+from latentext.studies.align.arguments import parse_lambdas, parse_palette, parse_values
+from latentext.studies.align.files import (
     TEXTS,
     check_not_taken,
     index_range,
@@ -29,23 +44,8 @@ from latentext.align.files import (
     write_rows,
     write_texts,
 )
-from latentext.dataset.outputs import checked_file
-from latentext.dataset.reader import open as open_dataset
-from latentext.engines.transformers.loading import choose_device
-from latentext.errors import ArgumentError
-from latentext.prompts.conversations import open_conversations
-from latentext.prompts.corpora import CORPORA
-from latentext.recipes.align.text_bank import TextBank, open_bank, prompts_without_text
-from latentext.recipes.align.texts import Trim, chosen_texts, own_texts
-from latentext.rewards.entries import BUILT_IN, parse_rewards
-from latentext.run.part import ShardsHolding
-from latentext.run.progress import NoProgress, Progress
-from latentext.run.provenance import read_provenance
-from latentext.run.runner import RunSummary, make_dataset
-from latentext.run.workspace import PLAN
-from latentext.spec import Decoding, FileSource, ModelSpec, PromptSpec, Spec
-from latentext.spec.files import load_spec, resolve_inputs
-from latentext.storage.atomic import temporary_folder
+from latentext.studies.align.text_bank import TextBank, open_bank, prompts_without_text
+from latentext.studies.align.text_rows import Trim, chosen_texts, own_texts
 
 BASE_MODELS: Mapping[str, str] = {
     "llama2_chat": "meta-llama/Llama-2-7b-chat-hf",
@@ -203,7 +203,7 @@ class TextGeneration:
             lam_list: one λ or several, of either sign; numbers, or text such as ``"1,-0.5"``.
             value_list: as many values, in the same order; "all" for MAP's six.
             MC_nsamples: samples a prompt; what the dataset has is used, what it lacks is added.
-            start_index, end_index: the prompts to do, for work in shards; `latentext.align.merging.merge` joins them.
+            start_index, end_index: the prompts to do, for work in shards; `merging.merge` joins them.
 
         Raises:
             ArgumentError: λ and values that do not fit each other, an unknown value or `data_name`, one sample only, or

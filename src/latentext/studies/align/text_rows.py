@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from latentext.align.trimming import trim_to_sentence
-from latentext.align.weights import Weights
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, output_file
 from latentext.dataset.reader import Dataset
-from latentext.recipes.align.text_bank import TextBank
 from latentext.rewards.candidate import candidates_of
+from latentext.studies.align.text_bank import TextBank
+from latentext.studies.align.trimming import trim_to_sentence
+from latentext.studies.align.weights import Weights
 
 Trim = Literal["sentence"] | None
 """``sentence`` cuts a text that was ended by the length limit back to its last full sentence."""
@@ -31,7 +31,7 @@ def chosen_texts(bank: TextBank, chosen: NDArray[np.int64], *, trim: Trim = None
     """The drawn texts, prompt by prompt, draw by draw.
 
     Args:
-        chosen: samples, int [prompts, k], as `latentext.align.draw` gives them.
+        chosen: samples, int [prompts, k], as `latentext.studies.align.draw` gives them.
 
     Returns:
         {prompt, generated} each; `generated` begins with the prompt.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from latentext.align.bank import Floats
-from latentext.align.diagnosis import FEW_SAMPLES, Diagnosis
-from latentext.align.held_out import HeldOut
-from latentext.align.palette import Solution
+from latentext.studies.align.bank import Floats
+from latentext.studies.align.diagnosis import FEW_SAMPLES, Diagnosis
+from latentext.studies.align.held_out import HeldOut
+from latentext.studies.align.palette import Solution
 
 
 def describe(diagnosis: Diagnosis) -> list[str]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentext.align.bank import Bank, Floats
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Bank, Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from latentext.align.bank import LARGEST, Bank, Floats
 from latentext.errors import ArgumentError, SpecError
+from latentext.studies.align.bank import LARGEST, Bank, Floats
 
 _NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 _TARGET = re.compile(rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<unit>sd|%)?")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentext.align.bank import Bank, Floats
-from latentext.align.diagnosis import Diagnosis, diagnose
-from latentext.align.palette import Solution, solve_levels
 from latentext.errors import LatentextError, SpecError
+from latentext.studies.align.bank import Bank, Floats
+from latentext.studies.align.diagnosis import Diagnosis, diagnose
+from latentext.studies.align.palette import Solution, solve_levels
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from latentext.align.files import TEXTS, lambda_path, read_beside, read_palette, read_texts, write_rows, write_texts
 from latentext.dataset.outputs import checked_file
 from latentext.errors import SpecError
 from latentext.storage import filesystem
+from latentext.studies.align.files import (
+    TEXTS,
+    lambda_path,
+    read_beside,
+    read_palette,
+    read_texts,
+    write_rows,
+    write_texts,
+)
 
 _PART = re.compile(r"(?P<stem>.+)_(?P<start>\d+)to(?P<end>\d+)\.json")
 

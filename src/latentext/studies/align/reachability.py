@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentext.align.bank import Bank, Floats, power_of_two
-from latentext.align.optimisers import scipy_optimize
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Bank, Floats, power_of_two
+from latentext.studies.align.optimisers import scipy_optimize
 
 _TOLERANCE = 1e-6
 _ROUNDS = 2000

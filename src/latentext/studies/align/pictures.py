@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.projections.polar import PolarAxes
 from numpy.typing import ArrayLike
 
-from latentext.align import Bank, FrontierPoint, Solution, diagnose, sweep, tilt
-from latentext.align.diagnosis import FEW_SAMPLES
 from latentext.errors import SpecError
 from latentext.report.picture import BLUE, GREEN, GREY, ORANGE, RED, Picture, Skipped, Subject, canvas, label
+from latentext.studies.align import Bank, FrontierPoint, Solution, diagnose, sweep, tilt
+from latentext.studies.align.diagnosis import FEW_SAMPLES
 
 REWARDS = Subject("rewards_before_and_after", "Rewards before and after")
 LEVELS = Subject("levels", "Levels against targets")

@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 
-from latentext.align.bank import Floats
-from latentext.align.weights import Weights, log_normalise
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Floats
+from latentext.studies.align.weights import Weights, log_normalise
 
 _SMALLEST_TAIL = 5
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from latentext.align.bank import Bank, Floats, bank_of_rows
 from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Bank, Floats, bank_of_rows
 
 _PLACES_PER_PROMPT = 1 << 32
 

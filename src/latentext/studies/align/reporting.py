@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentext.align import Solution, describe, diagnose, tilt
-from latentext.align.bank import Floats
-from latentext.recipes.align.pictures import (
+from latentext.report.making import Report
+from latentext.report.page import render_page
+from latentext.report.picture import BLUE, GREY, Picture, Skipped, Subject, canvas, label
+from latentext.report.writing import report_folder, write_report
+from latentext.studies.align import Solution, describe, diagnose, tilt
+from latentext.studies.align.bank import Floats
+from latentext.studies.align.pictures import (
     effective_sample_size,
     frontier,
     levels_against_targets,
     radar,
     rewards_before_and_after,
 )
-from latentext.recipes.align.text_bank import TextBank
-from latentext.recipes.align.texts import chosen_texts
-from latentext.report.making import Report
-from latentext.report.page import render_page
-from latentext.report.picture import BLUE, GREY, Picture, Skipped, Subject, canvas, label
-from latentext.report.writing import report_folder, write_report
+from latentext.studies.align.text_bank import TextBank
+from latentext.studies.align.text_rows import chosen_texts
 
 FOLDER = "align"
 EXAMPLES = Subject("examples", "Texts with their weights")

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from latentext.align import Bank, read_bank
-from latentext.align.reading import scored_places
 from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
@@ -25,6 +23,8 @@ from latentext.dataset.views import failure_lines
 from latentext.errors import DatasetError, SpecError
 from latentext.plan.note import PlanNote
 from latentext.rewards.entries import BUILT_IN, known_name, names_code
+from latentext.studies.align import Bank, read_bank
+from latentext.studies.align.reading import scored_places
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentext.align.bank import Bank, Floats
-from latentext.align.optimisers import scipy_optimize
-from latentext.align.reachability import Reach, reach
-from latentext.align.targets import Target, target_levels
-from latentext.align.weights import log_normalise, log_sum_exp, scores
 from latentext.errors import LatentextError, SpecError
+from latentext.studies.align.bank import Bank, Floats
+from latentext.studies.align.optimisers import scipy_optimize
+from latentext.studies.align.reachability import Reach, reach
+from latentext.studies.align.targets import Target, target_levels
+from latentext.studies.align.weights import log_normalise, log_sum_exp, scores
 
 _TOLERANCE = 1e-6  # Largest miss of a target, in standard deviations of the reward.
 _LONGEST = 1e4  # No λ is longer than this, in standard deviations: beyond it the weights have long been best-of-N.
@@ -40,7 +40,7 @@ class Solution:
         levels: the levels realised on this bank under `lam`.
         divergence: mean over prompts of the weights' divergence from uniform, in nats: the primal objective.
         duality_gap: primal minus dual objective, λ·(levels - target): zero at the solution.
-        fraction: how much of the way to the target would be reachable at most (see `latentext.align.reachability`).
+        fraction: how much of the way to the target would be reachable at most (see `reachability`).
         samples: samples a prompt; λ holds for banks of this size, as N samples estimate the tilt with a bias of
             order 1/N.
         pooled: whether one normalisation ran over all prompts.
@@ -67,14 +67,14 @@ class Solution:
 def solve(bank: Bank, targets: Mapping[str, Target], *, pooled: bool = False) -> Solution:
     """Find λ ≥ 0 for target levels.
 
-    Values of the bank without a target get no λ; what happens to them shows in `latentext.align.diagnosis.diagnose`.
+    Values of the bank without a target get no λ; what happens to them shows in `diagnosis.diagnose`.
 
     Raises:
         SpecError: an unknown value, targets that no weights reach (with the largest fraction of the way that is), one
             sample a prompt, or scipy not installed.
 
     Example:
-        >>> from latentext.align.targets import parse_targets
+        >>> from latentext.studies.align.targets import parse_targets
         >>> a = np.random.default_rng(1).normal(size=(400, 1))
         >>> bank = Bank((a + np.random.default_rng(2).normal(size=(400, 32)))[:, :, None], names=("humor",))
         >>> found = solve(bank, parse_targets("humor=+0.5"))

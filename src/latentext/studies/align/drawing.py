@@ -12,9 +12,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from latentext.align.bank import Bank, Floats
-from latentext.align.weights import Weights
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Bank, Floats
+from latentext.studies.align.weights import Weights
 
 
 def draw(bank: Bank, weights: Weights, k: int = 1, *, replace: bool = True, seed: int = 0) -> NDArray[np.int64]:
@@ -37,7 +37,7 @@ def draw(bank: Bank, weights: Weights, k: int = 1, *, replace: bool = True, seed
         SpecError: more draws than samples that have weight, without replacement; or pooled weights.
 
     Example:
-        >>> from latentext.align.weights import tilt
+        >>> from latentext.studies.align.weights import tilt
         >>> bank = Bank([[[0.0], [1.0], [2.0]]], names=("sentiment",))
         >>> draw(bank, tilt(bank, 100.0), 3).tolist()
         [[2, 2, 2]]

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentext.align.bank import Bank, Floats
-from latentext.align.diagnosis import Diagnosis, diagnose
-from latentext.align.optimisers import scipy_optimize
-from latentext.align.weights import Weights, log_normalise, scores
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Bank, Floats
+from latentext.studies.align.diagnosis import Diagnosis, diagnose
+from latentext.studies.align.optimisers import scipy_optimize
+from latentext.studies.align.weights import Weights, log_normalise, scores
 
 _STRONGEST = 1e4  # In standard deviations: far beyond it the best sample has all the weight and nothing moves.
 

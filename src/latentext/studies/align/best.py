@@ -13,9 +13,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentext.align.bank import Bank, Floats, power_of_two
-from latentext.align.weights import Weights, checked_lambda, scores
 from latentext.errors import SpecError
+from latentext.studies.align.bank import Bank, Floats, power_of_two
+from latentext.studies.align.weights import Weights, checked_lambda, scores
 
 
 def best_of(bank: Bank, lam: ArrayLike, n: int | None = None) -> Weights:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latentext.align.bank import Bank, Floats
-from latentext.align.bootstrap import bootstrap_errors
-from latentext.align.weights import Weights, checked_lambda, tilt
+from latentext.studies.align.bank import Bank, Floats
+from latentext.studies.align.bootstrap import bootstrap_errors
+from latentext.studies.align.weights import Weights, checked_lambda, tilt
 
 FEW_SAMPLES = 4.0
 """A prompt whose effective sample size is below this rests on too few texts to speak of a distribution."""
@@ -65,7 +65,7 @@ def diagnose(bank: Bank, lam: ArrayLike, *, pooled: bool = False, replicates: in
         seed: seed of the bootstrap.
 
     Raises:
-        SpecError: as `latentext.align.weights.tilt`.
+        SpecError: as `latentext.studies.align.weights.tilt`.
 
     Example:
         >>> rng = np.random.default_rng(0)

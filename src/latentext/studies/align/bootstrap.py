@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentext.align.bank import Floats
+from latentext.studies.align.bank import Floats
 
 _COUNTS_AT_ONCE = 4_000_000  # Bounds memory to some 100 MB, whatever the number of prompts.
 
