@@ -12,9 +12,9 @@ import latentext
 from latentext.cli.app import exit_code
 from latentext.model_names import model_label
 from latentext.models.resolve import TINY_FOLDER
-from latentext.recipes.complete.grid import Grid, grid_specs
 from latentext.run.provenance import read_provenance
 from latentext.spec.files import load_spec
+from latentext.studies.complete.grid import Grid, grid_specs
 
 NAMES = {
     "tiny": "tiny",

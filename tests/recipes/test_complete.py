@@ -15,9 +15,9 @@ from latentext.engines.server.journal import read_spend
 from latentext.engines.server.standin import StandIn
 from latentext.export.completion_splits import completion_splits
 from latentext.models.registry import registered_models
-from latentext.recipes.complete import Grid, grid_specs
-from latentext.recipes.complete.grid import FULL_CORPORA, FULL_MODELS, FULL_PROMPTS, FULL_TEMPERATURES
 from latentext.spec import ModelSpec, SplitSpec
+from latentext.studies.complete import Grid, grid_specs
+from latentext.studies.complete.grid import FULL_CORPORA, FULL_MODELS, FULL_PROMPTS, FULL_TEMPERATURES
 
 SWEEP = "dailydialog_prompt_{}_temp0-1"
 TEMPERATURES = (0.0, 1.0)
@@ -205,7 +205,7 @@ def test_bad_input_is_one_line_and_nothing_is_made(
 def test_without_vllm_the_line_says_how_to_install_it_or_do_without(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latentext.recipes.complete.sweep.find_spec", lambda name: None)
+    monkeypatch.setattr("latentext.studies.complete.sweep.find_spec", lambda name: None)
     assert exit_code(["complete", "-d", "mrpc", "--data", str(rows), "-mdl", "tiny", "-o", str(tmp_path / "o")]) == 2
     error = capsys.readouterr().err
     assert "vLLM is not installed; pip install 'latentext[vllm]' (it needs a GPU), or give -hf" in error

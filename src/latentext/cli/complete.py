@@ -20,10 +20,10 @@ from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
-    from latentext.recipes.complete import Finished, Grid
     from latentext.run.estimate import Estimate
     from latentext.spec import Spec
     from latentext.spec.limits import Limits
+    from latentext.studies.complete import Finished, Grid
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ def complete(
 
 
 def _grid(datasets: Many, models: Many, prompts: Many, temperatures: Many, everything: bool) -> Grid:
-    from latentext.recipes.complete import grid as full
+    from latentext.studies.complete import grid as full
 
     whole = full.Grid(full.FULL_MODELS, full.FULL_CORPORA, full.FULL_PROMPTS, full.FULL_TEMPERATURES)
     base = whole if everything else full.Grid()
@@ -154,8 +154,8 @@ def _files(given: Sequence[str], corpora: Sequence[str]) -> dict[str, Path]:
 
 
 def _run(grid: Grid, *, retry_failed: bool, fresh: bool, limits: Limits) -> int:
-    from latentext.recipes.complete import grid_specs, run_sweep
     from latentext.run.progress import progress_for
+    from latentext.studies.complete import grid_specs, run_sweep
 
     specs = list(grid_specs(grid))
     progress = progress_for(sys.stderr)
@@ -187,8 +187,8 @@ def _print(finished: Finished) -> None:
 
 
 def _dry_run(grid: Grid, limits: Limits) -> int:
-    from latentext.recipes.complete import grid_specs
     from latentext.run.estimate import estimate
+    from latentext.studies.complete import grid_specs
 
     for spec in grid_specs(grid):
         typer.echo(f"{spec.output}: {intention(estimate(spec, limits))}")
