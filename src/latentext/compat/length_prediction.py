@@ -7,6 +7,6 @@ Example:
 """
 
 from latentext.export.saving import save_dataset
-from latentext.recipes.length import apply_chat_template, extract_hidden_states, generate_prompt, load_model
+from latentext.studies.length.extract import apply_chat_template, extract_hidden_states, generate_prompt, load_model
 
 __all__ = ["apply_chat_template", "extract_hidden_states", "generate_prompt", "load_model", "save_dataset"]

@@ -1,0 +1,1 @@
+"""How many tokens are still to come: the data and functions of length prediction."""
