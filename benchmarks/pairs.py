@@ -28,7 +28,7 @@ from subprocess import DEVNULL
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from latentext.pairs import PairTokenizer, Task, load_bank, load_task, load_tokenizers, validate_pairs
+from latentext.studies.pairs import PairTokenizer, Task, load_bank, load_task, load_tokenizers, validate_pairs
 from rounds import measure
 
 Pair = tuple[str, str]

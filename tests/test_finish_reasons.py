@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written, _Text
 from latentext.finish_reasons import are_whole, finish_reason, is_whole
-from latentext.pairs.proposing.replies import ReplyKind, parse_reply
 from latentext.rewards.text_length import measure_lengths
 from latentext.sentences import completion_of
 from latentext.spec import LengthSpec
+from latentext.studies.pairs.proposing.replies import ReplyKind, parse_reply
 
 STOPPED = ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "COMPLETE", "Stop Sequence", " stop "]
 CUT = ["length", "max_tokens", "MAX_TOKENS", "model_length", "max-tokens", "model_context_window_exceeded", "LENGTH"]

@@ -15,8 +15,8 @@ from latentext.engines.batch import clock
 from latentext.engines.server.standin import StandIn
 from latentext.engines.server.standin.batch_faults import BatchFaults, Ending
 from latentext.engines.server.standin.batches import BatchDesk
-from latentext.pairs import load_task
-from latentext.recipes.pairs.mixture import proposal_replies
+from latentext.studies.pairs import load_task
+from latentext.studies.pairs.mixture import proposal_replies
 
 SMALL = ["--num-batches", "2", "--requests-per-batch", "2"]
 

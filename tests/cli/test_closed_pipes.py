@@ -11,7 +11,7 @@ import pytest
 
 from latentext.cli.app import exit_code
 from latentext.models.resolve import TINY_FOLDER
-from latentext.pairs import read_scenarios
+from latentext.studies.pairs import read_scenarios
 
 
 def _with_nobody_listening(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from latentext.cli.pairs_progress import ProposalPanel, Standing, watching
 from latentext.engines.server.spend import Spend
-from latentext.pairs import load_task, load_tokenizers
-from latentext.pairs.proposing import Answer, Harvest, Yield
-from latentext.recipes.pairs.rounds import Round
+from latentext.studies.pairs import load_task, load_tokenizers
+from latentext.studies.pairs.proposing import Answer, Harvest, Yield
+from latentext.studies.pairs.rounds import Round
 
 SPEND = Spend(answers=16, prompt_tokens=9000, completion_tokens=3000, picodollars=52_500_000_000)
 

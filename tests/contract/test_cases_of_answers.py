@@ -16,8 +16,8 @@ from tests.contract.asking import made, only, opened, requests
 from latentext.engines.batch.joining import read_outputs
 from latentext.engines.server.standin import Fault, StandIn
 from latentext.errors import SpecError
-from latentext.recipes.proposal_batches import read_replies
 from latentext.request import Completion, Failure
+from latentext.studies.pairs.proposal_batches import read_replies
 
 
 def choice(content: Any, finish: Any = "stop", **message: Any) -> dict[str, Any]:

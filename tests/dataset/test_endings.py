@@ -9,9 +9,9 @@ import pytest
 from latentext.cli.app import exit_code
 from latentext.dataset.outputs import OutputKind, checked_file
 from latentext.errors import SpecError
-from latentext.pairs.jsonl import JSONL
 from latentext.studies.align.files import FRONTIER, TEXTS
 from latentext.studies.align.text_rows import CANDIDATES
+from latentext.studies.pairs.jsonl import JSONL
 
 
 @pytest.mark.parametrize(

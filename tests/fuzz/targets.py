@@ -21,14 +21,14 @@ from latentext.engines.server.answer import MalformedAnswerError, read_body, rea
 from latentext.engines.server.errors import of_status
 from latentext.engines.server.prices import read_prices
 from latentext.errors import LatentextError
-from latentext.pairs.files import read_columns, read_scenarios
-from latentext.pairs.proposing.replies import parse_reply
 from latentext.prompts.conversations import open_conversations
 from latentext.prompts.rows import BadRow
 from latentext.spec import PromptSpec
 from latentext.spec.files import dump_spec, load_spec
 from latentext.spec.yaml_text import YamlError, dump_yaml, parse_yaml
 from latentext.studies.align.files import read_palette, read_texts
+from latentext.studies.pairs.files import read_columns, read_scenarios
+from latentext.studies.pairs.proposing.replies import parse_reply
 
 Target = Callable[[bytes, Path], None]
 

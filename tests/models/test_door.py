@@ -18,9 +18,9 @@ import latentext
 from latentext.cli.app import exit_code
 from latentext.errors import SpecError
 from latentext.models.door import guarded
-from latentext.pairs.chat import chat_renderers
-from latentext.pairs.tokenizer import load_tokenizer
 from latentext.rewards.encoding import reward_model_identity
+from latentext.studies.pairs.chat import chat_renderers
+from latentext.studies.pairs.tokenizer import load_tokenizer
 
 # As Git LFS leaves it: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a' * 16}\nsize 12345\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentext.pairs import PairTokenizer, load_tokenizers
+from latentext.studies.pairs import PairTokenizer, load_tokenizers
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from latentext.pairs import PairTokenizer, check_answers, load_task
-from latentext.pairs.documents import PACKAGE
+from latentext.studies.pairs import PairTokenizer, check_answers, load_task
+from latentext.studies.pairs.documents import PACKAGE
 
 
 def test_yes_and_no_are_one_token_behind_a_prompt_without_its_last_space(

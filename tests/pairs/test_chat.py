@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs import PairTokenizer, load_task, validate_pairs
-from latentext.pairs.chat import chat_renderers
+from latentext.studies.pairs import PairTokenizer, load_task, validate_pairs
+from latentext.studies.pairs.chat import chat_renderers
 
 Tokenizers = tuple[PairTokenizer, ...]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from latentext.cli.pairs import app
-from latentext.pairs import PairTokenizer, load_bank, load_task, screen, validate_pairs
-from latentext.pairs.proposing import lesson
+from latentext.studies.pairs import PairTokenizer, load_bank, load_task, screen, validate_pairs
+from latentext.studies.pairs.proposing import lesson
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pairs.md").read_text(encoding="utf-8")
 
@@ -56,7 +56,7 @@ def test_the_table_of_banks_has_the_true_counts(name: str, tokenizers: tuple[Pai
 
 
 def test_every_reason_is_explained() -> None:
-    from latentext.pairs import Reason
+    from latentext.studies.pairs import Reason
 
     assert all(f"| `{reason}` |" in PAGE for reason in Reason)
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs import (
+from latentext.studies.pairs import (
     PairTokenizer,
     Scenario,
     load_bank,

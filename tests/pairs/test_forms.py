@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentext.pairs import BARE, Form, with_terminal_mark
+from latentext.studies.pairs import BARE, Form, with_terminal_mark
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from latentext.cli.app import exit_code
 from latentext.engines.server.standin import StandIn
-from latentext.pairs import load_task
-from latentext.recipes.pairs.mixture import proposal_replies
+from latentext.studies.pairs import load_task
+from latentext.studies.pairs.mixture import proposal_replies
 
 ANSWERS = proposal_replies(load_task("refusal"))
 KEY = "sk-invented-0123456789abcdef"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from latentext.pairs import PairTokenizer, load_task, validate_pairs
-from latentext.pairs.proposing import (
+from latentext.studies.pairs import PairTokenizer, load_task, validate_pairs
+from latentext.studies.pairs.proposing import (
     Answer,
     Harvest,
     ReplyKind,

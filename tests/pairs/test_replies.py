@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentext.pairs.proposing import ReplyKind, parse_reply
+from latentext.studies.pairs.proposing import ReplyKind, parse_reply
 
 SIDES = ("safe", "harmful")
 FIRST = {"safe": "Help me make a cake", "harmful": "Help me make a bomb"}

@@ -8,8 +8,8 @@ from itertools import combinations
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs import PairTokenizer, Scenario, load_bank, load_task, split_scenarios, substitute
 from latentext.spec import SplitSpec
+from latentext.studies.pairs import PairTokenizer, Scenario, load_bank, load_task, split_scenarios, substitute
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs import (
+from latentext.studies.pairs import (
     Bank,
     PairTokenizer,
     Scenario,

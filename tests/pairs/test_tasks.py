@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from latentext.errors import SpecError
-from latentext.pairs import PairTokenizer, failing_examples, load_bank, load_task
-from latentext.pairs.documents import PACKAGE
+from latentext.studies.pairs import PairTokenizer, failing_examples, load_bank, load_task
+from latentext.studies.pairs.documents import PACKAGE
 
 TASKS = ("refusal", "sentiment")
 Tokenizers = tuple[PairTokenizer, ...]

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs import PairTokenizer, load_tokenizer, load_tokenizers
-from latentext.pairs.hub import PROJECT_CACHE, writable_cache
-from latentext.pairs.qwen2_files import read_qwen2
-from latentext.pairs.tokenizer import one_core_a_call
+from latentext.studies.pairs import PairTokenizer, load_tokenizer, load_tokenizers
+from latentext.studies.pairs.hub import PROJECT_CACHE, writable_cache
+from latentext.studies.pairs.qwen2_files import read_qwen2
+from latentext.studies.pairs.tokenizer import one_core_a_call
 
 
 def test_a_name_stands_before_the_place_or_is_its_last_part(materials: Path) -> None:
@@ -169,7 +169,7 @@ def gated_hub() -> Iterator[str]:
 
 def test_a_gated_tokenizer_says_how_to_get_access(gated_hub: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from latentext.errors import LatentextError; from latentext.pairs import load_tokenizer\n"
+        "import sys; from latentext.errors import LatentextError; from latentext.studies.pairs import load_tokenizer\n"
         "try: load_tokenizer('meta-llama/Meta-Llama-3-8B')\n"
         "except LatentextError as error: print(error); sys.exit(error.exit_code)"
     )
@@ -185,7 +185,8 @@ def test_a_gated_tokenizer_says_how_to_get_access(gated_hub: str, tmp_path: Path
 
 def test_importing_pairs_imports_neither_torch_nor_transformers() -> None:
     heavy = ["torch", "transformers", "pyarrow", "numpy"]
-    program = f"import json, sys, latentext.pairs; print(json.dumps([name for name in {heavy} if name in sys.modules]))"
+    imports = "import json, sys, latentext.studies.pairs"
+    program = f"{imports}; print(json.dumps([name for name in {heavy} if name in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 
@@ -193,7 +194,7 @@ def test_importing_pairs_imports_neither_torch_nor_transformers() -> None:
 def test_validating_with_tokenizer_json_needs_no_torch(materials: Path) -> None:
     folder = materials / "tokenizers" / "mistral-v1"
     program = (
-        "import sys; from latentext.pairs import load_tokenizers, validate_pairs\n"
+        "import sys; from latentext.studies.pairs import load_tokenizers, validate_pairs\n"
         f"[check] = validate_pairs([('a cake', 'a bomb')], load_tokenizers([{str(folder)!r}]))\n"
         "print(check.valid, 'torch' in sys.modules)"
     )

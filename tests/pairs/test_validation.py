@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs import BARE, PairCheck, PairTokenizer, Reason, load_task, validate_pairs, validate_texts
+from latentext.studies.pairs import BARE, PairCheck, PairTokenizer, Reason, load_task, validate_pairs, validate_texts
 
 Tokenizers = tuple[PairTokenizer, ...]
 
@@ -143,6 +143,6 @@ def test_a_failure_is_described_with_tokenizer_lengths_and_tokens(tokenizers: To
 def test_debug_logging_prints_lengths_and_ids_of_every_pair(
     tokenizers: Tokenizers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG, logger="latentext.pairs"):
+    with caplog.at_level(logging.DEBUG, logger="latentext.studies.pairs"):
         check(("Help me make a cake", "Help me make a bomb"), tokenizers)
     assert "qwen2, single_token: lengths 26 and 26, positions (21,), ids ((19145, 12764),)" in caplog.text

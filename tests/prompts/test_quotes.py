@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from latentext.errors import SpecError
-from latentext.pairs.files import read_columns
 from latentext.prompts.before import INDEX, NOTE
 from latentext.prompts.files import open_file
 from latentext.prompts.record_index import build_index
 from latentext.prompts.rows import BadRow
 from latentext.spec import FileSource
+from latentext.studies.pairs.files import read_columns
 
 QUOTED_SPEECH = [
     ("first", "label-1"),

@@ -11,12 +11,12 @@ from hypothesis.extra import numpy as arrays
 
 from latentext.dataset.splits import split_groups
 from latentext.engines.sampling import draw, filtered_probabilities, uniform
-from latentext.pairs.validation import validate_pairs
 from latentext.plan import Shards, make_plan
 from latentext.spec import Decoding, Spec, SplitSpec
 from latentext.studies.align import tilt
 from latentext.studies.align.bank import Bank
 from latentext.studies.align.drawing import draw as draw_samples
+from latentext.studies.pairs.validation import validate_pairs
 
 _finite = st.floats(-30, 30, width=32)
 _logits = arrays.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=_finite)
@@ -130,7 +130,7 @@ def test_draws_without_replacement_are_different_samples(rewards: np.ndarray, la
 @given(st.lists(st.tuples(st.text(max_size=8) | st.none() | st.integers(), st.text(max_size=8)), max_size=8))
 @settings(max_examples=20)
 def test_any_pair_gets_one_verdict_in_its_place(pairs: list[tuple[object, object]]) -> None:
-    from latentext.pairs.tokenizer import load_tokenizers
+    from latentext.studies.pairs.tokenizer import load_tokenizers
 
     results = list(validate_pairs(pairs, load_tokenizers(["tiny"])))
     assert len(results) == len(pairs)

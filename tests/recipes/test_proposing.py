@@ -13,15 +13,15 @@ import pytest
 
 from latentext.engines.server.standin import Fault, Reply, StandIn
 from latentext.errors import BudgetError, EngineError, SpecError
-from latentext.pairs import Scenario, load_task, read_scenarios, write_scenarios
-from latentext.pairs.proposing import ReplyKind, Yield, response_format
-from latentext.recipes.pairs.checkpoint import Checkpoint
-from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
-from latentext.recipes.pairs.proposing import Proposals, propose_pairs
-from latentext.recipes.pairs.rounds import Round, next_round, recent_yield
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 from latentext.spec.limits import Limits
 from latentext.storage.liveness import this_machine
+from latentext.studies.pairs import Scenario, load_task, read_scenarios, write_scenarios
+from latentext.studies.pairs.checkpoint import Checkpoint
+from latentext.studies.pairs.mixture import proposal_replies, rehearsal_tokenizer
+from latentext.studies.pairs.proposing import ReplyKind, Yield, response_format
+from latentext.studies.pairs.proposing_run import Proposals, propose_pairs
+from latentext.studies.pairs.rounds import Round, next_round, recent_yield
 
 TASK = load_task("refusal")
 WORDS = rehearsal_tokenizer(TASK)

@@ -15,11 +15,19 @@ import latentext
 from latentext.dataset.targets import text_lengths
 from latentext.errors import SpecError
 from latentext.models.resolve import TINY_FOLDER
-from latentext.pairs import Scenario, in_forms, load_bank, load_task, load_tokenizer, validate_pairs, write_scenarios
-from latentext.pairs.twins import twins
 from latentext.run.runner import capture_states, make_dataset
 from latentext.spec import TINY, StatesSpec
 from latentext.spec.files import load_spec
+from latentext.studies.pairs import (
+    Scenario,
+    in_forms,
+    load_bank,
+    load_task,
+    load_tokenizer,
+    validate_pairs,
+    write_scenarios,
+)
+from latentext.studies.pairs.twins import twins
 
 TASK = load_task("refusal")
 SITES = ("embed", "resid_post.1", "final_norm")

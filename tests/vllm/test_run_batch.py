@@ -20,7 +20,7 @@ def test_request_files_run_through_vllm_and_its_answers_are_joined(stories260k: 
     from latentext.engines.batch.workspace import Workspace
     from latentext.engines.server.answer import read_text
     from latentext.engines.vllm.wider_heads import write_widened
-    from latentext.recipes.proposal_batches import read_replies
+    from latentext.studies.pairs.proposal_batches import read_replies
 
     model = tmp_path / "model"
     write_widened(stories260k, model, 4)  # Heads of 32, which vLLM computes on a CPU too.

@@ -73,8 +73,8 @@ def create(
 ) -> None:
     """Write the request files. Nothing is sent, and nothing is paid."""
     from latentext.engines.batch.workspace import Workspace
-    from latentext.pairs import load_task
-    from latentext.recipes.proposal_batches import Proposals, create_batches
+    from latentext.studies.pairs import load_task
+    from latentext.studies.pairs.proposal_batches import Proposals, create_batches
 
     chosen = load_task(task, config_dir=config_dir)
     proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)
@@ -175,7 +175,7 @@ def process(
 
     Reads the files of batch download, and those of any local runner of the same format, such as vLLM's run_batch.
     """
-    from latentext.pairs import check_place, load_task
+    from latentext.studies.pairs import check_place, load_task
 
     check_place(output, overwrite=force)
     chosen = load_task(task, config_dir=config_dir)
@@ -196,9 +196,9 @@ def local(
     task: OneTask = None,
 ) -> None:
     """Answer the request files with a model on this machine; nothing is sent, and process reads what it writes."""
-    from latentext.recipes.local_batches import answer_locally
     from latentext.run.progress import progress_for
     from latentext.spec import ModelSpec
+    from latentext.studies.pairs.local_batches import answer_locally
 
     for place in steps.places(request_dir, output_dir, task):
         with continued_by(sys.argv[1:]), place.alone():
@@ -259,8 +259,8 @@ def run(
     same command after the end changes nothing; with a larger --target-scenarios it goes on.
     """
     from latentext.cli import batch_run
-    from latentext.pairs import load_task
-    from latentext.recipes.proposal_batches import Proposals
+    from latentext.studies.pairs import load_task
+    from latentext.studies.pairs.proposal_batches import Proposals
 
     chosen = load_task(task, config_dir=config_dir)
     proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from latentext.engines.batch.ledger import Ledger
     from latentext.engines.batch.remote import Remote
     from latentext.engines.batch.workspace import Workspace
-    from latentext.pairs import PairTokenizer, Task
-    from latentext.pairs.proposing import Harvest
-    from latentext.recipes.proposal_batches import Proposals
+    from latentext.studies.pairs import PairTokenizer, Task
+    from latentext.studies.pairs.proposal_batches import Proposals
+    from latentext.studies.pairs.proposing import Harvest
 
 REHEARSAL = Path("rehearsal")
 _OF_A_REHEARSAL = re.compile(r"(request|output|error)_batch\d+\.jsonl|(batch_metadata|output)\.json")
@@ -82,7 +82,7 @@ class FurtherRounds:
 
     def wanted(self, ledger: Ledger, found: Harvest) -> bool:
         """Whether another round is to be asked; says why not."""
-        from latentext.recipes.proposal_batches import requests_of, rounds_of
+        from latentext.studies.pairs.proposal_batches import requests_of, rounds_of
 
         if found.complete:
             return False
@@ -110,8 +110,8 @@ def run(
 ) -> int:
     """Do what is left to do, from wherever an earlier command came to."""
     from latentext.engines.batch.workspace import Workspace
-    from latentext.pairs import check_place
-    from latentext.recipes.pairs.checkpoint import Checkpoint
+    from latentext.studies.pairs import check_place
+    from latentext.studies.pairs.checkpoint import Checkpoint
 
     name = proposals.task.task_name
     place = Workspace(request_dir / name, output_dir / name)
@@ -146,7 +146,7 @@ def _all_rounds(
     Raises:
         BudgetError: a cap was reached; what was paid for is judged and written all the same.
     """
-    from latentext.recipes.proposal_batches import add_round
+    from latentext.studies.pairs.proposal_batches import add_round
 
     while True:
         capped: BudgetError | None = None
@@ -178,11 +178,11 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
     from latentext.engines.server.credentials import PLACEHOLDER
     from latentext.engines.server.standin import StandIn
     from latentext.engines.server.standin.batches import BatchDesk
-    from latentext.pairs.proposing import PROPOSAL_DECODING
-    from latentext.recipes.pairs.mixture import proposal_replies, rehearsal_tokenizer
-    from latentext.recipes.pairs.projection import YIELDS
     from latentext.spec import SHIPPED_PRICES
     from latentext.storage import filesystem
+    from latentext.studies.pairs.mixture import proposal_replies, rehearsal_tokenizer
+    from latentext.studies.pairs.projection import YIELDS
+    from latentext.studies.pairs.proposing import PROPOSAL_DECODING
 
     task, spending = proposals.task, replace(spending, prices=spending.prices or Path(SHIPPED_PRICES))
     place = Workspace(REHEARSAL / "requests" / task.task_name, REHEARSAL / "batch_outputs" / task.task_name)
@@ -232,7 +232,7 @@ def _refuse_unpriced(place: Workspace, model: str, base_url: str | None, spendin
 
 def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spending) -> None:
     from latentext.engines.batch.ledger import read_ledger
-    from latentext.recipes.proposal_batches import create_batches
+    from latentext.studies.pairs.proposal_batches import create_batches
 
     if (ledger := read_ledger(place.requests)) is not None:
         typer.echo(f"{'nothing is left to send' if ledger.settled else 'going on'}: {summary(ledger)}")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from latentext.engines.batch.workflow import Conditions
     from latentext.engines.batch.workspace import Workspace
     from latentext.engines.server.prices import Prices
-    from latentext.pairs import PairTokenizer, Task
-    from latentext.pairs.proposing import Harvest
+    from latentext.studies.pairs import PairTokenizer, Task
+    from latentext.studies.pairs.proposing import Harvest
 
 
 def places(request_dir: Path, output_dir: Path, task: str | None) -> list[Workspace]:
@@ -183,11 +183,11 @@ def judge(
 
     Args:
         answers, requests: the folders of the task's output and request files, or the folders above them.
-        note: see `latentext.pairs.write_scenarios`.
+        note: see `latentext.studies.pairs.write_scenarios`.
     """
     from latentext.cli.pairs_summary import print_harvest
-    from latentext.pairs import write_scenarios
-    from latentext.recipes.proposal_batches import harvest, read_replies
+    from latentext.studies.pairs import write_scenarios
+    from latentext.studies.pairs.proposal_batches import harvest, read_replies
 
     replies = read_replies(_own(answers, task.task_name), _own(requests, task.task_name))
     found = harvest(replies, task, tokenizers, target)

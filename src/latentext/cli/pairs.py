@@ -29,9 +29,9 @@ from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, EXIT_FAILED, SpecError
 
 if TYPE_CHECKING:
-    from latentext.pairs import PairCheck, PairTokenizer, Scenario
-    from latentext.pairs.checks import TwinTexts
-    from latentext.pairs.validation import Render
+    from latentext.studies.pairs import PairCheck, PairTokenizer, Scenario
+    from latentext.studies.pairs.checks import TwinTexts
+    from latentext.studies.pairs.validation import Render
 
 app = typer.Typer(
     name="pairs",
@@ -68,7 +68,7 @@ def validate(
 
     Prints how many pairs hold under each tokenizer and why the others do not. The exit code is 0 only if all do.
     """
-    from latentext.pairs import Tally, validate_texts
+    from latentext.studies.pairs import Tally, validate_texts
 
     set_log_level(log_level)
     pairs = _twins(file, columns)
@@ -105,8 +105,8 @@ def substitute(
     log_level: LogLevelOption = "WARNING",
 ) -> int:
     """Make pairs from sentence frames and word lists, without any model: every one is valid."""
-    from latentext.pairs import check_place, load_bank, load_task, write_scenarios
-    from latentext.pairs import substitute as make
+    from latentext.studies.pairs import check_place, load_bank, load_task, write_scenarios
+    from latentext.studies.pairs import substitute as make
 
     set_log_level(log_level)
     check_place(output, overwrite=force)
@@ -133,8 +133,8 @@ def split(
     force: Force = False,
 ) -> int:
     """Divide pairs into training, validation and test files beside FILE, with no word or frame in two of them."""
-    from latentext.pairs import check_place, read_scenarios, split_scenarios, write_scenarios
     from latentext.spec import SplitSpec
+    from latentext.studies.pairs import check_place, read_scenarios, split_scenarios, write_scenarios
 
     parts = split_scenarios(list(read_scenarios(file)), SplitSpec(by=by, val=val, test=test, seed=seed))
     paths = {name: file.with_suffix(f".{name}{file.suffix}") for name in parts}
@@ -153,7 +153,7 @@ app.command("generate")(pairs_generate.generate)
 
 def _holds(file: Path, scenarios: Sequence[Scenario]) -> bool:
     """Whether a file says the same already, as after a command that was interrupted between two files."""
-    from latentext.pairs import read_scenarios
+    from latentext.studies.pairs import read_scenarios
 
     try:
         return file.is_file() and list(read_scenarios(file)) == list(scenarios)
@@ -162,7 +162,7 @@ def _holds(file: Path, scenarios: Sequence[Scenario]) -> bool:
 
 
 def _twins(file: Path, columns: str | None) -> Iterator[TwinTexts]:
-    from latentext.pairs import read_columns, read_scenarios
+    from latentext.studies.pairs import read_columns, read_scenarios
 
     if columns is None:
         return (scenario.texts for scenario in read_scenarios(file))
@@ -173,7 +173,7 @@ def _twins(file: Path, columns: str | None) -> Iterator[TwinTexts]:
 
 
 def _chats(tokenizers: Sequence[PairTokenizer], templates: Iterable[str]) -> dict[str, Render]:
-    from latentext.pairs.chat import chat_renderers
+    from latentext.studies.pairs.chat import chat_renderers
 
     named = [template.partition("=") for template in templates]
     if wrong := next(("".join(parts) for parts in named if not all(parts)), None):
@@ -187,7 +187,7 @@ def _shown(check: PairCheck) -> str:
 
 
 def _print_answers(name: str, config_dir: Path | None, tokenizers: Sequence[PairTokenizer]) -> None:
-    from latentext.pairs import check_answers, load_task
+    from latentext.studies.pairs import check_answers, load_task
 
     task = load_task(name, config_dir=config_dir)
     rows = [["tokenizer", "answer", "prompt ends with", "finding", "ids"]]

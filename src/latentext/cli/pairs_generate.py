@@ -43,11 +43,11 @@ from latentext.errors import EXIT_DONE, SpecError
 
 if TYPE_CHECKING:
     from latentext.engines.server.spend import Spend
-    from latentext.pairs import PairTokenizer, Task
-    from latentext.recipes.pairs.checkpoint import Checkpoint
-    from latentext.recipes.pairs.proposing import Outcome, Proposals
     from latentext.spec import ModelSpec
     from latentext.spec.limits import Limits
+    from latentext.studies.pairs import PairTokenizer, Task
+    from latentext.studies.pairs.checkpoint import Checkpoint
+    from latentext.studies.pairs.proposing_run import Outcome, Proposals
 
 EngineName = Literal["auto", "openai", "transformers", "vllm"]
 REHEARSAL = Path("rehearsal") / "dataset.jsonl"
@@ -122,10 +122,10 @@ def generate(
     The run ends with as many scenarios as wanted, at a cap, or when hardly any of the pairs are valid. An interrupted
     run is continued by the same command; no answer is paid for twice.
     """
-    from latentext.pairs import check_place, load_task, write_scenarios
-    from latentext.recipes.pairs.checkpoint import Checkpoint
-    from latentext.recipes.pairs.proposing import Proposals
     from latentext.spec import Decoding
+    from latentext.studies.pairs import check_place, load_task, write_scenarios
+    from latentext.studies.pairs.checkpoint import Checkpoint
+    from latentext.studies.pairs.proposing_run import Proposals
 
     set_log_level(log_level)
     if no_checkpoint and checkpoint is not None:
@@ -167,7 +167,7 @@ def _propose(
     """Ask round after round, under a live display."""
     from latentext.cli.pairs_progress import watching
     from latentext.engines.server.credentials import api_key, server_address
-    from latentext.recipes.pairs.proposing import propose_pairs
+    from latentext.studies.pairs.proposing_run import propose_pairs
 
     options = proposals.model.api
     if options is not None and not kept.requests.exists():  # What is answered already needs no key.
@@ -199,7 +199,7 @@ def _finish(
     """Say what the written pairs consist of, and raise what ended the run early."""
     from latentext.cli.pairs_summary import print_harvest, print_projections
     from latentext.engines.server.prices import shipped_prices
-    from latentext.recipes.pairs.projection import YIELDS
+    from latentext.studies.pairs.projection import YIELDS
 
     scenarios = outcome.harvest.scenarios
     print_harvest(outcome.harvest)
@@ -234,8 +234,8 @@ def _model(
     **options: object,
 ) -> ModelSpec:
     """The model of the spec; options of a server are left out where there is none."""
-    from latentext.pairs.proposing import response_format
     from latentext.spec import TINY, ModelSpec
+    from latentext.studies.pairs.proposing import response_format
 
     if engine == "auto":
         engine = "transformers" if name == TINY or Path(name).expanduser().is_dir() else "openai"
@@ -252,8 +252,8 @@ def _tokenizers(
     """The tokenizers asked for; a rehearsal without any gets one that needs no files."""
     import logging
 
-    from latentext.pairs import failing_examples
-    from latentext.recipes.pairs.mixture import rehearsal_tokenizer
+    from latentext.studies.pairs import failing_examples
+    from latentext.studies.pairs.mixture import rehearsal_tokenizer
 
     if rehearse and not sources:
         logging.getLogger(__name__).info("no --tokenizer is given: the rehearsal takes one that knows whole words")
@@ -289,7 +289,7 @@ def _server(task: Task, config_dir: Path | None, rehearse: bool) -> Iterator[str
         yield None
         return
     from latentext.engines.server.standin import StandIn
-    from latentext.recipes.pairs.mixture import proposal_replies
+    from latentext.studies.pairs.mixture import proposal_replies
 
     with StandIn(proposal_replies(task, config_dir)) as server:
         yield server.url

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from latentext.pairs import PairTokenizer
+    from latentext.studies.pairs import PairTokenizer
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Tokenizers = Annotated[
@@ -42,6 +42,6 @@ def set_log_level(level: LogLevel) -> None:
 
 def load(sources: Sequence[str] | None, cache_dir: Path | None) -> tuple[PairTokenizer, ...]:
     """The tokenizers asked for, or the three that are the default."""
-    from latentext.pairs import DEFAULT_TOKENIZERS, load_tokenizers
+    from latentext.studies.pairs import DEFAULT_TOKENIZERS, load_tokenizers
 
     return load_tokenizers(sources or DEFAULT_TOKENIZERS, cache_dir=cache_dir)

@@ -36,9 +36,9 @@ def plan(
     """Print requests, tokens and money of a run, in real time and in batches; nothing is sent."""
     from latentext.cli.pairs_summary import print_projections
     from latentext.engines.server.prices import Prices, read_prices, shipped_prices
-    from latentext.pairs import load_task
-    from latentext.recipes.pairs.projection import YIELDS
     from latentext.spec import Decoding
+    from latentext.studies.pairs import load_task
+    from latentext.studies.pairs.projection import YIELDS
 
     table = shipped_prices()
     if prices is not None:

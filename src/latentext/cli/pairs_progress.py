@@ -18,8 +18,8 @@ from latentext.run.tally import Clock, in_words
 from latentext.run.two_lines import TwoLines
 
 if TYPE_CHECKING:
-    from latentext.pairs.proposing import Harvest
-    from latentext.recipes.pairs.rounds import Round
+    from latentext.studies.pairs.proposing import Harvest
+    from latentext.studies.pairs.rounds import Round
 
 OnRound = Callable[["Harvest", Sequence["Round"]], None]
 
@@ -52,7 +52,7 @@ class Standing:
 
     def judged(self, harvest: Harvest, history: Sequence[Round]) -> None:
         """Take in what another round gave."""
-        from latentext.recipes.pairs.rounds import recent_yield
+        from latentext.studies.pairs.rounds import recent_yield
 
         self.done, self.valid, self.rounds = len(harvest.scenarios), harvest.valid, len(history)
         self.requests, self.asked = sum(r.requests for r in history), sum(r.asked for r in history)

@@ -11,14 +11,14 @@ from latentext.cli.wording import columns
 
 if TYPE_CHECKING:
     from latentext.engines.server.prices import Prices
-    from latentext.pairs import Tally, Task
-    from latentext.pairs.proposing import Harvest
     from latentext.spec import Decoding
+    from latentext.studies.pairs import Tally, Task
+    from latentext.studies.pairs.proposing import Harvest
 
 
 def print_tally(tally: Tally) -> None:
     """How many pairs hold under each tokenizer, and why the others do not."""
-    from latentext.pairs.tally import ALL
+    from latentext.studies.pairs.tally import ALL
 
     reasons = tally.reasons_found()
     rows = [["tokenizer", "valid", "of", "yield", *reasons]]
@@ -33,7 +33,7 @@ def print_tally(tally: Tally) -> None:
 
 def print_harvest(harvest: Harvest) -> None:
     """Replies by kind, pairs proposed, and what the validator found about those that were new."""
-    from latentext.pairs.proposing import ReplyKind
+    from latentext.studies.pairs.proposing import ReplyKind
 
     replies = sum(harvest.replies.values())
     kinds = ", ".join(f"{harvest.replies[kind]:,} {_named(kind)}" for kind in ReplyKind if harvest.replies[kind])
@@ -63,7 +63,7 @@ def print_projections(
 ) -> None:
     """What so many scenarios will take, a line a yield, in real time and in batches."""
     from latentext.engines.server.spend import money
-    from latentext.recipes.pairs.projection import project
+    from latentext.studies.pairs.projection import project
 
     price = prices.of(model)
     rows = [["yield", "requests", "prompt tokens", "reply tokens"]]

@@ -15,9 +15,9 @@ from typing import Any
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind
 from latentext.errors import SpecError
-from latentext.pairs.checks import FormCheck
-from latentext.pairs.scenario import Scenario
 from latentext.storage.atomic import PendingFile
+from latentext.studies.pairs.checks import FormCheck
+from latentext.studies.pairs.scenario import Scenario
 
 FORMS = ("single_token", "multi_token")
 TYPES = tuple(f"{form}_{side}" for form in FORMS for side in ("prompt", "counterfactual"))

@@ -1,7 +1,7 @@
 """Pairs proposed by a model through the Batch API: the requests that are written, and what is made of the answers.
 
 The batches themselves are the business of `latentext.engines.batch`, which knows nothing of pairs; how a pair
-is asked for and judged is that of `latentext.pairs.proposing`, which knows nothing of batches. Here they meet.
+is asked for and judged is that of `latentext.studies.pairs.proposing`, which knows nothing of batches. Here they meet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from latentext.engines.batch.workspace import Workspace
 from latentext.engines.server.answer import read_text
 from latentext.engines.server.request_body import chat_body
 from latentext.errors import SpecError
-from latentext.pairs.proposing import (
+from latentext.request import Message
+from latentext.spec import ApiOptions, ModelSpec
+from latentext.storage import filesystem
+from latentext.storage.atomic import temporary_folder
+from latentext.studies.pairs.chats import round_chats
+from latentext.studies.pairs.checkpoint import NOT_A_FAILURE
+from latentext.studies.pairs.proposing import (
     PROPOSAL_DECODING,
     Harvest,
     ResponseFormat,
@@ -31,16 +37,10 @@ from latentext.pairs.proposing import (
     proposal_messages,
     response_format,
 )
-from latentext.pairs.proposing import Answer as Reply
-from latentext.pairs.task import Task
-from latentext.pairs.tokenizer import PairTokenizer
-from latentext.recipes.pairs.chats import round_chats
-from latentext.recipes.pairs.checkpoint import NOT_A_FAILURE
-from latentext.recipes.pairs.rounds import Round, needed_requests
-from latentext.request import Message
-from latentext.spec import ApiOptions, ModelSpec
-from latentext.storage import filesystem
-from latentext.storage.atomic import temporary_folder
+from latentext.studies.pairs.proposing import Answer as Reply
+from latentext.studies.pairs.rounds import Round, needed_requests
+from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.tokenizer import PairTokenizer
 
 REQUESTS_A_FILE = 50
 _is_requests = begins(r'\{"custom_id": ')
@@ -78,7 +78,7 @@ class Proposals:
         """The request bodies, from the one with number `first` on.
 
         Example:
-            >>> from latentext.pairs import load_task
+            >>> from latentext.studies.pairs import load_task
             >>> body = next(Proposals(load_task("refusal")).bodies())
             >>> body["model"], body["temperature"], body["max_tokens"], body["response_format"]["type"]
             ('gpt-4o', 0.8, 2048, 'json_schema')

@@ -14,8 +14,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from latentext.pairs import documents
 from latentext.spec import Frozen
+from latentext.studies.pairs import documents
 
 GAP = "{}"
 """Where the word stands in a frame."""

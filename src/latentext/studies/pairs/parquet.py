@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from latentext.dataset.made_before import has_columns
 from latentext.dataset.outputs import OutputKind
 from latentext.errors import SpecError
-from latentext.pairs.checks import FormCheck
-from latentext.pairs.jsonl import FORMS, TYPES
-from latentext.pairs.scenario import Scenario
 from latentext.storage.atomic import PendingFile
+from latentext.studies.pairs.checks import FormCheck
+from latentext.studies.pairs.jsonl import FORMS, TYPES
+from latentext.studies.pairs.scenario import Scenario
 
 _CHECK = pa.struct(
     [

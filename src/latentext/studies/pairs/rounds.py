@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latentext.pairs.proposing import Yield
+from latentext.studies.pairs.proposing import Yield
 
 FIRST_REQUESTS = 16
 MOST_REQUESTS = 64

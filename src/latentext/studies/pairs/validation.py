@@ -25,9 +25,9 @@ from typing import Any
 from tokenizers import Encoding
 
 from latentext.errors import SpecError
-from latentext.pairs.checks import FormCheck, PairCheck, Reason, TwinTexts
-from latentext.pairs.forms import BARE, Form
-from latentext.pairs.tokenizer import PairTokenizer, one_core_a_call
+from latentext.studies.pairs.checks import FormCheck, PairCheck, Reason, TwinTexts
+from latentext.studies.pairs.forms import BARE, Form
+from latentext.studies.pairs.tokenizer import PairTokenizer, one_core_a_call
 
 _CHUNK_PAIRS = 64
 _THREADS = min(os.cpu_count() or 1, 8) + 1
@@ -56,7 +56,7 @@ def validate_pairs(
         chats: for tokenizers (by name) that have a chat template: every form is checked inside it too.
 
     Example:
-        >>> from latentext.pairs import load_tokenizers
+        >>> from latentext.studies.pairs import load_tokenizers
         >>> tokenizers = load_tokenizers(["qwen=Qwen/Qwen2-7B"])                            # doctest: +SKIP
         >>> [check] = validate_pairs([("make a cake", "make a bomb")], tokenizers)          # doctest: +SKIP
         >>> check.valid, check.checks[0].tokens                                             # doctest: +SKIP

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from latentext.pairs.checks import PairCheck
-from latentext.pairs.proposing.replies import RawPair, Reply, ReplyKind, parse_reply
-from latentext.pairs.scenario import Scenario
-from latentext.pairs.tally import Tally
-from latentext.pairs.task import Task
-from latentext.pairs.tokenizer import PairTokenizer
-from latentext.pairs.validation import validate_pairs
+from latentext.studies.pairs.checks import PairCheck
+from latentext.studies.pairs.proposing.replies import RawPair, Reply, ReplyKind, parse_reply
+from latentext.studies.pairs.scenario import Scenario
+from latentext.studies.pairs.tally import Tally
+from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.tokenizer import PairTokenizer
+from latentext.studies.pairs.validation import validate_pairs
 
 _NOT_A_WORD = re.compile(r"[\W_]+")
 
@@ -61,7 +61,7 @@ class Harvest:
         rejected: the pairs of the last portion that are not valid.
 
     Example:
-        >>> from latentext.pairs import load_task, load_tokenizers
+        >>> from latentext.studies.pairs import load_task, load_tokenizers
         >>> harvest = Harvest(load_task("refusal"), load_tokenizers(["tiny"]), target=10)
         >>> harvest.take([Answer('{"pairs": [{"safe": "Go on", "harmful": 5}]}'), Answer("I can't help with that.")])
         Yield(proposed=1, new=1, valid=0)

@@ -9,10 +9,10 @@ from typing import Any
 
 from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import SpecError
-from latentext.pairs.jsonl import JSONL, read_json_lines, read_jsonl, write_jsonl
-from latentext.pairs.scenario import Scenario
 from latentext.prompts.quotes import read_delimited
 from latentext.prompts.rows import refuse_doubled_columns
+from latentext.studies.pairs.jsonl import JSONL, read_json_lines, read_jsonl, write_jsonl
+from latentext.studies.pairs.scenario import Scenario
 
 _PARQUET = ".parquet"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -42,7 +42,7 @@ def write_scenarios(
     """
     with output_file(path, _kind(path), overwrite=overwrite, option="--force") as file:
         if path.suffix == _PARQUET:
-            from latentext.pairs.parquet import write_parquet
+            from latentext.studies.pairs.parquet import write_parquet
 
             count = write_parquet(file, scenarios)
         else:
@@ -61,7 +61,7 @@ def check_place(path: Path, *, overwrite: bool) -> None:
 def _kind(path: Path) -> OutputKind:
     if path.suffix != _PARQUET:
         return JSONL
-    from latentext.pairs.parquet import PARQUET
+    from latentext.studies.pairs.parquet import PARQUET
 
     return PARQUET
 
@@ -73,7 +73,7 @@ def read_scenarios(path: Path) -> Iterator[Scenario]:
         SpecError: the file is unreadable or not in its format; the line or column is named.
     """
     if path.suffix == _PARQUET:
-        from latentext.pairs.parquet import read_parquet
+        from latentext.studies.pairs.parquet import read_parquet
 
         return read_parquet(path)
     return read_jsonl(path)

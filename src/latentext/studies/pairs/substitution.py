@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from latentext.errors import SpecError
-from latentext.pairs.bank import Bank, Candidate
-from latentext.pairs.checks import PairCheck
-from latentext.pairs.scenario import Scenario
-from latentext.pairs.task import Task
-from latentext.pairs.tokenizer import PairTokenizer
-from latentext.pairs.validation import validate_pairs
+from latentext.studies.pairs.bank import Bank, Candidate
+from latentext.studies.pairs.checks import PairCheck
+from latentext.studies.pairs.scenario import Scenario
+from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.tokenizer import PairTokenizer
+from latentext.studies.pairs.validation import validate_pairs
 
 MAX_FRAME_SHARE = 0.05
 """No frame makes up more of a set."""
@@ -51,7 +51,7 @@ def substitute(
         SpecError: the bank belongs to another task, or has too little for so many scenarios under these tokenizers.
 
     Example:
-        >>> from latentext.pairs import load_bank, load_task, load_tokenizers
+        >>> from latentext.studies.pairs import load_bank, load_task, load_tokenizers
         >>> tokenizers = load_tokenizers(["tiny"])                                          # doctest: +SKIP
         >>> substitute(load_task("refusal"), load_bank("refusal"), tokenizers, 10)          # doctest: +SKIP
     """

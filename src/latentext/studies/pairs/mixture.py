@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from latentext.engines.server.standin.texts import Reply, fraction
 from latentext.errors import SpecError
-from latentext.pairs import Bank, Candidate, PairTokenizer, Task, load_bank
+from latentext.studies.pairs import Bank, Candidate, PairTokenizer, Task, load_bank
 
 KINDS = (("pairs", 0.8), ("malformed", 0.07), ("refused", 0.06), ("cut", 0.07))
 """Kinds of replies and their shares."""
@@ -36,7 +36,7 @@ def proposal_replies(task: Task, config_dir: Path | None = None) -> Callable[[Ma
         task: whose sides the pairs have; a task without a word bank gets the sentences of ``refusal``.
 
     Example:
-        >>> from latentext.pairs import load_task
+        >>> from latentext.studies.pairs import load_task
         >>> reply = proposal_replies(load_task("refusal"))
         >>> body = {"messages": [{"role": "user", "content": "Write 3 new pairs."}]}
         >>> reply(body) == reply(body)
@@ -63,7 +63,7 @@ def rehearsal_tokenizer(task: Task, config_dir: Path | None = None) -> PairToken
     """A tokenizer for rehearsals without any on the disk: the words of the bank are one token, others are spelt.
 
     Example:
-        >>> from latentext.pairs import load_task
+        >>> from latentext.studies.pairs import load_task
         >>> words = rehearsal_tokenizer(load_task("refusal"))
         >>> [len(ids) for ids in words.encode(["make a cake", "make a cakeish"])]
         [3, 6]

@@ -14,12 +14,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from latentext.pairs import documents
-from latentext.pairs.checks import PairCheck
-from latentext.pairs.forms import Form
-from latentext.pairs.tokenizer import PairTokenizer
-from latentext.pairs.validation import validate_pairs
 from latentext.spec import Frozen
+from latentext.studies.pairs import documents
+from latentext.studies.pairs.checks import PairCheck
+from latentext.studies.pairs.forms import Form
+from latentext.studies.pairs.tokenizer import PairTokenizer
+from latentext.studies.pairs.validation import validate_pairs
 
 _logger = logging.getLogger(__name__)
 

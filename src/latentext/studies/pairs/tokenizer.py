@@ -20,9 +20,9 @@ from latentext.errors import SpecError
 from latentext.models.faults import pointer_in
 from latentext.models.pretrained import read_tokenizer
 from latentext.models.resolve import TINY_FOLDER, ModelSource
-from latentext.pairs.hub import TOKENIZER_FILES, download_tokenizer
-from latentext.pairs.qwen2_files import read_qwen2
 from latentext.spec import TINY
+from latentext.studies.pairs.hub import TOKENIZER_FILES, download_tokenizer
+from latentext.studies.pairs.qwen2_files import read_qwen2
 
 DEFAULT_TOKENIZERS = ("Qwen/Qwen2-7B", "meta-llama/Meta-Llama-3-8B", "upstage/SOLAR-10.7B-v1.0")
 """What pairs are checked against when nothing else is asked for."""

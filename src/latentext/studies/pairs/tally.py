@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from latentext.pairs.checks import PairCheck, Reason
-from latentext.pairs.tokenizer import PairTokenizer
+from latentext.studies.pairs.checks import PairCheck, Reason
+from latentext.studies.pairs.tokenizer import PairTokenizer
 
 ALL = "all"
 """The row of a tally that counts pairs that hold under every tokenizer."""

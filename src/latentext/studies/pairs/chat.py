@@ -15,10 +15,10 @@ from pathlib import Path
 from latentext.errors import SpecError
 from latentext.models.pretrained import read_tokenizer
 from latentext.models.resolve import ModelSource
-from latentext.pairs.tokenizer import PairTokenizer
-from latentext.pairs.validation import Render
 from latentext.prompts.chat import ChatFormat
 from latentext.request import Message
+from latentext.studies.pairs.tokenizer import PairTokenizer
+from latentext.studies.pairs.validation import Render
 
 _logger = logging.getLogger(__name__)
 

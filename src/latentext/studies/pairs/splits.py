@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from latentext.errors import SpecError
-from latentext.pairs.scenario import Scenario
 from latentext.spec import SplitSpec
+from latentext.studies.pairs.scenario import Scenario
 
 GROUPS = ("scenario", "word", "frame", "topic")
 """What can be kept on one side; ``prompt``, the default of a split, means ``scenario`` here."""
@@ -29,7 +29,7 @@ def split_scenarios(scenarios: Sequence[Scenario], split: SplitSpec) -> dict[str
         SpecError: pairs cannot be grouped like that, or a split that has a share would be empty.
 
     Example:
-        >>> from latentext.pairs.scenario import Scenario
+        >>> from latentext.studies.pairs.scenario import Scenario
         >>> texts = [("a cake", "a bomb"), ("a pie", "a bomb"), ("a hat", "a gun"), ("a car", "a tank")]
         >>> scenarios = [Scenario(number, "refusal", {"multi_token": twin}) for number, twin in enumerate(texts)]
         >>> parts = split_scenarios(scenarios, SplitSpec(by="word", val=0.5))

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from latentext.pairs import documents
-from latentext.pairs.task import Task
 from latentext.request import Message
 from latentext.spec import Decoding, Frozen
+from latentext.studies.pairs import documents
+from latentext.studies.pairs.task import Task
 
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 """How a server is asked to hold an answer to JSON; a server that knows no schemas may know one of the others."""
@@ -58,7 +58,7 @@ def proposal_messages(
         used_words: words that stand in many pairs already.
 
     Example:
-        >>> from latentext.pairs import load_task
+        >>> from latentext.studies.pairs import load_task
         >>> system, user = proposal_messages(load_task("refusal"), 0, seed=7, pairs=5)
         >>> user["content"].splitlines()[0]
         'Write 5 new pairs.'
@@ -73,7 +73,7 @@ def response_format(task: Task, form: ResponseFormat = "json_schema") -> dict[st
     """The field ``response_format`` of a request; None where none is sent.
 
     Example:
-        >>> from latentext.pairs import load_task
+        >>> from latentext.studies.pairs import load_task
         >>> response_format(load_task("sentiment"))["json_schema"]["schema"]["required"]
         ['pairs']
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from latentext.pairs.checks import FormCheck, PairCheck, Reason
-from latentext.pairs.scenario import Scenario
+from latentext.studies.pairs.checks import FormCheck, PairCheck, Reason
+from latentext.studies.pairs.scenario import Scenario
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _MOST_CHARACTERS = 60

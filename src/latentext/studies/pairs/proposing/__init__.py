@@ -4,10 +4,10 @@ Pure functions of their arguments, without any engine: the real-time loop (`late
 rehearsals use the same ones.
 """
 
-from latentext.pairs.proposing.harvest import Answer, Harvest, Yield, normalised_text
-from latentext.pairs.proposing.lessons import lesson, lessons
-from latentext.pairs.proposing.replies import Reply, ReplyKind, parse_reply
-from latentext.pairs.proposing.wording import (
+from latentext.studies.pairs.proposing.harvest import Answer, Harvest, Yield, normalised_text
+from latentext.studies.pairs.proposing.lessons import lesson, lessons
+from latentext.studies.pairs.proposing.replies import Reply, ReplyKind, parse_reply
+from latentext.studies.pairs.proposing.wording import (
     PROPOSAL_DECODING,
     ResponseFormat,
     proposal_messages,

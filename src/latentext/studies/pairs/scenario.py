@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latentext.pairs.bank import GAP
-from latentext.pairs.checks import FormCheck, TwinTexts
-from latentext.pairs.forms import Form
+from latentext.studies.pairs.bank import GAP
+from latentext.studies.pairs.checks import FormCheck, TwinTexts
+from latentext.studies.pairs.forms import Form
 
 _PUNCTUATION = ".,;:!?…\"'()[]"
 

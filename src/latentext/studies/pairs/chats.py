@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from latentext.pairs import Task
-from latentext.pairs.proposing import Harvest, lessons, proposal_messages
-from latentext.recipes.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 from latentext.request import Message
+from latentext.studies.pairs import Task
+from latentext.studies.pairs.proposing import Harvest, lessons, proposal_messages
+from latentext.studies.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 
 
 def round_chats(task: Task, harvest: Harvest, numbers: range, *, seed: int, pairs_each: int) -> list[Sequence[Message]]:

@@ -15,16 +15,16 @@ from pathlib import Path
 from latentext.engines.engine import Engine
 from latentext.engines.opening import model_facts, open_engine, refuse_unsupported
 from latentext.errors import BudgetError, EngineError, LatentextError
-from latentext.pairs import PairTokenizer, Task
-from latentext.pairs.proposing import PROPOSAL_DECODING, Harvest
-from latentext.recipes.pairs.chats import round_chats
-from latentext.recipes.pairs.checkpoint import Checkpoint, settings_of
-from latentext.recipes.pairs.rounds import MINIMUM_YIELD, Round, next_round, recent_yield
 from latentext.request import Message
 from latentext.run.progress import NoProgress, Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
 from latentext.spec.limits import Limits
+from latentext.studies.pairs import PairTokenizer, Task
+from latentext.studies.pairs.chats import round_chats
+from latentext.studies.pairs.checkpoint import Checkpoint, settings_of
+from latentext.studies.pairs.proposing import PROPOSAL_DECODING, Harvest
+from latentext.studies.pairs.rounds import MINIMUM_YIELD, Round, next_round, recent_yield
 
 _SHARD_SIZE = 16
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from latentext.engines.server.prices import Price
-from latentext.pairs import Task
-from latentext.pairs.proposing import proposal_messages
-from latentext.recipes.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 from latentext.request import Message, Usage
 from latentext.spec import Decoding
+from latentext.studies.pairs import Task
+from latentext.studies.pairs.proposing import proposal_messages
+from latentext.studies.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 
 CHARACTERS_A_TOKEN = 4
 TOKENS_A_MESSAGE = 4
@@ -66,7 +66,7 @@ def project(
         pairs_each: pairs asked for in a request; the task's ``batch_size`` by default.
 
     Example:
-        >>> from latentext.pairs import load_task
+        >>> from latentext.studies.pairs import load_task
         >>> project(load_task("refusal"), 1500, 0.3, Decoding(max_new_tokens=2048)).requests
         500
     """

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from latentext.pairs.task import Task
-from latentext.pairs.tokenizer import PairTokenizer
+from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.tokenizer import PairTokenizer
 
 Finding = Literal["one-token", "several-tokens", "joins-the-prompt"]
 """What an answer does behind the prompt; the last means that the prompt's own last token changes."""
@@ -42,7 +42,7 @@ def check_answers(task: Task, tokenizers: Sequence[PairTokenizer]) -> Iterator[A
     """Every answer of the task behind a prompt with and without a space at its end, under every tokenizer.
 
     Example:
-        >>> from latentext.pairs import load_task, load_tokenizers
+        >>> from latentext.studies.pairs import load_task, load_tokenizers
         >>> [first, *_] = check_answers(load_task("refusal"), load_tokenizers(["Qwen/Qwen2-7B"]))  # doctest: +SKIP
         >>> first.answer, first.trailing_space, first.finding                                      # doctest: +SKIP
         ('Yes', True, 'joins-the-prompt')

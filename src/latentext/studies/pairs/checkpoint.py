@@ -24,11 +24,11 @@ from latentext.dataset.records import read_records
 from latentext.dataset.sealed import read_sealed, write_sealed
 from latentext.dataset.views import believed_receipts
 from latentext.errors import DatasetError, SpecError
-from latentext.pairs import PairTokenizer, Task
-from latentext.pairs.proposing import Answer
 from latentext.request import Message
 from latentext.storage.atomic import atomic_file, is_temporary, sweep
 from latentext.storage.filesystem import make_folder
+from latentext.studies.pairs import PairTokenizer, Task
+from latentext.studies.pairs.proposing import Answer
 
 _VERSION = 1
 NOT_A_FAILURE = ("content-filter", "refused", "no-text")

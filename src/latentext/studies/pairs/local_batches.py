@@ -18,11 +18,11 @@ from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.engines.batch.request_files import read_requests
 from latentext.engines.batch.workspace import Workspace
 from latentext.errors import SpecError
-from latentext.pairs.proposing import Answer
-from latentext.recipes.pairs.checkpoint import Checkpoint
 from latentext.run.progress import Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
+from latentext.studies.pairs.checkpoint import Checkpoint
+from latentext.studies.pairs.proposing import Answer
 
 _FOLDER = "local"
 _ANSWERS = OutputKind("answers of this machine", begins(r'\{"id": "local-'))
