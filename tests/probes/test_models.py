@@ -16,10 +16,10 @@ from latentext.dataset.reader import Dataset
 from latentext.probes.collecting import captured_sites, collect
 from latentext.probes.division import TEST, Division
 from latentext.probes.rows import gather
-from latentext.recipes.live_probe import open_live
-from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.run.runner import make_dataset
 from latentext.spec.files import load_spec
+from latentext.studies.probe.live_probe import open_live
+from latentext.studies.probe.untrained_twin import UntrainedTwin
 
 PROMPTS = [
     "Once upon a time",

@@ -18,7 +18,7 @@ from latentext.probes.networks import Training
 from latentext.probes.posing import Posed
 from latentext.probes.probing import ProbeResult, ask
 from latentext.probes.saved import dataset_fingerprint
-from latentext.recipes.probing import ProbeSettings, evaluate, probe_dataset
+from latentext.studies.probe.probing import ProbeSettings, evaluate, probe_dataset
 
 
 def probed(dataset: Dataset, target: str = "remaining", kind: str = "ridge", **division: object) -> ProbeResult:

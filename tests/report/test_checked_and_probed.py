@@ -18,12 +18,12 @@ from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.probes.division import Division
-from latentext.recipes.probing import ProbeSettings, probe_dataset
 from latentext.report.correctness import deviation_bins
 from latentext.report.picture import Picture, Skipped
 from latentext.report.state_rows import sites_by_depth
 from latentext.spec import CheckSpec, RepetitionCheck
 from latentext.storage import filesystem
+from latentext.studies.probe.probing import ProbeSettings, probe_dataset
 
 Maker = Callable[..., Dataset]
 CHECK = CheckSpec(repetition=RepetitionCheck())

@@ -17,8 +17,8 @@ from latentext.spec import Keep, Pool
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset
-    from latentext.recipes.live_probe import LiveProbe, LiveText
-    from latentext.recipes.probing import ProbeSettings
+    from latentext.studies.probe.live_probe import LiveProbe, LiveText
+    from latentext.studies.probe.probing import ProbeSettings
 
 TargetName = Literal["remaining", "log_remaining", "progress", "total", "bins"]
 KindName = Literal["ridge", "linear", "mlp"]
@@ -123,7 +123,7 @@ def _settings(
 ) -> ProbeSettings:
     """What is asked, with defaults that follow from what was captured."""
     from latentext.probes.collecting import captured_sites, pool_to_probe
-    from latentext.recipes.probing import ProbeSettings
+    from latentext.studies.probe.probing import ProbeSettings
 
     pool = pool_to_probe(dataset, pool)
     target = target or ("remaining" if pool in ("none", "first") else "total")
@@ -139,7 +139,7 @@ def _settings(
 def print_result(dataset: Dataset, settings: ProbeSettings, output: Path | None) -> None:
     """Probe, save, print."""
     from latentext.cli.probe_tables import result_lines
-    from latentext.recipes.probing import probe_dataset, results_folder
+    from latentext.studies.probe.probing import probe_dataset, results_folder
 
     result = probe_dataset(dataset, settings, output)
     for line in result_lines(result):
@@ -151,7 +151,7 @@ def judge_again(dataset: Dataset, saved: Path) -> None:
     """Print a saved probe's scores as logged and as they are now."""
     from latentext.cli.wording import columns
     from latentext.probes.collecting import view_to_probe
-    from latentext.recipes.probing import evaluate
+    from latentext.studies.probe.probing import evaluate
 
     facts, scores = evaluate(dataset, saved)
     rows = [("", "logged", "now")]
@@ -167,7 +167,7 @@ def judge_again(dataset: Dataset, saved: Path) -> None:
 def _probe_to_watch(dataset: Dataset, settings: ProbeSettings, output: Path | None) -> Path:
     """The saved probe of the deepest site asked for, which the next token is read from; made where there is none."""
     from latentext.probes.collecting import view_to_probe
-    from latentext.recipes.probing import probe_dataset, results_folder
+    from latentext.studies.probe.probing import probe_dataset, results_folder
 
     view = view_to_probe(dataset, settings.sites[-1], settings.pool)
     saved = results_folder(dataset, settings, output) / view.site
@@ -179,7 +179,7 @@ def _probe_to_watch(dataset: Dataset, settings: ProbeSettings, output: Path | No
 
 def watch(dataset: Dataset, saved: Path, prompt: str | None) -> None:
     """Predict live for one prompt, or for each that is typed in until an empty line or the end of the input."""
-    from latentext.recipes.live_probe import open_live
+    from latentext.studies.probe.live_probe import open_live
 
     live = open_live(dataset, saved)
     if prompt is not None:

@@ -25,10 +25,10 @@ from latentext.probes.posing import Posed
 from latentext.probes.probing import ProbeResult, ask
 from latentext.probes.saved import ProbeFacts, check_fits, dataset_fingerprint, load_probe, probe_files, save_probe
 from latentext.probes.taking_part import TakingPart
-from latentext.recipes.untrained_twin import UntrainedTwin
 from latentext.spec import Keep, Pool
 from latentext.storage import filesystem
 from latentext.storage.atomic import write_bytes
+from latentext.studies.probe.untrained_twin import UntrainedTwin
 
 FOLDER = "probes"
 RESULTS = "results.json"

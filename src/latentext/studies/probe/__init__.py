@@ -1,0 +1,1 @@
+"""What hidden states know, for any dataset: probing runs, their untrained twins and the live probe."""
