@@ -27,9 +27,9 @@ from latentext.engines.batch.joining import read_outputs
 from latentext.engines.server.errors import of_status
 from latentext.errors import DatasetError, SpecError
 from latentext.export.tables import export_table
-from latentext.recipes.represent.files import write_frame
 from latentext.request import Completion, Request
 from latentext.spec import SplitSpec
+from latentext.studies.represent.files import write_frame
 
 ACTS = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\u2066\u200b\r\x00"
 """Clears a terminal, sets its title, colours, turns the direction, hides: each must be seen and none may act."""

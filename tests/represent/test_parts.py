@@ -14,14 +14,11 @@ import latentext
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError
 from latentext.prompts.tokenizer import load_tokenizer
-from latentext.recipes.represent import (
-    extract_and_save_hidden_states,
-    principal_components,
-    segment_states,
-    sentence_ends,
-)
-from latentext.recipes.represent.fidelity import Fidelity
 from latentext.spec.files import load_spec
+from latentext.studies.represent.components import principal_components
+from latentext.studies.represent.extract import extract_and_save_hidden_states
+from latentext.studies.represent.fidelity import Fidelity
+from latentext.studies.represent.segments import segment_states, sentence_ends
 
 
 def test_sentences_end_where_they_end() -> None:

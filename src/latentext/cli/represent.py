@@ -17,7 +17,7 @@ from latentext.cli.run import print_plan, print_summary
 from latentext.errors import SpecError
 
 if TYPE_CHECKING:
-    from latentext.recipes.represent import Representation
+    from latentext.studies.represent.extract import Representation
 
 Options = Annotated[
     list[str] | None,
@@ -113,8 +113,8 @@ def _plan(prompts: list[Any], ids: list[Any] | None, model: str, *arguments: Any
     from latentext.storage.atomic import temporary_folder
 
     with _needed_packages():
-        from latentext.recipes.represent.extract import represent_spec
-        from latentext.recipes.represent.texts import check_ids, check_prompts, write_prompts
+        from latentext.studies.represent.extract import represent_spec
+        from latentext.studies.represent.texts import check_ids, check_prompts, write_prompts
     texts = check_prompts(prompts)
     with temporary_folder("represent") as folder:
         write_prompts(folder / "prompts.jsonl", texts, check_ids(ids, len(texts)))
@@ -136,7 +136,7 @@ def _represent(*arguments: Any, **options: Any) -> Representation:
     from latentext.run.progress import progress_for
 
     with _needed_packages():
-        from latentext.recipes.represent import extract_and_save_hidden_states
+        from latentext.studies.represent.extract import extract_and_save_hidden_states
     return extract_and_save_hidden_states(*arguments, **options, progress=progress_for(sys.stderr))
 
 

@@ -5,6 +5,6 @@ Example:
     >>> extract_and_save_hidden_states(prompts=["A review."], output_hidden_dir="out")  # doctest: +SKIP
 """
 
-from latentext.recipes.represent import extract_and_save_hidden_states
+from latentext.studies.represent.extract import extract_and_save_hidden_states
 
 __all__ = ["extract_and_save_hidden_states"]

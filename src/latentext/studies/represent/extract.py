@@ -29,8 +29,12 @@ from latentext.dataset.reader import open as open_dataset
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError
 from latentext.prompts.tokenizer import load_tokenizer
-from latentext.recipes.represent.fidelity import Fidelity, fidelity_table
-from latentext.recipes.represent.files import (
+from latentext.run.progress import Progress
+from latentext.run.runner import RunSummary, make_dataset
+from latentext.spec import Decoding, FileSource, ModelSpec, Pool, PromptSpec, Spec, StatesSpec
+from latentext.states.sites import resolve_sites
+from latentext.studies.represent.fidelity import Fidelity, fidelity_table
+from latentext.studies.represent.files import (
     cut_texts,
     hidden_folder,
     one_token_texts,
@@ -41,15 +45,11 @@ from latentext.recipes.represent.files import (
     write_segments,
     write_vectors,
 )
-from latentext.recipes.represent.loading import model_and_engine
-from latentext.recipes.represent.options import decoding_options, prompt_options
-from latentext.recipes.represent.segments import Ends, segment_ends
-from latentext.recipes.represent.tasks import system_text
-from latentext.recipes.represent.texts import Name, check_columns, check_ids, check_prompts, write_prompts
-from latentext.run.progress import Progress
-from latentext.run.runner import RunSummary, make_dataset
-from latentext.spec import Decoding, FileSource, ModelSpec, Pool, PromptSpec, Spec, StatesSpec
-from latentext.states.sites import resolve_sites
+from latentext.studies.represent.loading import model_and_engine
+from latentext.studies.represent.options import decoding_options, prompt_options
+from latentext.studies.represent.segments import Ends, segment_ends
+from latentext.studies.represent.tasks import system_text
+from latentext.studies.represent.texts import Name, check_columns, check_ids, check_prompts, write_prompts
 
 _SHOWN = 5
 """Ids that a warning names."""
@@ -114,7 +114,7 @@ def extract_and_save_hidden_states(
         tokenizer, model: loaded objects of transformers, or names.
         task_type: ``create``, ``repeat``, or a system text of your own.
         tokenizer_config: `add_generation_prompt`, `remove_date_lines`, `use_chat_template`.
-        model_config: penalties and ends of a text, see `latentext.recipes.represent.options`. Decoding is greedy.
+        model_config: penalties and ends of a text, see `latentext.studies.represent.options`. Decoding is greedy.
         pooling: ``last``, ``mean``, ``max``, ``first``, ``entropy_mean``, or ``none`` for a row per token; several at
             once, like several `sites`, go to folders of their own below `output_hidden_dir`.
         ids: names of the prompts (such as a data frame's index), instead of their numbers, for files and rows.
@@ -185,7 +185,7 @@ def represent_spec(
     verify: bool = True,
 ) -> Spec:
     """The run of `extract_and_save_hidden_states`, whose arguments and errors these are; `prompts` is a file that
-    `latentext.recipes.represent.texts.write_prompts` wrote."""
+    `latentext.studies.represent.texts.write_prompts` wrote."""
     return _spec(
         model,
         prompts,

@@ -18,7 +18,7 @@ from rapidfuzz.distance import Levenshtein
 from latentext.dataset import layout
 from latentext.dataset.reader import Dataset
 from latentext.finish_reasons import are_whole, is_whole
-from latentext.recipes.represent.texts import Name
+from latentext.studies.represent.texts import Name
 
 TOLERATED = 0.01
 """The part of texts that may be inexact before a run warns."""

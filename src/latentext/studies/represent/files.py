@@ -27,11 +27,11 @@ from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
 from latentext.finish_reasons import is_whole
 from latentext.phases import phase
-from latentext.recipes.represent.segments import Ends, segment_states
-from latentext.recipes.represent.texts import Name
 from latentext.spec import Pool
 from latentext.storage import filesystem
 from latentext.storage.atomic import atomic_file, temporary_name
+from latentext.studies.represent.segments import Ends, segment_states
+from latentext.studies.represent.texts import Name
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")
