@@ -67,7 +67,7 @@ test-fast: $(STAMP)
 install-gpi: $(GPI_STAMP)
 
 test-gpi: $(STAMP) $(GPI_STAMP)
-	LATENTEXT_GPI_PYTHON=$(CURDIR)/$(GPI)/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/represent/test_guide.py
+	LATENTEXT_GPI_PYTHON=$(CURDIR)/$(GPI)/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/studies/represent/test_guide.py
 
 $(GPI_STAMP): constraints.txt | $(STAMP)
 	@$(BIN)/python -m venv --clear $(GPI)

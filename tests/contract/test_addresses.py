@@ -9,7 +9,7 @@ import pytest
 from tests.contract.asking import made, opened, requests
 from tests.contract.raw_server import RawServer, answer
 from tests.contract.test_answers_without_end import text
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 
 from latentext.engines.batch.remote import open_remote
 from latentext.engines.server.client import ChatClient

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.engines.openai.batches.made import PatientClock, tally, workspace
+from tests.engines.batch.made import PatientClock, tally, workspace
 
 from latentext.cli.app import exit_code
 from latentext.engines.batch.ledger import Ledger, Status

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.contract.asking import made, opened, requests
 from tests.contract.raw_server import RawServer, Wire, answer
-from tests.engines.openai.batches.made import PatientClock, workspace
+from tests.engines.batch.made import PatientClock, workspace
 
 from latentext.engines.batch.downloading import download
 from latentext.engines.batch.joining import read_outputs

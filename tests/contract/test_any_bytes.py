@@ -15,7 +15,7 @@ from tests.contract.asking import made, opened, requests
 from tests.contract.raw_server import RawServer, answer
 from tests.contract.test_answers_without_end import finished, line, serving, text
 from tests.contract.test_runs import spec_file
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 
 import latentext
 from latentext.cli.app import exit_code

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.engines.openai.batches.made import PatientClock, workspace
+from tests.engines.batch.made import PatientClock, workspace
 
 from latentext.engines.batch.remote import RefusedError, Remote, ReplyLost, open_remote
 from latentext.engines.batch.submitting import submit

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.contract import bills
 from tests.contract.asking import made, only, opened, requests
-from tests.engines.openai.batches.made import PatientClock, workspace
+from tests.engines.batch.made import PatientClock, workspace
 
 from latentext.engines.batch.costs import Caps, spent_on
 from latentext.engines.batch.engine import BatchEngine

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.contract.asking import made, opened, requests
 from tests.contract.test_answers_without_end import finished, serving
 from tests.contract.test_runs import KEY, spec_file
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 
 from latentext.cli.app import exit_code
 from latentext.engines.batch.downloading import download

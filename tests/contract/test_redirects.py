@@ -9,7 +9,7 @@ import pytest
 from tests.contract.asking import made, opened, requests
 from tests.contract.raw_server import RawServer, answer
 from tests.contract.test_answers_without_end import text
-from tests.engines.openai.batches.made import PatientClock, workspace
+from tests.engines.batch.made import PatientClock, workspace
 
 from latentext.engines.batch.remote import RefusedError, open_remote
 from latentext.engines.batch.submitting import submit

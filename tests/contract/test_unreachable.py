@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.contract.asking import DECODING, made, opened, requests
 from tests.contract.test_runs import run, spec_file
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 
 import latentext
 from latentext.cli.app import exit_code

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from tests.crash.processes import call, finish, in_a_fork, in_memory
-from tests.engines.openai.batches.made import PatientClock, Server, paid_once, serving, tally, workspace
+from tests.engines.batch.made import PatientClock, Server, paid_once, serving, tally, workspace
 
 from latentext.engines.batch import remote as remote_module
 from latentext.engines.batch.remote import Remote

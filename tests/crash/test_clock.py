@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.processes import call, finish, in_a_fork, in_memory
-from tests.engines.openai.batches.made import PatientClock, paid_once, serving, tally, workspace
+from tests.engines.batch.made import PatientClock, paid_once, serving, tally, workspace
 from tests.run.echo_engine import EchoEngine
 from tests.run.made import commits, contents, leftovers, small_spec
 

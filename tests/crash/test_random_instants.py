@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.processes import call, finish, in_memory, run, start
-from tests.engines.openai.batches.made import PatientClock, paid_once, serving, tally, workspace
+from tests.engines.batch.made import PatientClock, paid_once, serving, tally, workspace
 from tests.run.made import contents, leftovers, small_spec
 
 import latentext

@@ -28,7 +28,7 @@ from tests.contract import bills
 from tests.contract.asking import DECODING, requests
 from tests.contract.test_caps import NONSENSE
 from tests.crash.processes import in_a_fork
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 
 from latentext.engines.batch.engine import BatchEngine
 from latentext.engines.server.engine import OpenAIEngine

@@ -11,7 +11,7 @@ from latentext.cli.pairs import app
 from latentext.studies.pairs import PairTokenizer, load_bank, load_task, screen, validate_pairs
 from latentext.studies.pairs.proposing import lesson
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pairs.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "pairs.md").read_text(encoding="utf-8")
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:

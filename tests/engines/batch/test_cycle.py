@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engines.openai.batches.made import paid_once, serving, tally, workspace
+from tests.engines.batch.made import paid_once, serving, tally, workspace
 
 from latentext.engines.batch.clock import Clock
 from latentext.engines.batch.downloading import download

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.engines.openai.batches.made import body
+from tests.engines.batch.made import body
 
 from latentext.engines.batch.ledger import Part, read_ledger
 from latentext.engines.batch.limits import MOST_BYTES, MOST_REQUESTS, BatchLimits
@@ -104,7 +104,7 @@ def test_a_ledger_that_is_damaged_or_of_the_future_is_named(tmp_path: Path) -> N
 
 
 def test_no_key_is_in_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.engines.openai.batches.made import serving, workspace
+    from tests.engines.batch.made import serving, workspace
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-never-to-be-seen-1234")
     place = workspace(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from latentext.rewards import BUILT_IN
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "align.md"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "align.md"
 
 
 def test_the_examples_of_the_guide_run(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

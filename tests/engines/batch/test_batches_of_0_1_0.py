@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 
 import latentext
 from latentext.engines.batch.engine import BatchEngine

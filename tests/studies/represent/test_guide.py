@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "represent.md"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "represent.md"
 _GPI_PYTHON = "LATENTEXT_GPI_PYTHON"
 
 

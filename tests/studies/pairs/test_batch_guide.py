@@ -9,7 +9,7 @@ import pytest
 
 from latentext.cli.app import exit_code
 
-GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "batch.md").read_text()
+GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "batch.md").read_text()
 
 
 def test_the_costs_in_the_guide_are_those_of_the_price_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from latentext.run.runner import make_dataset
 from latentext.spec.files import load_spec
 from latentext.studies.catalogue import recipe_folder
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "align" / "reviews.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "align" / "reviews.ipynb"
 
 
 def shown(cell: Any) -> dict[str, Any]:

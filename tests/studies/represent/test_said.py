@@ -74,5 +74,5 @@ def test_the_system_message_is_in_the_dry_run_the_output_the_card_and_the_docume
     assert exit_code(words) == 0
     assert f"system message before each prompt: {system}" in capsys.readouterr().out
     assert f"| system message | `{system}` |" in (tmp_path / "out" / "texts_dataset" / "README.md").read_text()
-    guide = (Path(__file__).parents[2] / "docs" / "represent.md").read_text()
+    guide = (Path(__file__).parents[3] / "docs" / "represent.md").read_text()
     assert task == "Rhyme." or f"| `{task}` | {system} |" in guide

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engines.openai.batches.made import PatientClock
+from tests.engines.batch.made import PatientClock
 from tests.run.made import leftovers
 
 import latentext
