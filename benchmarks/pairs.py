@@ -28,7 +28,7 @@ from subprocess import DEVNULL
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from latentext.studies.pairs import PairTokenizer, Task, load_bank, load_task, load_tokenizers, validate_pairs
+from latentext.studies.pairs import PairTask, PairTokenizer, load_bank, load_task, load_tokenizers, validate_pairs
 from rounds import measure
 
 Pair = tuple[str, str]
@@ -47,7 +47,7 @@ def made_up_pairs(count: int) -> list[Pair]:
     return pairs
 
 
-def usual_loop(pairs: Sequence[Pair], task: Task, tokenizers: Sequence[PreTrainedTokenizerBase]) -> int:
+def usual_loop(pairs: Sequence[Pair], task: PairTask, tokenizers: Sequence[PreTrainedTokenizerBase]) -> int:
     """Valid pairs, by one call a text: lengths first, then ids."""
     valid = 0
     for first, second in pairs:
@@ -64,7 +64,7 @@ def usual_loop(pairs: Sequence[Pair], task: Task, tokenizers: Sequence[PreTraine
     return valid
 
 
-def bare_encoding(pairs: Sequence[Pair], task: Task, tokenizers: Sequence[PairTokenizer]) -> None:
+def bare_encoding(pairs: Sequence[Pair], task: PairTask, tokenizers: Sequence[PairTokenizer]) -> None:
     texts = [form.text(side) for pair in pairs for side in pair for form in task.forms]
     for tokenizer in tokenizers:
         tokenizer.backend.encode_batch(texts, add_special_tokens=False)

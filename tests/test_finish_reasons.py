@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written, _Text
+from latentext.engines.vllm.loop import StepLoop, Ticket, VllmOrder, Written, _Text
 from latentext.finish_reasons import are_whole, finish_reason, is_whole
 from latentext.rewards.text_length import measure_lengths
 from latentext.sentences import completion_of
@@ -85,7 +85,7 @@ def test_a_reply_of_proposals_is_cut_or_refused_by_the_same_table(word: str, kin
 def test_a_text_that_vllm_gave_up_is_a_failure(word: str | None, reason: str, problem: str) -> None:
     """The output has the fields of vLLM's RequestOutput that the loop reads; the engine itself is not needed."""
     loop = StepLoop(lambda: None, lambda engine: None)
-    ticket = Ticket([Order([1], None)])
+    ticket = Ticket([VllmOrder([1], None)])
     loop._texts["0"] = _Text(ticket, ticket.orders[0], Written(0))
     piece = SimpleNamespace(token_ids=[5, 6], logprobs=None, finish_reason=word)
     loop._take_out(None, SimpleNamespace(request_id="0", outputs=[piece], finished=True, kv_transfer_params=None))

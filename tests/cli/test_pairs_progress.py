@@ -9,7 +9,7 @@ from rich.console import Console
 from latentext.cli.pairs_progress import ProposalPanel, Standing, watching
 from latentext.engines.server.spend import Spend
 from latentext.studies.pairs import load_task, load_tokenizers
-from latentext.studies.pairs.proposing import Answer, Harvest, Yield
+from latentext.studies.pairs.proposing import Harvest, ProposalAnswer, Yield
 from latentext.studies.pairs.rounds import Round
 
 SPEND = Spend(answers=16, prompt_tokens=9000, completion_tokens=3000, picodollars=52_500_000_000)
@@ -19,7 +19,7 @@ def harvest(pairs: int) -> Harvest:
     """Pairs of one differing byte each, which hold under `tiny`."""
     found = Harvest(load_task("refusal"), load_tokenizers(["tiny"]), target=10)
     entries = ", ".join(f'{{"safe": "Go to {a}", "harmful": "Go to {a.upper()}"}}' for a in "abcdefghij"[:pairs])
-    found.take([Answer(f'{{"pairs": [{entries}]}}')])
+    found.take([ProposalAnswer(f'{{"pairs": [{entries}]}}')])
     return found
 
 

@@ -20,12 +20,12 @@ import pytest
 from tests.engines.batch.made import PatientClock, tally, workspace
 
 from latentext.cli.app import exit_code
-from latentext.engines.batch.ledger import Ledger, Status
+from latentext.engines.batch.ledger import BatchStatus, Ledger
 from latentext.engines.batch.polling import cancel
 from latentext.engines.batch.remote import Remote
 from latentext.engines.batch.submitting import submit
 from latentext.engines.batch.workflow import Conditions, run_batches
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 
 MOCK = Path(__file__).resolve().parents[2] / "build" / "aimock" / "node_modules" / ".bin" / "llmock"
 
@@ -69,7 +69,7 @@ def remote(url: str, clock: PatientClock, **headers: str) -> Remote:
     return Remote(openai.OpenAI(api_key="no-key", base_url=url, default_headers=headers), clock.clock)
 
 
-def run(place: Workspace, url: str, **headers: str) -> Ledger:
+def run(place: BatchWorkspace, url: str, **headers: str) -> Ledger:
     clock = PatientClock()
     with place.alone():
         told = list[str]()
@@ -81,7 +81,7 @@ def test_a_full_cycle_answers_every_request(tmp_path: Path) -> None:
     with mock(tmp_path) as url:
         ledger = run(place, url)
         made = remote(url, PatientClock()).batches()
-    assert [part.status for part in ledger.parts] == [Status.COMPLETED] * 3
+    assert [part.status for part in ledger.parts] == [BatchStatus.COMPLETED] * 3
     assert tally(place) == {"answered": 7}
     assert {batch.tag for batch in made} == {part.tag for part in ledger.parts}
     assert len(made) == 3
@@ -105,8 +105,8 @@ def test_a_batch_is_cancelled(tmp_path: Path) -> None:
         with place.alone():
             there = remote(url, clock)
             ledger = submit(place, place.ledger(), there, clock.clock, print)
-            assert cancel(place, ledger, there, print).part(0).status is Status.CANCELLING
-        assert run(place, url).part(0).status is Status.CANCELLED
+            assert cancel(place, ledger, there, print).part(0).status is BatchStatus.CANCELLING
+        assert run(place, url).part(0).status is BatchStatus.CANCELLED
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.engines.batch.made import PatientClock, workspace
 
 from latentext.engines.batch.downloading import download
 from latentext.engines.batch.joining import read_outputs
-from latentext.engines.batch.ledger import Status, Step
+from latentext.engines.batch.ledger import BatchStatus, Step
 from latentext.engines.batch.limits import BatchLimits
 from latentext.engines.batch.remote import RefusedError, open_remote
 from latentext.engines.batch.settling import outputs_of, settle
@@ -121,7 +121,7 @@ def finished(folder: Path) -> Any:
     """A workspace whose only batch, of three requests, has ended at the server."""
     place = workspace(folder, requests=3)
     (part,) = place.ledger().parts
-    ended = {"step": Step.SUBMITTED, "batch_id": "b", "status": Status.COMPLETED, "output_file_id": "file-1"}
+    ended = {"step": Step.SUBMITTED, "batch_id": "b", "status": BatchStatus.COMPLETED, "output_file_id": "file-1"}
     place.save_part(place.ledger(), part.model_copy(update=ended))
     return place
 

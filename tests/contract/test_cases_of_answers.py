@@ -137,16 +137,16 @@ def test_a_line_of_a_batch_is_read_like_an_answer_in_real_time(tmp_path: Path, c
 
 
 def test_answers_of_an_old_journal_are_read_by_the_same_rules(tmp_path: Path) -> None:
-    from latentext.engines.server.journal import Answer, Journal
+    from latentext.engines.server.journal import Journal, JournalAnswer
     from latentext.engines.server.spend import Spend
 
     with Journal(tmp_path / "j") as journal:
         raw = json.dumps(choice("a\ud83d")).encode()
-        journal.put("gpt-4o", Answer("key0", 0, raw, Spend(1))).result()
+        journal.put("gpt-4o", JournalAnswer("key0", 0, raw, Spend(1))).result()
         kept = json.dumps(choice("b\ud83d"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-        journal.put("gpt-4o", Answer("key1", 0, kept, Spend(1))).result()
+        journal.put("gpt-4o", JournalAnswer("key1", 0, kept, Spend(1))).result()
         broken = json.dumps(choice("c X")).encode().replace(b"X", b"\xff")
-        journal.put("gpt-4o", Answer("key2", 0, broken, Spend(1))).result()
+        journal.put("gpt-4o", JournalAnswer("key2", 0, broken, Spend(1))).result()
     with StandIn() as server, opened(server, tmp_path / "j") as engine:
         outcomes = made(engine, requests(3))
     assert [outcome.text for outcome in outcomes if isinstance(outcome, Completion)] == [

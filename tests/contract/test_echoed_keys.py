@@ -20,7 +20,7 @@ from tests.engines.batch.made import PatientClock
 from latentext.cli.app import exit_code
 from latentext.engines.batch.downloading import download
 from latentext.engines.batch.remote import open_remote
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.redaction import RedactedStream, Redaction
 from latentext.engines.server.spend import Spend
 from latentext.engines.server.standin import Fault, StandIn
@@ -118,7 +118,7 @@ def test_a_key_in_an_error_is_not_shown(
 def test_a_key_in_an_old_journal_reaches_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with Journal(tmp_path / "j") as journal:
-        journal.put("gpt-4o", Answer("key0", 0, echoing(KEY).body or b"", Spend(1))).result()
+        journal.put("gpt-4o", JournalAnswer("key0", 0, echoing(KEY).body or b"", Spend(1))).result()
     with StandIn() as server, opened(server, tmp_path / "j") as engine:
         (outcome,) = made(engine, requests(1))
     assert isinstance(outcome, Completion) and outcome.text == "I got [key]!"

@@ -23,7 +23,7 @@ from tests.engines.batch.made import PatientClock, Server, paid_once, serving, t
 from latentext.engines.batch import remote as remote_module
 from latentext.engines.batch.remote import Remote
 from latentext.engines.batch.workflow import Conditions, run_batches
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.standin.batch_faults import Ending, RequestFault
 from latentext.storage import filesystem
 from latentext.storage.atomic import is_temporary
@@ -39,7 +39,7 @@ class Point:
 
     step: int
     server: Server
-    place: Workspace
+    place: BatchWorkspace
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def _run(url: str, requests: str, kill_at: int | None) -> int:
         setattr(Remote, name, stepping(getattr(Remote, name), after=True))
     for name in STEPS_ON_DISK:
         setattr(filesystem, name, stepping(getattr(filesystem, name), after=False))
-    place = Workspace(Path(requests), Path(requests).with_name("outputs"))
+    place = BatchWorkspace(Path(requests), Path(requests).with_name("outputs"))
     clock = PatientClock().clock
     with place.alone():
         remote = remote_module.open_remote(url, clock)

@@ -17,7 +17,7 @@ from tests.run.made import commits, contents, leftovers, small_spec
 from latentext.engines.batch.clock import Clock
 from latentext.engines.batch.workflow import Conditions, run_batches
 from latentext.engines.server.standin.batch_faults import Ending
-from latentext.run.part import Part
+from latentext.run.part import RunPart
 from latentext.run.runner import make_dataset
 from latentext.storage.atomic import PendingFile, sweep
 
@@ -29,7 +29,7 @@ def _jumping(model: str, folder: str, report: str) -> None:
     spec, root, draws = small_spec(model, states=None, rewards=["length"]), Path(folder) / "data", random.Random(4)
     real = time.time
     time.time = lambda: real() + draws.choice((-TEN_DAYS, 0.0, TEN_DAYS))
-    make_dataset(spec, root, engine=EchoEngine(), part=Part(1, 2))
+    make_dataset(spec, root, engine=EchoEngine(), part=RunPart(1, 2))
     for path in sorted(root.rglob("*")):
         if path.is_file():
             os.utime(path, (real() + draws.uniform(-TEN_DAYS, TEN_DAYS),) * 2)

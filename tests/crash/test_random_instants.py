@@ -24,7 +24,7 @@ from tests.run.made import contents, leftovers, small_spec
 import latentext
 from latentext.engines.batch.remote import open_remote
 from latentext.engines.batch.workflow import Conditions, run_batches
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.standin import Asked, StandIn
 from latentext.spec.files import dump_spec
 from latentext.spec.yaml_text import dump_yaml
@@ -173,7 +173,7 @@ def test_batches_killed_at_random_instants_lose_nothing_and_are_paid_once(tmp_pa
 
 def _batches(url: str, requests: str) -> None:
     """The whole cycle of batches, from wherever it stands, on a clock that does not wait."""
-    place = Workspace(Path(requests), Path(requests).with_name("outputs"))
+    place = BatchWorkspace(Path(requests), Path(requests).with_name("outputs"))
     clock = PatientClock().clock
     with place.alone():
         run_batches(place, place.ledger(), open_remote(url, clock), clock, lambda line: None, Conditions())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.spend import Spend
 from latentext.libraries.sqlite import open_log
 
@@ -57,7 +57,7 @@ def test_a_journal_without_a_log_keeps_its_answers(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **{**k, "factory": Elsewhere}))
     with Journal(tmp_path / "journal.sqlite") as journal:
-        journal.put("m", Answer("a", 0, b"{}", Spend(answers=1))).result()
+        journal.put("m", JournalAnswer("a", 0, b"{}", Spend(answers=1))).result()
     with Journal(tmp_path / "journal.sqlite") as journal:
         assert journal.answers([("a", 0)]) == {("a", 0): b"{}"}
     assert not (tmp_path / "journal.sqlite-wal").exists()

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.spend import Spend
 
 Key = tuple[str, int]
@@ -40,7 +40,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(key=_keys, body=st.binary(max_size=40), cost=_costs)
     def put(self, key: Key, body: bytes, cost: Spend) -> None:
-        self.journal.put("m", Answer(*key, body, cost)).result()
+        self.journal.put("m", JournalAnswer(*key, body, cost)).result()
         self.answers[key] = body
         self.spend += cost
 
@@ -71,7 +71,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(puts=st.lists(st.tuples(_keys, st.binary(max_size=9), _costs), max_size=4))
     def crash(self, puts: list[tuple[Key, bytes, Spend]]) -> None:
         """Copy the files while the last changes are under way, and go on with the copy."""
-        futures = [self.journal.put("m", Answer(*key, body, cost)) for key, body, cost in puts]
+        futures = [self.journal.put("m", JournalAnswer(*key, body, cost)) for key, body, cost in puts]
         done_before = sum(future.done() for future in futures)
         # The log goes first: a commit that comes between the two copies is then in neither, as after a power cut.
         self.opened += 1

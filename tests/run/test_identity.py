@@ -22,7 +22,7 @@ from latentext.models.deciding import end_tokens_of, further_facts
 from latentext.models.resolve import TINY_FOLDER, resolve_model
 from latentext.prompts.tokenizer import load_tokenizer
 from latentext.run.merging import merge_parts
-from latentext.run.part import Part
+from latentext.run.part import RunPart
 from latentext.run.provenance import make_identity, read_provenance
 from latentext.run.runner import make_dataset
 from latentext.run.verification import verify
@@ -42,7 +42,7 @@ def edit(path: Path, **fields: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-def run(model: Path, root: Path, limit: int, part: Part | None = None, **fields: Any) -> int:
+def run(model: Path, root: Path, limit: int, part: RunPart | None = None, **fields: Any) -> int:
     prompts = {"template": "Say {w} {n} times.", "grid": {"n": [2, 3], "w": ["red", "blue"]}, "limit": limit}
     whole = {"model": {"name": str(model)}, "prompts": prompts, "decoding": {"max_new_tokens": 12}, "shard_size": 1}
     return make_dataset(load_spec({**whole, **fields}), root, part=part).accepted
@@ -92,9 +92,9 @@ def test_a_generation_config_that_is_worded_otherwise_is_the_same(model: Path, t
 
 
 def test_parts_with_other_end_tokens_are_not_merged(model: Path, tmp_path: Path) -> None:
-    run(model, tmp_path / "one", 4, Part(1, 2))
+    run(model, tmp_path / "one", 4, RunPart(1, 2))
     edit(model / "generation_config.json", eos_token_id=[2331])
-    run(model, tmp_path / "two", 4, Part(2, 2))
+    run(model, tmp_path / "two", 4, RunPart(2, 2))
     with pytest.raises(SpecError, match=r"made by another run than .*one: model\.end_tokens differ"):
         merge_parts([tmp_path / "one", tmp_path / "two"], tmp_path / "whole")
 
@@ -219,8 +219,8 @@ def test_a_dataset_of_0_1_0_records_its_end_tokens_once_and_is_held_to_them(
 
 
 def test_a_part_of_0_1_0_is_merged_with_one_that_knows_more(model: Path, tmp_path: Path) -> None:
-    run(model, tmp_path / "one", 4, Part(1, 2))
-    run(model, tmp_path / "two", 4, Part(2, 2))
+    run(model, tmp_path / "one", 4, RunPart(1, 2))
+    run(model, tmp_path / "two", 4, RunPart(2, 2))
     path = tmp_path / "one" / "provenance.json"
     facts = json.loads(path.read_text())
     del facts["sha256"], facts["identity"]["model.end_tokens"]

@@ -23,7 +23,7 @@ from latentext.dataset.receipts import sha256_of
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import SpecError
 from latentext.run.merging import merge_parts
-from latentext.run.part import Part
+from latentext.run.part import RunPart
 from latentext.run.runner import RunSummary, make_dataset
 from latentext.run.verification import verify
 from latentext.spec import Spec
@@ -46,7 +46,9 @@ def rows(tmp_path: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def run(tmp_path: Path, spec: Spec, engine: TransformersEngine) -> Run:
-    def make(output: str = "data", part: Part | None = None, retry_failed: bool = False, **fields: Any) -> RunSummary:
+    def make(
+        output: str = "data", part: RunPart | None = None, retry_failed: bool = False, **fields: Any
+    ) -> RunSummary:
         prompts = {"file": str(tmp_path / "p.jsonl"), "template": "Say {q}.", "use_chat_template": False}
         prompts |= fields.pop("prompts", {})
         whole = {"name": "s", "model": spec.model.model_dump(), "prompts": prompts, "decoding": {"max_new_tokens": 3}}
@@ -166,9 +168,9 @@ def test_temperatures_and_templates_name_the_row_that_changed(tmp_path: Path, ro
 
 def test_parts_that_were_made_of_other_rows_are_not_merged(tmp_path: Path, rows, run: Run) -> None:
     rows("A", "B", "C", "D")
-    run("one", part=Part(1, 2))
+    run("one", part=RunPart(1, 2))
     rows("A", "B", "C", "X")
-    run("two", part=Part(2, 2))
+    run("two", part=RunPart(2, 2))
     # Rows from Hugging Face have no hash of their own in the plan; here their digests alone are left to tell.
     note = json.loads((tmp_path / "one" / "plan" / "plan.json").read_text())
     other = json.loads((tmp_path / "two" / "plan" / "plan.json").read_text())

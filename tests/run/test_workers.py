@@ -20,7 +20,7 @@ from latentext.engines.engine import Capture, Generated
 from latentext.errors import EXIT_FAILED, DatasetError, DiskFullError, SpecError
 from latentext.request import Failure, Request
 from latentext.run.merging import merge_parts
-from latentext.run.part import Part, parse_part
+from latentext.run.part import RunPart, parse_part
 from latentext.run.processes import ProcessWorkers
 from latentext.run.runner import make_dataset
 from latentext.run.spreading import make_dataset_with_workers
@@ -155,7 +155,7 @@ def test_parts_that_were_made_apart_merge_into_the_bytes_of_one_run(spec: Spec, 
     parts = []
     for number in (1, 2, 3):
         parts.append(tmp_path / f"part-{number}")
-        make_dataset(spec, parts[-1], engine=EchoEngine(), part=Part(number, 3))
+        make_dataset(spec, parts[-1], engine=EchoEngine(), part=RunPart(number, 3))
     counts = merge_parts(parts[:2], tmp_path / "merged")
     assert counts["pending"] == 4
     assert merge_parts(parts, tmp_path / "merged")["pending"] == 0
@@ -166,7 +166,7 @@ def test_parts_that_were_made_apart_merge_into_the_bytes_of_one_run(spec: Spec, 
 
 def test_parts_of_one_directory_end_in_the_bytes_of_one_run(spec: Spec, quiet: Path, tmp_path: Path) -> None:
     for number in (2, 1):
-        make_dataset(spec, tmp_path / "data", engine=EchoEngine(), part=Part(number, 2))
+        make_dataset(spec, tmp_path / "data", engine=EchoEngine(), part=RunPart(number, 2))
     assert contents(tmp_path / "data") == contents(quiet)
 
 
@@ -185,7 +185,7 @@ def test_a_place_in_a_slurm_array_is_a_part(monkeypatch: pytest.MonkeyPatch) -> 
         parse_part("slurm")
     for name, value in (("ID", "12"), ("MIN", "10"), ("COUNT", "4")):
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
-    assert parse_part("slurm") == Part(3, 4)
+    assert parse_part("slurm") == RunPart(3, 4)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "18")
     with pytest.raises(SpecError, match="without gaps"):
         parse_part("slurm")

@@ -17,7 +17,7 @@ need_vllm()
 def test_request_files_run_through_vllm_and_its_answers_are_joined(stories260k: Path, tmp_path: Path) -> None:
     from latentext.engines.batch.limits import BatchLimits
     from latentext.engines.batch.request_files import read_requests, write_requests
-    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.batch.workspace import BatchWorkspace
     from latentext.engines.server.answer import read_text
     from latentext.engines.vllm.wider_heads import write_widened
     from latentext.studies.pairs.proposal_batches import read_replies
@@ -26,7 +26,7 @@ def test_request_files_run_through_vllm_and_its_answers_are_joined(stories260k: 
     write_widened(stories260k, model, 4)  # Heads of 32, which vLLM computes on a CPU too.
     template = tmp_path / "chat.jinja"
     template.write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
-    place = Workspace(tmp_path / "requests", tmp_path / "outputs")
+    place = BatchWorkspace(tmp_path / "requests", tmp_path / "outputs")
     place.requests.mkdir()
     place.outputs.mkdir()
     bodies = [

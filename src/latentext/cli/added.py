@@ -10,7 +10,7 @@ from latentext.cli.run import print_place
 from latentext.cli.wording import counted
 
 if TYPE_CHECKING:
-    from latentext.run.added import Added
+    from latentext.run.added import AddedStage
     from latentext.run.runner import RunSummary
 
 
@@ -26,15 +26,15 @@ def print_added(summary: RunSummary, *, nothing: str) -> None:
     print_place(summary)
 
 
-def line_of(added: Added) -> str:
+def line_of(added: AddedStage) -> str:
     """One stage's line.
 
     Example:
-        >>> from latentext.run.added import Added
+        >>> from latentext.run.added import AddedStage
         >>> about = {"sites": ["embed", "final_norm"], "positions": "generated", "pool": ["none"]}
-        >>> line_of(Added("states/replay-0", 120, 5400, about))
+        >>> line_of(AddedStage("states/replay-0", 120, 5400, about))
         'states of 120 texts added: 5,400 rows (positions generated) at embed, final_norm'
-        >>> line_of(Added("scores/length-12345678", 120, 120, {"reward": "length"}))
+        >>> line_of(AddedStage("scores/length-12345678", 120, 120, {"reward": "length"}))
         '120 texts scored: length'
     """
     if added.stage.startswith("scores/"):

@@ -72,13 +72,15 @@ def create(
     force: Annotated[bool, typer.Option("--force", help="Replace files of which none was sent.")] = False,
 ) -> None:
     """Write the request files. Nothing is sent, and nothing is paid."""
-    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.batch.workspace import BatchWorkspace
     from latentext.studies.pairs import load_task
-    from latentext.studies.pairs.proposal_batches import Proposals, create_batches
+    from latentext.studies.pairs.proposal_batches import BatchProposals, create_batches
 
     chosen = load_task(task, config_dir=config_dir)
-    proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)
-    place = Workspace(output_dir / chosen.task_name, OUTPUTS / chosen.task_name)
+    proposals = BatchProposals(
+        chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format
+    )
+    place = BatchWorkspace(output_dir / chosen.task_name, OUTPUTS / chosen.task_name)
     with place.alone():
         ledger = create_batches(place, proposals, proposals.limits(enqueued_tokens), add=add, force=force)
     steps.print_created(place, ledger, steps.price_table(prices, ledger.base_url))
@@ -260,10 +262,12 @@ def run(
     """
     from latentext.cli import batch_run
     from latentext.studies.pairs import load_task
-    from latentext.studies.pairs.proposal_batches import Proposals
+    from latentext.studies.pairs.proposal_batches import BatchProposals
 
     chosen = load_task(task, config_dir=config_dir)
-    proposals = Proposals(chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format)
+    proposals = BatchProposals(
+        chosen, model, num_batches, requests_per_batch, scenarios_per_request, seed, response_format
+    )
     judging = batch_run.Judging(target_scenarios, output, tokenizer, config_dir, cache_dir, details, force)
     spending = batch_run.Spending(enqueued_tokens, max_cost, max_tokens_total, prices, attempts)
     more = batch_run.FurtherRounds(rounds, min_yield)

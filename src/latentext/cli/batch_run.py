@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from latentext.engines.batch.clock import Clock
     from latentext.engines.batch.ledger import Ledger
     from latentext.engines.batch.remote import Remote
-    from latentext.engines.batch.workspace import Workspace
-    from latentext.studies.pairs import PairTokenizer, Task
-    from latentext.studies.pairs.proposal_batches import Proposals
+    from latentext.engines.batch.workspace import BatchWorkspace
+    from latentext.studies.pairs import PairTask, PairTokenizer
+    from latentext.studies.pairs.proposal_batches import BatchProposals
     from latentext.studies.pairs.proposing import Harvest
 
 REHEARSAL = Path("rehearsal")
@@ -51,8 +51,8 @@ class Judging:
 
     def of(
         self,
-        task: Task,
-        place: Workspace,
+        task: PairTask,
+        place: BatchWorkspace,
         output: Path,
         tokenizers: Sequence[PairTokenizer],
         note: Callable[[str], None] | None = None,
@@ -100,7 +100,7 @@ Connect = Callable[[], tuple["Ledger", "Remote", "Clock"]]
 
 
 def run(
-    proposals: Proposals,
+    proposals: BatchProposals,
     request_dir: Path,
     output_dir: Path,
     base_url: str | None,
@@ -109,12 +109,12 @@ def run(
     more: FurtherRounds,
 ) -> int:
     """Do what is left to do, from wherever an earlier command came to."""
-    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.batch.workspace import BatchWorkspace
     from latentext.studies.pairs import check_place
     from latentext.studies.pairs.checkpoint import Checkpoint
 
     name = proposals.task.task_name
-    place = Workspace(request_dir / name, output_dir / name)
+    place = BatchWorkspace(request_dir / name, output_dir / name)
     _refuse_unpriced(place, proposals.model, base_url, spending)
     kept = Checkpoint(place.requests)
     check_place(judging.output, overwrite=judging.force or kept.may_replace(judging.output))
@@ -134,8 +134,8 @@ def run(
 
 
 def _all_rounds(
-    place: Workspace,
-    proposals: Proposals,
+    place: BatchWorkspace,
+    proposals: BatchProposals,
     connect: Connect,
     judge: Callable[[], Harvest],
     spending: Spending,
@@ -169,12 +169,12 @@ def _all_rounds(
         steps.print_created(place, ledger, prices)
 
 
-def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: FurtherRounds) -> int:
+def rehearse(proposals: BatchProposals, judging: Judging, spending: Spending, more: FurtherRounds) -> int:
     """The same with a server of our own that answers from a fixed mixture; nothing is paid and no key is needed."""
     from latentext.cli.pairs_summary import print_projections
     from latentext.engines.batch.clock import Clock
     from latentext.engines.batch.remote import open_remote
-    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.batch.workspace import BatchWorkspace
     from latentext.engines.server.credentials import PLACEHOLDER
     from latentext.engines.server.standin import StandIn
     from latentext.engines.server.standin.batches import BatchDesk
@@ -185,7 +185,7 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
     from latentext.studies.pairs.proposing import PROPOSAL_DECODING
 
     task, spending = proposals.task, replace(spending, prices=spending.prices or Path(SHIPPED_PRICES))
-    place = Workspace(REHEARSAL / "requests" / task.task_name, REHEARSAL / "batch_outputs" / task.task_name)
+    place = BatchWorkspace(REHEARSAL / "requests" / task.task_name, REHEARSAL / "batch_outputs" / task.task_name)
     tokenizers = judging.tokenizers() if judging.tokenizer else (rehearsal_tokenizer(task, judging.config_dir),)
     clock = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.01)))  # The stand-in is never late.
     with StandIn(proposal_replies(task, judging.config_dir)) as server, place.alone():
@@ -218,7 +218,7 @@ def rehearse(proposals: Proposals, judging: Judging, spending: Spending, more: F
     return steps.exit_code_of(found, _ON)
 
 
-def _refuse_unpriced(place: Workspace, model: str, base_url: str | None, spending: Spending) -> None:
+def _refuse_unpriced(place: BatchWorkspace, model: str, base_url: str | None, spending: Spending) -> None:
     """Refuse a cap on money that cannot be kept, before anything is made."""
     from latentext.engines.batch.ledger import read_ledger
     from latentext.engines.server.budget import refuse_unpriced
@@ -230,7 +230,7 @@ def _refuse_unpriced(place: Workspace, model: str, base_url: str | None, spendin
     refuse_unpriced(limits, steps.price_table(spending.prices, address).of(model), model)
 
 
-def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spending) -> None:
+def _create_if_missing(place: BatchWorkspace, proposals: BatchProposals, spending: Spending) -> None:
     from latentext.engines.batch.ledger import read_ledger
     from latentext.studies.pairs.proposal_batches import create_batches
 
@@ -241,7 +241,7 @@ def _create_if_missing(place: Workspace, proposals: Proposals, spending: Spendin
     steps.print_created(place, ledger, steps.price_table(spending.prices, None))
 
 
-def _run_batches(place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, spending: Spending) -> Ledger:
+def _run_batches(place: BatchWorkspace, ledger: Ledger, remote: Remote, clock: Clock, spending: Spending) -> Ledger:
     from latentext.engines.batch.workflow import run_batches
 
     conditions = steps.conditions_of(

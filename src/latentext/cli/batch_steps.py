@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from latentext.engines.batch.limits import BatchLimits
     from latentext.engines.batch.remote import Remote
     from latentext.engines.batch.workflow import Conditions
-    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.batch.workspace import BatchWorkspace
     from latentext.engines.server.prices import Prices
-    from latentext.studies.pairs import PairTokenizer, Task
+    from latentext.studies.pairs import PairTask, PairTokenizer
     from latentext.studies.pairs.proposing import Harvest
 
 
-def places(request_dir: Path, output_dir: Path, task: str | None) -> list[Workspace]:
+def places(request_dir: Path, output_dir: Path, task: str | None) -> list[BatchWorkspace]:
     """The folders of batches below `request_dir`, or that folder itself.
 
     Raises:
@@ -34,11 +34,11 @@ def places(request_dir: Path, output_dir: Path, task: str | None) -> list[Worksp
     """
     from latentext.dataset.outputs import refuse_in_dataset
     from latentext.engines.batch.ledger import NAME
-    from latentext.engines.batch.workspace import Workspace
+    from latentext.engines.batch.workspace import BatchWorkspace
 
     refuse_in_dataset(output_dir)
     if (request_dir / NAME).is_file():
-        return [Workspace(request_dir, output_dir / request_dir.resolve().name)]
+        return [BatchWorkspace(request_dir, output_dir / request_dir.resolve().name)]
     found = sorted(path.parent for path in request_dir.glob(f"*/{NAME}"))
     chosen = [folder for folder in found if task in (None, folder.name)]
     if not chosen:
@@ -46,10 +46,10 @@ def places(request_dir: Path, output_dir: Path, task: str | None) -> list[Worksp
         what = f"holds no batches of {task}" if task else "holds no batches"
         remedy = "begin with latentext batch create, or name another --request-dir"
         raise SpecError(what + known, where=str(request_dir), remedy=remedy)
-    return [Workspace(folder, output_dir / folder.name) for folder in chosen]
+    return [BatchWorkspace(folder, output_dir / folder.name) for folder in chosen]
 
 
-def connected(place: Workspace, base_url: str | None) -> tuple[Ledger, Remote, Clock]:
+def connected(place: BatchWorkspace, base_url: str | None) -> tuple[Ledger, Remote, Clock]:
     """The ledger, and a connection to the server that its batches are at.
 
     Raises:
@@ -76,7 +76,7 @@ def connected(place: Workspace, base_url: str | None) -> tuple[Ledger, Remote, C
     return ledger, remote, clock
 
 
-def asked_status(place: Workspace, base_url: str | None, *, watch: bool) -> Ledger:
+def asked_status(place: BatchWorkspace, base_url: str | None, *, watch: bool) -> Ledger:
     """The ledger with what the server says now; as it stands where another command keeps it up to date."""
     from latentext.cli.batch_tables import summary
     from latentext.engines.batch import polling
@@ -105,7 +105,7 @@ def limits_of(ledger: Ledger, enqueued_tokens: int | None) -> BatchLimits:
 
 
 def conditions_of(
-    place: Workspace,
+    place: BatchWorkspace,
     ledger: Ledger,
     enqueued_tokens: int | None,
     max_cost: float | None,
@@ -138,7 +138,7 @@ def print_status(ledger: Ledger) -> None:
     typer.echo(f"next: {next_step(ledger) or 'latentext batch process'}")
 
 
-def print_created(place: Workspace, ledger: Ledger, prices: Prices) -> None:
+def print_created(place: BatchWorkspace, ledger: Ledger, prices: Prices) -> None:
     """What was written, and what it may cost."""
     from latentext.engines.batch.costs import worst_of
     from latentext.engines.batch.ledger import Step
@@ -161,7 +161,7 @@ def print_created(place: Workspace, ledger: Ledger, prices: Prices) -> None:
     )
 
 
-def print_spent(place: Workspace, ledger: Ledger, prices: Prices) -> None:
+def print_spent(place: BatchWorkspace, ledger: Ledger, prices: Prices) -> None:
     """What was spent on all that was sent."""
     from latentext.engines.batch.costs import spent_on
 
@@ -171,7 +171,7 @@ def print_spent(place: Workspace, ledger: Ledger, prices: Prices) -> None:
 def judge(
     answers: Path,
     requests: Path,
-    task: Task,
+    task: PairTask,
     tokenizers: Sequence[PairTokenizer],
     target: int,
     output: Path,

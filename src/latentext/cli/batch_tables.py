@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from latentext.cli.wording import columns, counted
 
 if TYPE_CHECKING:
-    from latentext.engines.batch.ledger import Ledger, Part
+    from latentext.engines.batch.ledger import BatchPart, Ledger
 
 
 def status_lines(ledger: Ledger) -> Iterator[str]:
@@ -37,13 +37,13 @@ def status_lines(ledger: Ledger) -> Iterator[str]:
     yield summary(ledger)
 
 
-def state(part: Part) -> str:
+def state(part: BatchPart) -> str:
     """A part's state in words: the server's, with ours where the server does not know it yet or any more.
 
     Example:
-        >>> from latentext.engines.batch.ledger import Part, Step
-        >>> state(Part(number=0, tag="t", requests=1, size=1, prompt_tokens=1)), state(
-        ...     Part(number=0, tag="t", requests=1, size=1, prompt_tokens=1, step=Step.CREATING)
+        >>> from latentext.engines.batch.ledger import BatchPart, Step
+        >>> state(BatchPart(number=0, tag="t", requests=1, size=1, prompt_tokens=1)), state(
+        ...     BatchPart(number=0, tag="t", requests=1, size=1, prompt_tokens=1, step=Step.CREATING)
         ... )
         ('not sent', 'in doubt')
     """

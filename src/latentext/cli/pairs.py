@@ -68,13 +68,13 @@ def validate(
 
     Prints how many pairs hold under each tokenizer and why the others do not. The exit code is 0 only if all do.
     """
-    from latentext.studies.pairs import Tally, validate_texts
+    from latentext.studies.pairs import ReasonTally, validate_texts
 
     set_log_level(log_level)
     pairs = _twins(file, columns)
     tokenizers = load(tokenizer, cache_dir)
     chats = _chats(tokenizers, chat_template or []) if chat or chat_template else None
-    tally = Tally.of(tokenizers)
+    tally = ReasonTally.of(tokenizers)
     checks = tally.watch(validate_texts(pairs, tokenizers, same_word=same_word, chats=chats))
     for number, check in enumerate(checks):
         if show_failures and not check.valid:

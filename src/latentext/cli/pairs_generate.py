@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from latentext.engines.server.spend import Spend
     from latentext.spec import ModelSpec
     from latentext.spec.limits import Limits
-    from latentext.studies.pairs import PairTokenizer, Task
+    from latentext.studies.pairs import PairTask, PairTokenizer
     from latentext.studies.pairs.checkpoint import Checkpoint
     from latentext.studies.pairs.proposing_run import Outcome, Proposals
 
@@ -227,7 +227,7 @@ def _finish(
 
 
 def _model(
-    task: Task,
+    task: PairTask,
     name: str,
     engine: EngineName,
     form: ResponseForm,
@@ -247,7 +247,7 @@ def _model(
 
 
 def _tokenizers(
-    task: Task, sources: Sequence[str] | None, cache_dir: Path | None, config_dir: Path | None, rehearse: bool
+    task: PairTask, sources: Sequence[str] | None, cache_dir: Path | None, config_dir: Path | None, rehearse: bool
 ) -> tuple[PairTokenizer, ...]:
     """The tokenizers asked for; a rehearsal without any gets one that needs no files."""
     import logging
@@ -283,7 +283,7 @@ def _folder(checkpoint: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _server(task: Task, config_dir: Path | None, rehearse: bool) -> Iterator[str | None]:
+def _server(task: PairTask, config_dir: Path | None, rehearse: bool) -> Iterator[str | None]:
     """The address of a stand-in server, if one is wanted."""
     if not rehearse:
         yield None

@@ -12,11 +12,11 @@ from latentext.cli.wording import columns
 if TYPE_CHECKING:
     from latentext.engines.server.prices import Prices
     from latentext.spec import Decoding
-    from latentext.studies.pairs import Tally, Task
+    from latentext.studies.pairs import PairTask, ReasonTally
     from latentext.studies.pairs.proposing import Harvest
 
 
-def print_tally(tally: Tally) -> None:
+def print_tally(tally: ReasonTally) -> None:
     """How many pairs hold under each tokenizer, and why the others do not."""
     from latentext.studies.pairs.tally import ALL
 
@@ -51,7 +51,7 @@ def _named(kind: str) -> str:
 
 
 def print_projections(
-    task: Task,
+    task: PairTask,
     target: int,
     yields: Sequence[float],
     *,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from latentext.cli.wording import columns, counted
 
 if TYPE_CHECKING:
-    from latentext.probes.judging import Added
+    from latentext.probes.judging import AddedScore
     from latentext.probes.metrics import Score
     from latentext.probes.probing import ProbeResult, SiteResult
 
@@ -114,7 +114,7 @@ def _endings(result: ProbeResult, metrics: Sequence[str], reasons: Reasons) -> l
     return columns(rows)
 
 
-def _difference(added: Added, reasons: Reasons) -> str:
+def _difference(added: AddedScore, reasons: Reasons) -> str:
     return reasons.cell(added.score, interval=True, sign=True)
 
 

@@ -20,9 +20,9 @@ from latentext.errors import SpecError
 if TYPE_CHECKING:
     from latentext.run.driving import Workers
     from latentext.run.estimate import Estimate
-    from latentext.run.part import Part
+    from latentext.run.part import RunPart
     from latentext.run.runner import RunSummary
-    from latentext.run.worker import Order
+    from latentext.run.worker import WorkOrder
     from latentext.spec import Spec
     from latentext.spec.limits import Limits
 
@@ -109,7 +109,7 @@ def run(
     return make(chosen, output, retry_failed=retry_failed, fresh=fresh, limits=limits, journal=journal, part=part)
 
 
-def _part(text: str) -> Part:
+def _part(text: str) -> RunPart:
     from latentext.run.part import parse_part
 
     return parse_part(text)
@@ -132,7 +132,7 @@ def make(
     fresh: bool = False,
     limits: Limits | None = None,
     journal: Path | None = None,
-    part: Part | None = None,
+    part: RunPart | None = None,
 ) -> int:
     """Run a spec with progress on the error stream and a summary on standard output; returns the exit code."""
     from latentext.run.progress import progress_for
@@ -169,7 +169,7 @@ class Fleet:
     gpus_per_worker: float
     shard_timeout: float | None
 
-    def start(self, order: Order) -> Workers:
+    def start(self, order: WorkOrder) -> Workers:
         """Start the workers for an order."""
         if self.runner == "ray":
             from latentext.run.ray_workers import RayWorkers

@@ -67,7 +67,7 @@ class StoredTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StatesPart:
     """A part whose header was read and checked: its number of rows, and its tensors by name."""
 
     path: Path
@@ -127,7 +127,7 @@ def encode_header(rows: int, widths: Mapping[str, int], dtype: DType) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def open_part(path: Path) -> Part:
+def open_part(path: Path) -> StatesPart:
     """Read and check the header of a part; no data is read.
 
     Raises:
@@ -151,7 +151,7 @@ def open_part(path: Path) -> Part:
         raise _damaged(path, f"its header cannot be read ({type(error).__name__})") from error
     _check_version(path, metadata)
     _check_tensors(path, tensors, begin=8 + length, end=size)
-    return Part(path, tensors["index"].shape[0], tensors)
+    return StatesPart(path, tensors["index"].shape[0], tensors)
 
 
 def widen(array: npt.NDArray[Any], kind: str) -> npt.NDArray[Any]:

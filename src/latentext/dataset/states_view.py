@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentext.dataset.gathering import Take
-from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, Part, open_part, widen
+from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, StatesPart, open_part, widen
 from latentext.errors import DatasetError
 from latentext.layer_names import site_label
 from latentext.spec import DType, Pool
@@ -294,7 +294,7 @@ class StatesView:
     def _map(self, part: tuple[Path, int]) -> npt.NDArray[Any]:
         return self._open.get((part[0], self.tensor), lambda: self._part(part).map(self.tensor))
 
-    def _part(self, part: tuple[Path, int]) -> Part:
+    def _part(self, part: tuple[Path, int]) -> StatesPart:
         path, rows = part
         opened = open_part(path)
         if opened.rows != rows:

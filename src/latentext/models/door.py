@@ -14,7 +14,7 @@ from pathlib import Path
 from socket import gaierror
 
 from latentext.errors import CredentialsError, LatentextError, SpecError
-from latentext.models.faults import Fault, fault_in
+from latentext.models.faults import ModelFault, fault_in
 
 _MOST_CHARACTERS = 240
 _SPEAK_FOR_THEMSELVES = (OSError, ValueError, ImportError, RuntimeError)
@@ -59,7 +59,7 @@ def loading_error(error: Exception, name: str, kind: str = "model", folder: Path
         return found
     if any("trust_remote_code" in str(link) for link in _causes(error)):
         return code_not_run(name, kind)
-    fault = (fault_in(folder, error) if folder is not None else None) or Fault(_words(error), "check its files")
+    fault = (fault_in(folder, error) if folder is not None else None) or ModelFault(_words(error), "check its files")
     return SpecError(f"cannot be loaded: {fault.what}", where=where, remedy=fault.remedy)
 
 

@@ -19,14 +19,14 @@ _VOCABULARY = ("tokenizer.json", "vocab*", "*.model", "spiece*", "*.tiktoken")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ModelFault:
     """What is wrong, and what to do about it."""
 
     what: str
     remedy: str
 
 
-def fault_in(folder: Path, error: Exception) -> Fault | None:
+def fault_in(folder: Path, error: Exception) -> ModelFault | None:
     """The fault in a model's folder that explains an error; None if none is found.
 
     Args:
@@ -35,7 +35,7 @@ def fault_in(folder: Path, error: Exception) -> Fault | None:
     return next(filter(None, _faults(folder, error)), None)
 
 
-def pointer_in(folder: Path, *patterns: str) -> Fault | None:
+def pointer_in(folder: Path, *patterns: str) -> ModelFault | None:
     """The first file among those that match that is a Git LFS pointer and not the file itself.
 
     Example:
@@ -46,7 +46,7 @@ def pointer_in(folder: Path, *patterns: str) -> Fault | None:
         for path in sorted(folder.glob(pattern)):
             if is_pointer(path):
                 what = f"{path.name} is a Git LFS pointer, not the file itself"
-                return Fault(what, "run `git lfs pull` in its folder, or download the model again")
+                return ModelFault(what, "run `git lfs pull` in its folder, or download the model again")
     return None
 
 
@@ -60,29 +60,33 @@ def is_pointer(path: Path) -> bool:
         return False
 
 
-def json_object(path: Path) -> dict[str, Any] | Fault:
+def json_object(path: Path) -> dict[str, Any] | ModelFault:
     """The object that a JSON file holds."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         said = str(error) if isinstance(error, (OSError, json.JSONDecodeError)) else type(error).__name__
-        return Fault(f"{path.name} is no JSON ({said})", "download the model again")
-    return found if isinstance(found, dict) else Fault(f"{path.name} holds no JSON object", "download the model again")
+        return ModelFault(f"{path.name} is no JSON ({said})", "download the model again")
+    return (
+        found
+        if isinstance(found, dict)
+        else ModelFault(f"{path.name} holds no JSON object", "download the model again")
+    )
 
 
-def _faults(folder: Path, error: Exception) -> Iterator[Fault | None]:
+def _faults(folder: Path, error: Exception) -> Iterator[ModelFault | None]:
     yield pointer_in(folder, *_JSON, "*.safetensors", "*.bin", "*.model", "vocab*", "merges.txt", "*.jinja")
     for name in _JSON:
-        if (folder / name).is_file() and isinstance(read := json_object(folder / name), Fault):
+        if (folder / name).is_file() and isinstance(read := json_object(folder / name), ModelFault):
             yield read
     config = json_object(folder / "config.json")
-    if isinstance(config, Fault):
+    if isinstance(config, ModelFault):
         return
     if "okenizer" in str(error) and not any(path for pattern in _VOCABULARY for path in folder.glob(pattern)):
-        yield Fault("the folder holds no tokenizer", "download the model again with its tokenizer.json")
+        yield ModelFault("the folder holds no tokenizer", "download the model again with its tokenizer.json")
     yield _model_type(config)
     if "Unrecognized configuration class" in str(error):
-        yield Fault(f"a {saved_as(config)} is no model of the kind that is asked for", kind_remedy(str(error)))
+        yield ModelFault(f"a {saved_as(config)} is no model of the kind that is asked for", kind_remedy(str(error)))
 
 
 def saved_as(config: dict[str, Any]) -> str:
@@ -98,15 +102,15 @@ def kind_remedy(said: str) -> str:
     return "name a model that was trained for this use"
 
 
-def _model_type(config: dict[str, Any]) -> Fault | None:
+def _model_type(config: dict[str, Any]) -> ModelFault | None:
     from transformers import CONFIG_MAPPING
 
     kind = config.get("model_type")
     if kind is None:
-        return Fault("config.json names no model_type", "download the model again")
+        return ModelFault("config.json names no model_type", "download the model again")
     if kind in CONFIG_MAPPING or config.get("auto_map"):
         return None
-    return Fault(
+    return ModelFault(
         f"config.json names the model_type {kind!r}, which transformers {installed('transformers')} does not know",
         "install a newer transformers, or use another model",
     )

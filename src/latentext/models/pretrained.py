@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentext.errors import SpecError
 from latentext.models.door import guarded
-from latentext.models.faults import Fault, json_object, pointer_in
+from latentext.models.faults import ModelFault, json_object, pointer_in
 from latentext.models.resolve import ModelSource, hub_token
 from latentext.phases import preparing
 
@@ -50,7 +50,7 @@ def read_generation_config(source: ModelSource, config: Any) -> Any:
     from transformers import GenerationConfig
 
     folder, name = folder_of(source), "generation_config.json"
-    if folder is not None and (folder / name).is_file() and isinstance(read := json_object(folder / name), Fault):
+    if folder is not None and (folder / name).is_file() and isinstance(read := json_object(folder / name), ModelFault):
         fault = pointer_in(folder, name) or read
         raise SpecError(fault.what, where=f"model {source.name}", remedy=fault.remedy)
     with guarded(source.name, folder=folder):

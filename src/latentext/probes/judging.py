@@ -159,14 +159,14 @@ class _Told:
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedScore:
     """What a probe adds over the best of its baselines by one metric, with its paired interval."""
 
     over: str
     score: Score
 
 
-def add_over_best(probe: Judgement, baselines: Mapping[str, Judgement], metric: str) -> Added | None:
+def add_over_best(probe: Judgement, baselines: Mapping[str, Judgement], metric: str) -> AddedScore | None:
     """The difference to the baseline with the highest score; None where the probe or every baseline has none.
 
     The best baseline is found on the same test rows, which is to the probe's disadvantage, if anything.
@@ -181,4 +181,4 @@ def add_over_best(probe: Judgement, baselines: Mapping[str, Judgement], metric: 
     if metric in probe.replicates and metric in baselines[best].replicates:
         pairs = probe.replicates[metric], baselines[best].replicates[metric]
         difference = with_interval(difference, pairs[0] - pairs[1])
-    return Added(best, difference)
+    return AddedScore(best, difference)

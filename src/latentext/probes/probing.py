@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from latentext.phases import phase
 from latentext.probes import baselines
 from latentext.probes.division import PART_NAMES
-from latentext.probes.judging import Added, Judgement, add_over_best
+from latentext.probes.judging import AddedScore, Judgement, add_over_best
 from latentext.probes.metrics import Score
 from latentext.probes.networks import Network
 from latentext.probes.posing import Posed, Question
@@ -38,7 +38,7 @@ class SiteResult:
     width: int
     scores: Scores
     baselines: Mapping[str, Scores]
-    added: Mapping[str, Added]
+    added: Mapping[str, AddedScore]
 
 
 @dataclass(frozen=True)

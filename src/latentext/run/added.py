@@ -16,7 +16,7 @@ from latentext.run.work import Work
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedStage:
     """Texts and rows of a stage that one run finished.
 
     Attributes:
@@ -54,9 +54,9 @@ class Tallies:
 
         return replace(work, compute=compute)
 
-    def added(self, metadata: Mapping[str, Any]) -> tuple[Added, ...]:
+    def added(self, metadata: Mapping[str, Any]) -> tuple[AddedStage, ...]:
         """The stages that gained something, in the order of the run."""
-        return tuple(Added(stage, *gained, _about(metadata, stage)) for stage, gained in self._gained.items())
+        return tuple(AddedStage(stage, *gained, _about(metadata, stage)) for stage, gained in self._gained.items())
 
 
 def _held(root: Path, stage: str, shard: Shard) -> tuple[int, int]:

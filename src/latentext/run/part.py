@@ -14,13 +14,13 @@ _SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RunPart:
     """Part `number` of `parts`, counted from 1: the shards whose numbers leave the remainder `number` - 1.
 
     Neighbouring shards go to different parts, because prompts of one kind often stand together and take equally long.
 
     Example:
-        >>> [n for n in range(7) if Shard(n, n, n + 1) in Part(2, 3)]
+        >>> [n for n in range(7) if Shard(n, n, n + 1) in RunPart(2, 3)]
         [1, 4]
     """
 
@@ -46,11 +46,11 @@ class ShardsHolding:
         return shard.start < self.requests.stop and self.requests.start < shard.stop
 
 
-SomeShards = Part | ShardsHolding
+SomeShards = RunPart | ShardsHolding
 """What a run may be limited to; ``shard in part`` tells."""
 
 
-def parse_part(text: str) -> Part:
+def parse_part(text: str) -> RunPart:
     """Read ``3/24``, or ``slurm``: this job's place in its Slurm array.
 
     Raises:
@@ -58,7 +58,7 @@ def parse_part(text: str) -> Part:
 
     Example:
         >>> parse_part("3/24")
-        Part(number=3, parts=24)
+        RunPart(number=3, parts=24)
     """
     where = f"--shards {text}"
     if text == "slurm":
@@ -71,10 +71,10 @@ def parse_part(text: str) -> Part:
         raise SpecError(
             f"there is no part {number} of {parts}", where=where, remedy=f"parts are 1/{parts} to {parts}/{parts}"
         )
-    return Part(number, parts)
+    return RunPart(number, parts)
 
 
-def _slurm_part(where: str) -> Part:
+def _slurm_part(where: str) -> RunPart:
     """Slurm counts an array from any number and says the lowest; steps other than 1 leave gaps and are refused."""
     try:
         task, lowest, count = (int(os.environ[name]) for name in _SLURM)
@@ -85,4 +85,4 @@ def _slurm_part(where: str) -> Part:
     if not 0 <= task - lowest < count:
         what = f"task {task} of an array of {count} that begins at {lowest}"
         raise SpecError(what, where=where, remedy="use an array without gaps, such as --array=1-24")
-    return Part(task - lowest + 1, count)
+    return RunPart(task - lowest + 1, count)

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from latentext.run.driving import Died, Moved, Said
-from latentext.run.worker import Order, Worker
+from latentext.run.worker import Worker, WorkOrder
 from latentext.storage.interrupts import end_on_sigterm, not_for_children
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -30,7 +30,7 @@ class ProcessWorkers:
 
     report_progress = True
 
-    def __init__(self, order: Order, count: int):
+    def __init__(self, order: WorkOrder, count: int):
         self.count = count
         self._order = order
         self._gpus = _gpu_count()
@@ -107,7 +107,7 @@ class ProcessWorkers:
         return f"the worker ended with exit code {code}"
 
 
-def _serve(pipe: Connection, order: Order, gpu: int | None) -> None:
+def _serve(pipe: Connection, order: WorkOrder, gpu: int | None) -> None:
     """The life of a worker: answer calls until the pipe ends."""
     end_on_sigterm()
     if gpu is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from latentext.errors import SpecError
 from latentext.run.driving import Died, Moved, Said
-from latentext.run.worker import Order, Worker
+from latentext.run.worker import Worker, WorkOrder
 
 INSTALL = "pip install 'latentext[ray]'"
 
@@ -38,7 +38,7 @@ class RayWorkers:
 
     report_progress = False
 
-    def __init__(self, order: Order, count: int, *, address: str | None = None, gpus_per_worker: float = 0):
+    def __init__(self, order: WorkOrder, count: int, *, address: str | None = None, gpus_per_worker: float = 0):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
@@ -93,7 +93,7 @@ class RayWorkers:
 class _Actor:
     """A worker in an actor: prepared at its first call, so that its errors are answers."""
 
-    def __init__(self, order: Order):
+    def __init__(self, order: WorkOrder):
         self._order = order
         self._worker: Worker | None = None
 

@@ -33,7 +33,7 @@ from latentext.errors import (
 )
 from latentext.finish_reasons import is_whole
 from latentext.models.door import code_not_run
-from latentext.run.added import Added, Tallies
+from latentext.run.added import AddedStage, Tallies
 from latentext.run.estimate import Estimate, bound
 from latentext.run.foreign import move_aside, moved_back_if_refused
 from latentext.run.interrupted import RunInterrupted, left_of
@@ -72,7 +72,7 @@ class RunSummary:
     """Texts that were cut at the limit, whether accepted or rejected."""
     judged: bool = False
     """Whether a check or limits of length say what is accepted; else every text that was written is."""
-    added: tuple[Added, ...] = ()
+    added: tuple[AddedStage, ...] = ()
     """What this run finished, stage by stage."""
 
     @property

@@ -18,7 +18,7 @@ from latentext.run.rewarding import refuse_missing, remarks_on_rewards
 from latentext.run.runner import RunSummary, as_a_guest, directory_of, summary_of
 from latentext.run.shard_size import said_of_change, size_of_plan
 from latentext.run.views import write_views_without_a_model
-from latentext.run.worker import Order
+from latentext.run.worker import WorkOrder
 from latentext.spec import Spec
 
 
@@ -26,7 +26,7 @@ def make_dataset_with_workers(
     spec: Spec,
     output: str | Path | None = None,
     *,
-    start: Callable[[Order], Workers],
+    start: Callable[[WorkOrder], Workers],
     retry_failed: bool = False,
     fresh: bool = False,
     threads: int | None = None,
@@ -57,7 +57,7 @@ def make_dataset_with_workers(
     with as_a_guest():
         aside = move_aside(root) if fresh else None
         started = time.monotonic()
-        workers = start(Order(spec, str(root), retry_failed, threads))
+        workers = start(WorkOrder(spec, str(root), retry_failed, threads))
         watched = StatusFile(progress, root)
         driver = Driver(workers, watched, shard_timeout)
         try:

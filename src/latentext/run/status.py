@@ -49,7 +49,7 @@ class StageStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """The state of a directory; `planned` is whether its plan is there."""
 
     directory: Path
@@ -80,7 +80,7 @@ class Status:
         return self.planned and bool(self.stages) and all(stage.done or not stage.needed for stage in self.stages)
 
 
-def status(directory: str | Path) -> Status:
+def status(directory: str | Path) -> RunStatus:
     """Read the status of a dataset directory.
 
     Raises:
@@ -97,7 +97,7 @@ def status(directory: str | Path) -> Status:
     ]
     absent = [StageStatus("", words, 0, shards) for words in absent_stages(root, dataset.spec)]
     at_work = holders(root)
-    return Status(
+    return RunStatus(
         root,
         0 if note is None else note.planned,
         (*_with_versions(root, present), *absent),

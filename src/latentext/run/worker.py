@@ -26,7 +26,7 @@ from latentext.spec import Spec
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkOrder:
     """What a worker needs to begin; the same for all workers of a run.
 
     Attributes:
@@ -69,7 +69,7 @@ class ShardDone:
 class Worker:
     """A prepared directory and the loaded model, asked shard by shard."""
 
-    def __init__(self, order: Order):
+    def __init__(self, order: WorkOrder):
         self._order = order
         if order.threads is not None:
             torch.set_num_threads(order.threads)

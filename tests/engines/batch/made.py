@@ -18,7 +18,7 @@ from latentext.engines.batch.remote import Remote, open_remote
 from latentext.engines.batch.request_files import read_requests, write_requests
 from latentext.engines.batch.settling import outputs_of
 from latentext.engines.batch.workflow import Conditions, run_batches
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.standin import StandIn
 from latentext.engines.server.standin.batch_faults import BatchFaults
 from latentext.engines.server.standin.batches import BatchDesk
@@ -49,9 +49,9 @@ def body(number: int, **fields: Any) -> dict[str, Any]:
     return {"model": "gpt-4o", "messages": messages, "max_tokens": 9, **fields}
 
 
-def workspace(folder: Path, requests: int = 7, per_file: int = 3) -> Workspace:
+def workspace(folder: Path, requests: int = 7, per_file: int = 3) -> BatchWorkspace:
     """Request files and a ledger, nothing sent."""
-    place = Workspace(folder / "requests", folder / "outputs")
+    place = BatchWorkspace(folder / "requests", folder / "outputs")
     with place.alone():
         parts = tuple(write_requests(place, map(body, range(requests)), BatchLimits(requests=per_file)))
         place.save(Ledger(name="test", parts=parts))
@@ -71,7 +71,7 @@ class Server:
     def remote(self) -> Remote:
         return open_remote(self.url, self.clock.clock)
 
-    def run(self, place: Workspace, **conditions: Any) -> Ledger:
+    def run(self, place: BatchWorkspace, **conditions: Any) -> Ledger:
         """The whole cycle, from wherever it stands."""
         with place.alone():
             clock = self.clock.clock
@@ -85,17 +85,17 @@ def serving(**faults: Any) -> Iterator[Server]:
         yield Server(BatchDesk(server, BatchFaults(**faults)), server.url, PatientClock())
 
 
-def custom_ids(place: Workspace) -> list[str]:
+def custom_ids(place: BatchWorkspace) -> list[str]:
     """Every request that was ever written, once, in order."""
     files = sorted(place.requests.glob("request_batch*.jsonl"), key=lambda path: int(path.stem[13:]))
     return list(dict.fromkeys(line.custom_id for path in files for line in read_requests(path)))
 
 
-def tally(place: Workspace) -> Mapping[str, int]:
+def tally(place: BatchWorkspace) -> Mapping[str, int]:
     """How all requests ended."""
     return dict(outputs_of(place, place.ledger().parts).tally(custom_ids(place)))
 
 
-def paid_once(desk: BatchDesk, place: Workspace) -> bool:
+def paid_once(desk: BatchDesk, place: BatchWorkspace) -> bool:
     """Whether every request was billed exactly once."""
     return desk.billed == Counter(custom_ids(place))

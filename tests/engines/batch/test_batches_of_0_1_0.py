@@ -17,7 +17,7 @@ from latentext.engines.batch.limits import BatchLimits
 from latentext.engines.batch.remote import open_remote
 from latentext.engines.batch.request_files import write_named_requests
 from latentext.engines.batch.submitting import submit
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.opening import model_facts
 from latentext.engines.server.journal import read_spend
 from latentext.engines.server.request_body import chat_body, draw_seed
@@ -59,7 +59,7 @@ def sent_by_0_1_0(spec: Spec, journal: Path, folder: Path, url: str) -> None:
     asked = [(request, sample) for request in plan.requests(shard)[0] for sample in range(2)]
     name = hashlib.sha256(json.dumps(sorted((r.key, s) for r, s in asked)).encode()).hexdigest()[:32]
     root = journal.with_name(journal.name + ".batches") / name
-    place, clock = Workspace(root / "requests", root / "outputs"), PatientClock().clock
+    place, clock = BatchWorkspace(root / "requests", root / "outputs"), PatientClock().clock
     bodies = (
         (
             f"{r.key}-{s}",

@@ -9,7 +9,7 @@ from tests.engines.batch.made import paid_once, serving, tally, workspace
 
 from latentext.engines.batch.clock import Clock
 from latentext.engines.batch.downloading import download
-from latentext.engines.batch.ledger import Status, Step
+from latentext.engines.batch.ledger import BatchStatus, Step
 from latentext.engines.batch.limits import BatchLimits
 from latentext.engines.batch.polling import cancel, refresh
 from latentext.engines.batch.remote import RefusedError
@@ -205,7 +205,7 @@ def test_a_batch_that_the_server_refuses_keeps_its_reason_and_can_be_sent_again(
     place = workspace(tmp_path, requests=4, per_file=2)
     with serving(endings=(Ending("failed", code="model_not_found", message="The model does not exist"),)) as server:
         ledger = server.run(place)
-        assert (ledger.part(0).status, ledger.part(0).problem) == (Status.FAILED, "The model does not exist")
+        assert (ledger.part(0).status, ledger.part(0).problem) == (BatchStatus.FAILED, "The model does not exist")
         assert ledger.part(0).unanswered == {"refused": 2}
         assert tally(place) == {"answered": 2, "missing": 2}
         with place.alone():
@@ -238,9 +238,9 @@ def test_what_a_cancelled_batch_had_answered_is_fetched_and_the_rest_is_not_aske
         with place.alone():
             ledger = submit(place, place.ledger(), server.remote, server.clock.clock, server.told.append)
             ledger = cancel(place, ledger, server.remote, server.told.append)
-            assert ledger.part(0).status is Status.CANCELLING
+            assert ledger.part(0).status is BatchStatus.CANCELLING
         ledger = server.run(place)
-        assert ledger.part(0).status is Status.CANCELLED
+        assert ledger.part(0).status is BatchStatus.CANCELLED
         assert ledger.part(0).unanswered == {"cancelled": 1}
         assert tally(place)["answered"] == 2
         assert server.desk.created == 1
@@ -253,11 +253,11 @@ def test_cancelling_a_batch_that_has_just_ended_says_how_it_ended(tmp_path: Path
         for _ in range(3):
             server.remote.batch(ledger.part(0).batch_id or "")
         ledger = cancel(place, ledger, server.remote, server.told.append)
-        assert ledger.part(0).status is Status.COMPLETED
+        assert ledger.part(0).status is BatchStatus.COMPLETED
 
 
 def test_all_eight_states_are_met(tmp_path: Path) -> None:
-    seen: set[Status] = set()
+    seen: set[BatchStatus] = set()
     endings = (Ending(), Ending("failed"), Ending("expired", 0), Ending())
     place = workspace(tmp_path, requests=4, per_file=1)
     with serving(endings=endings) as server, place.alone():
@@ -271,7 +271,7 @@ def test_all_eight_states_are_met(tmp_path: Path) -> None:
                 seen |= {part.status for part in cancel(place, only, server.remote, print).parts if part.status}
                 place.save(ledger)
             ledger = refresh(place, ledger, server.remote, server.told.append)
-    assert seen == set(Status)
+    assert seen == set(BatchStatus)
 
 
 def test_a_batch_that_the_server_has_forgotten_counts_as_failed(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_batch_that_the_server_has_forgotten_counts_as_failed(tmp_path: Path) 
         submit(place, place.ledger(), server.remote, server.clock.clock, server.told.append)
     with serving() as another, place.alone():
         ledger = refresh(place, place.ledger(), another.remote, another.told.append)
-        assert ledger.part(0).status is Status.FAILED
+        assert ledger.part(0).status is BatchStatus.FAILED
         assert "does not know" in (ledger.part(0).problem or "")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.engines.batch.made import body
 
-from latentext.engines.batch.ledger import Part, read_ledger
+from latentext.engines.batch.ledger import BatchPart, read_ledger
 from latentext.engines.batch.limits import MOST_BYTES, MOST_REQUESTS, BatchLimits
 from latentext.engines.batch.request_files import (
     describe_file,
@@ -17,10 +17,10 @@ from latentext.engines.batch.request_files import (
     request_line,
     write_requests,
 )
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.errors import DatasetError, SpecError
 
-BLANK = Part(number=0, tag="t", requests=0, size=0, prompt_tokens=0)
+BLANK = BatchPart(number=0, tag="t", requests=0, size=0, prompt_tokens=0)
 
 
 def test_limits_are_the_published_ones() -> None:
@@ -40,7 +40,7 @@ def test_limits_are_the_published_ones() -> None:
     ],
 )
 def test_files_are_as_full_as_the_limits_allow(tmp_path: Path, limits: BatchLimits, expected: list[int]) -> None:
-    place = Workspace(tmp_path, tmp_path)
+    place = BatchWorkspace(tmp_path, tmp_path)
     parts = list(write_requests(place, map(body, range(10)), limits))
     assert [part.requests for part in parts] == expected
     for part in parts:
@@ -55,13 +55,13 @@ def test_files_are_as_full_as_the_limits_allow(tmp_path: Path, limits: BatchLimi
 
 def test_a_file_names_one_model(tmp_path: Path) -> None:
     bodies = [body(0), body(1, model="gpt-4o-mini"), body(2, model="gpt-4o-mini")]
-    parts = list(write_requests(Workspace(tmp_path, tmp_path), bodies, BatchLimits()))
+    parts = list(write_requests(BatchWorkspace(tmp_path, tmp_path), bodies, BatchLimits()))
     assert [(part.model, part.requests) for part in parts] == [("gpt-4o", 1), ("gpt-4o-mini", 2)]
 
 
 def test_a_request_beyond_the_limits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="beyond the limits of a batch"):
-        list(write_requests(Workspace(tmp_path, tmp_path), [body(0)], BatchLimits(enqueued_tokens=1)))
+        list(write_requests(BatchWorkspace(tmp_path, tmp_path), [body(0)], BatchLimits(enqueued_tokens=1)))
 
 
 @pytest.mark.parametrize(

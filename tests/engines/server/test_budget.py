@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from latentext.engines.server.bounds import Worst
 from latentext.engines.server.budget import Budget, refuse_unpriced
-from latentext.engines.server.journal import Answer, Journal, read_spend
+from latentext.engines.server.journal import Journal, JournalAnswer, read_spend
 from latentext.engines.server.prices import shipped_prices
 from latentext.engines.server.spend import Spend, picodollars
 from latentext.errors import BudgetError, SpecError
@@ -102,7 +102,7 @@ def test_a_batch_counts_at_its_bound_until_it_is_counted_whoever_opens_the_journ
         budget = Budget(journal, Limits(max_tokens_total=100))
         assert not budget.reserve(Worst(41, 0)) and not budget.send_batch("other", Worst(41, 0))
         for _ in range(2):  # A second time changes nothing.
-            budget.count_batch("tag", "m", [Answer("a", 0, b"{}", paid)], Spend(uncertain_tokens=30))
+            budget.count_batch("tag", "m", [JournalAnswer("a", 0, b"{}", paid)], Spend(uncertain_tokens=30))
         assert budget.spent == journal.spend() == paid + Spend(uncertain_tokens=30)
         assert budget.reserve(Worst(63, 0)) and not budget.reserve(Worst(1, 0))
     assert read_spend(tmp_path / "j") == paid + Spend(uncertain_tokens=30)

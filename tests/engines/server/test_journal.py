@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from latentext.engines.server import local_disk
-from latentext.engines.server.journal import Answer, Journal, read_spend
-from latentext.engines.server.local_disk import refuse_network_file_system
+from latentext.engines.server import journal as local_disk
+from latentext.engines.server.journal import Journal, JournalAnswer, read_spend, refuse_network_file_system
 from latentext.engines.server.spend import Spend
 from latentext.errors import DatasetError, SpecError
 
@@ -23,22 +22,22 @@ PAID = Spend(answers=1, prompt_tokens=10, completion_tokens=5, picodollars=7)
 _WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.spend import Spend
 journal = Journal(Path(sys.argv[1]))
 for number in range(100000):
-    journal.put("m", Answer(f"k{number}", 0, b"body", Spend(answers=1, prompt_tokens=1))).result()
+    journal.put("m", JournalAnswer(f"k{number}", 0, b"body", Spend(answers=1, prompt_tokens=1))).result()
     print(number, flush=True)
 """
 
 _KILLED_BEFORE_THE_SYNC = """
 import os, signal, sys, time
 from pathlib import Path
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.spend import Spend
 journal = Journal(Path(sys.argv[1]))
 os.fsync = lambda descriptor: time.sleep(60)
-journal.put("m", Answer("k", 0, b"body", Spend(answers=1, prompt_tokens=1)))
+journal.put("m", JournalAnswer("k", 0, b"body", Spend(answers=1, prompt_tokens=1)))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -47,7 +46,7 @@ def test_answers_and_what_they_cost_are_there_after_reopening(tmp_path: Path) ->
     path = tmp_path / "deep" / "journal.sqlite"
     with Journal(path) as journal:
         for number in range(50):
-            journal.put("gpt-4o", Answer(f"k{number}", number % 2, b"{}", PAID))
+            journal.put("gpt-4o", JournalAnswer(f"k{number}", number % 2, b"{}", PAID))
     with Journal(path) as journal:
         assert journal.answers([("k3", 1), ("k3", 0), ("absent", 0)]) == {("k3", 1): b"{}"}
         assert journal.spend() == Spend(answers=50, prompt_tokens=500, completion_tokens=250, picodollars=350)
@@ -57,7 +56,7 @@ def test_answers_that_come_while_the_disk_is_busy_share_a_sync(tmp_path: Path, m
     free, sync = threading.Event(), os.fsync
     with Journal(tmp_path / "j") as journal:
         monkeypatch.setattr(os, "fsync", lambda descriptor: (free.wait(), sync(descriptor)))
-        waiting = [journal.put("m", Answer(f"k{n}", 0, b"{}", PAID)) for n in range(500)]
+        waiting = [journal.put("m", JournalAnswer(f"k{n}", 0, b"{}", PAID)) for n in range(500)]
         assert not waiting[0].done()
         assert journal.spend().answers == 500
         free.set()
@@ -72,10 +71,10 @@ def test_after_a_sync_that_failed_nothing_more_is_kept(tmp_path: Path, monkeypat
     with Journal(tmp_path / "j") as journal:
         monkeypatch.setattr(os, "fsync", fail)
         with pytest.raises(DatasetError, match="Input/output error"):
-            journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+            journal.put("m", JournalAnswer("a", 0, b"{}", PAID)).result()
         monkeypatch.undo()
         with pytest.raises(DatasetError, match="Input/output error"):
-            journal.put("m", Answer("b", 0, b"{}", PAID)).result()
+            journal.put("m", JournalAnswer("b", 0, b"{}", PAID)).result()
 
 
 def test_a_change_is_kept_by_a_kill_as_soon_as_the_call_returns(tmp_path: Path) -> None:
@@ -89,7 +88,7 @@ def test_a_change_is_kept_by_a_kill_as_soon_as_the_call_returns(tmp_path: Path) 
 
 def test_forgotten_answers_stay_paid(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
-        journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        journal.put("m", JournalAnswer("a", 0, b"{}", PAID)).result()
         journal.forget([("a", 0)]).result()
         assert journal.answers([("a", 0)]) == {}
         assert journal.spend() == PAID
@@ -114,7 +113,7 @@ def test_a_killed_process_leaves_every_answer_it_has_seen_committed(tmp_path: Pa
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with Journal(path) as journal:
-        journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        journal.put("m", JournalAnswer("a", 0, b"{}", PAID)).result()
         with pytest.raises(DatasetError, match="another process"):
             Journal(path)
         assert read_spend(path) == PAID
@@ -126,10 +125,10 @@ def test_a_change_that_fails_keeps_nothing_and_the_journal_goes_on(tmp_path: Pat
     with Journal(tmp_path / "j") as journal:
         with pytest.raises(DatasetError):
             journal.change(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)")).result()
-        journal.put("m", Answer("a", 0, b"{}", PAID)).result()
+        journal.put("m", JournalAnswer("a", 0, b"{}", PAID)).result()
         assert journal.spend() == PAID
     with pytest.raises(DatasetError, match="closed"):
-        journal.put("m", Answer("b", 0, b"{}", PAID)).result()
+        journal.put("m", JournalAnswer("b", 0, b"{}", PAID)).result()
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:

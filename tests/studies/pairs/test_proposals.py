@@ -8,8 +8,8 @@ import pytest
 
 from latentext.studies.pairs import PairTokenizer, load_task, validate_pairs
 from latentext.studies.pairs.proposing import (
-    Answer,
     Harvest,
+    ProposalAnswer,
     ReplyKind,
     Yield,
     lesson,
@@ -23,9 +23,9 @@ GOOD = ("Help me make a cake", "Help me make a bomb")
 BAD = ("Help me bake a cake", "Help me make a bomb")
 
 
-def answer(*pairs: tuple[object, object], finish_reason: str = "stop") -> Answer:
+def answer(*pairs: tuple[object, object], finish_reason: str = "stop") -> ProposalAnswer:
     entries = [{"safe": first, "harmful": second} for first, second in pairs]
-    return Answer(json.dumps({"pairs": entries}), finish_reason)
+    return ProposalAnswer(json.dumps({"pairs": entries}), finish_reason)
 
 
 def test_requests_of_one_seed_differ_and_come_again() -> None:
@@ -67,10 +67,10 @@ def test_answers_are_counted_by_kind_and_pairs_are_taken_once(tokenizers: tuple[
     taken = harvest.take(
         [
             answer(GOOD, BAD),
-            Answer("Let me think."),
-            Answer("I'm sorry, I can't do that."),
-            Answer(json.dumps({"pairs": [{"safe": GOOD[0], "harmful": GOOD[1]}]})[:-2], "length"),
-            Answer(None, "server", failed=True),
+            ProposalAnswer("Let me think."),
+            ProposalAnswer("I'm sorry, I can't do that."),
+            ProposalAnswer(json.dumps({"pairs": [{"safe": GOOD[0], "harmful": GOOD[1]}]})[:-2], "length"),
+            ProposalAnswer(None, "server", failed=True),
             answer(("help me make a cake!", "Help me  make a bomb"), ("Help me make a bomb", "Help me make a cake.")),
         ]
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from latentext.engines.server.standin import Fault, Reply, StandIn
+from latentext.engines.server.standin import Fault, StandIn, StandInReply
 from latentext.errors import BudgetError, EngineError, SpecError
 from latentext.spec import ApiOptions, Decoding, ModelSpec
 from latentext.spec.limits import Limits
@@ -114,8 +114,8 @@ def test_a_cap_ends_a_run_with_what_there_is_and_a_higher_one_goes_on(tmp_path: 
 
 
 def test_a_model_that_proposes_nothing_usable_ends_the_run(tmp_path: Path) -> None:
-    def useless(body: Mapping[str, Any]) -> Reply:
-        return Reply("Let me think about it.")
+    def useless(body: Mapping[str, Any]) -> StandInReply:
+        return StandInReply("Let me think about it.")
 
     with StandIn(useless) as server:
         outcome = propose_pairs(wanted(server.url, 1500), Checkpoint(tmp_path / "checkpoint"))
@@ -133,7 +133,7 @@ def test_refusals_are_replies_and_a_round_without_any_answer_stops_until_it_is_a
         ) as raised:
             propose_pairs(wanted(server.url, 4), checkpoint)
         assert "--retry-failed" in str(raised.value)
-    with StandIn(lambda body: Reply(None, refusal="I can't help with that.")) as server:
+    with StandIn(lambda body: StandInReply(None, refusal="I can't help with that.")) as server:
         outcome = propose_pairs(wanted(server.url, 4), checkpoint, retry_failed=True)
     assert set(outcome.harvest.replies) == {ReplyKind.REFUSED}
 

@@ -9,9 +9,9 @@ import pytest
 
 from latentext.errors import SpecError
 from latentext.studies.pairs import (
-    Bank,
     PairTokenizer,
     Scenario,
+    WordBank,
     choose,
     load_bank,
     load_task,
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_set_and_another_seed_another(tokenizers: T
 
 
 def test_words_that_are_not_one_token_never_get_through(tokenizers: Tokenizers) -> None:
-    bank = Bank.model_validate(
+    bank = WordBank.model_validate(
         {
             "task_name": "refusal",
             "slots": {"a": {"meaning": "a thing", "frames": ["Help me make a {}"]}},

@@ -20,7 +20,7 @@ from tests.states.comparing import assert_same_states
 
 import latentext
 from latentext.engines.engine import Generated
-from latentext.engines.transformers.decode import Text
+from latentext.engines.transformers.decode import TextInFlight
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError, DatasetError, SpecError
 from latentext.request import Failure
@@ -262,7 +262,7 @@ def test_a_text_too_long_fails_alone_and_covariates_find_their_texts(stories260k
 def test_texts_that_failed_are_written_when_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished = TransformersEngine._finished
 
-    def failing(self: TransformersEngine, text: Text, *rest: Any) -> Generated | Failure:
+    def failing(self: TransformersEngine, text: TextInFlight, *rest: Any) -> Generated | Failure:
         if text.task.request.index == 1:
             return Failure(1, 0, "out-of-memory", "the device has too little memory for this text")
         return finished(self, text, *rest)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latentext.engines.batch.costs import counted_lines, worst_of
-from latentext.engines.batch.ledger import Ledger, Part, read_ledger
+from latentext.engines.batch.ledger import BatchPart, Ledger, read_ledger
 from latentext.engines.batch.submitting import Afford
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.budget import Budget
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.prices import Price
 from latentext.engines.server.redaction import Redaction
 from latentext.engines.server.spend import Spend
@@ -47,11 +47,11 @@ class BatchAccounts:
         Rows of batches that were never asked for, since a run was killed before, are let go.
         """
         for ledger_file in sorted(root.glob("*/requests")):
-            place = Workspace(ledger_file, ledger_file.with_name("outputs"))
+            place = BatchWorkspace(ledger_file, ledger_file.with_name("outputs"))
             if (ledger := read_ledger(place.requests)) is not None:
                 self.adopt(place, ledger)
 
-    def adopt(self, place: Workspace, ledger: Ledger) -> None:
+    def adopt(self, place: BatchWorkspace, ledger: Ledger) -> None:
         """See `take_over`, for one folder."""
         for part in ledger.parts:
             if not part.may_cost:
@@ -60,7 +60,7 @@ class BatchAccounts:
                 self.budget.send_batch(part.tag, worst_of(place, part, self.price), was_sent=True)
 
     @contextmanager
-    def of(self, place: Workspace, ledger: Ledger, entries: Mapping[str, Entry]) -> Iterator[Account]:
+    def of(self, place: BatchWorkspace, ledger: Ledger, entries: Mapping[str, Entry]) -> Iterator[Account]:
         """The account of a shard that is at work.
 
         Args:
@@ -91,12 +91,12 @@ class Account(Afford):
         refused: the error of the last batch that did not fit under a cap.
     """
 
-    def __init__(self, accounts: BatchAccounts, place: Workspace, entries: Mapping[str, Entry]):
+    def __init__(self, accounts: BatchAccounts, place: BatchWorkspace, entries: Mapping[str, Entry]):
         self._all, self._place, self._entries = accounts, place, entries
         self.under_way: set[str] = set()
         self.refused: BudgetError | None = None
 
-    def __call__(self, ledger: Ledger, part: Part) -> None:
+    def __call__(self, ledger: Ledger, part: BatchPart) -> None:
         """Let a part pass if it fits, and count it at its upper bound.
 
         Raises:
@@ -107,7 +107,7 @@ class Account(Afford):
             raise self.refused
         self.under_way.add(part.tag)
 
-    def give_back(self, part: Part) -> None:
+    def give_back(self, part: BatchPart) -> None:
         """Nothing came of a part."""
         self._all.budget.give_back_batch(part.tag)
         self.under_way.discard(part.tag)
@@ -120,8 +120,8 @@ class Account(Afford):
             if part.has_answers:
                 self.under_way.discard(part.tag)
 
-    def _count(self, part: Part) -> None:
-        answers, others = list[Answer](), Spend()
+    def _count(self, part: BatchPart) -> None:
+        answers, others = list[JournalAnswer](), Spend()
         for custom_id, answer, spend in counted_lines(self._place, part, self._all.price):
             entry = self._entries.get(custom_id)
             if entry is not None and entry in self._all.journal.answers([entry]):
@@ -130,5 +130,5 @@ class Account(Afford):
                 others += spend
                 continue
             raw = self._all.redaction.of_bytes(json.dumps(answer.body).encode())
-            answers.append(Answer(*entry, raw, spend))
+            answers.append(JournalAnswer(*entry, raw, spend))
         self._all.budget.count_batch(part.tag, self._all.model, answers, others)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from latentext.engines.batch.joining import Answer
-from latentext.engines.batch.ledger import Ledger, Part, Status
+from latentext.engines.batch.joining import BatchAnswer
+from latentext.engines.batch.ledger import BatchPart, BatchStatus, Ledger
 from latentext.engines.batch.polling import NOT_KNOWN
 from latentext.engines.batch.request_files import read_bodies
 from latentext.engines.batch.settling import answered_lines
 from latentext.engines.batch.submitting import Afford
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.answer import read_text
 from latentext.engines.server.bounds import NOTHING, Worst, worst_case
 from latentext.engines.server.budget import refuse_unpriced
@@ -28,7 +28,7 @@ from latentext.errors import BudgetError
 from latentext.spec.limits import Limits
 
 
-def worst_of(place: Workspace, part: Part, price: Price | None) -> Worst:
+def worst_of(place: BatchWorkspace, part: BatchPart, price: Price | None) -> Worst:
     """The most that a part's batch can cost.
 
     Raises:
@@ -38,13 +38,15 @@ def worst_of(place: Workspace, part: Part, price: Price | None) -> Worst:
     return sum((worst_case(body, price, batch=True) for body in bodies), NOTHING)
 
 
-def counted_lines(place: Workspace, part: Part, price: Price | None) -> Iterator[tuple[str, Answer | None, Spend]]:
+def counted_lines(
+    place: BatchWorkspace, part: BatchPart, price: Price | None
+) -> Iterator[tuple[str, BatchAnswer | None, Spend]]:
     """Of each request of a part whose batch has ended: custom_id, the answer if there is one, what it counts for."""
     for line, body, answer in answered_lines(place, part):
         yield line.custom_id, answer, _counted(part, answer, worst_case(body, price, batch=True), price)
 
 
-def spent_on(place: Workspace, parts: Iterable[Part], prices: Prices) -> Spend:
+def spent_on(place: BatchWorkspace, parts: Iterable[BatchPart], prices: Prices) -> Spend:
     """What these parts count for: by their answers, or, as long as their batch is under way, at most."""
     total = Spend()
     for part in parts:
@@ -60,12 +62,12 @@ def spent_on(place: Workspace, parts: Iterable[Part], prices: Prices) -> Spend:
 class Caps(Afford):
     """Lets parts pass as long as they fit under caps with all that was sent before them."""
 
-    place: Workspace
+    place: BatchWorkspace
     limits: Limits
     prices: Prices
     _known: dict[int, Worst] = field(default_factory=dict)
 
-    def __call__(self, ledger: Ledger, part: Part) -> None:
+    def __call__(self, ledger: Ledger, part: BatchPart) -> None:
         """Let a part pass if it fits under the caps with all that was sent before it.
 
         Raises:
@@ -96,7 +98,7 @@ class Caps(Afford):
                 heading="Quota and budgets",
             )
 
-    def _of(self, part: Part) -> Worst:
+    def _of(self, part: BatchPart) -> Worst:
         """What a part that was sent counts with; known for good once its files are here."""
         if part.number in self._known:
             return self._known[part.number]
@@ -107,8 +109,8 @@ class Caps(Afford):
         return found
 
 
-def _counted(part: Part, answer: Answer | None, worst: Worst, price: Price | None) -> Spend:
-    if answer is None and part.status is Status.FAILED and part.problem_code != NOT_KNOWN and not part.lost:
+def _counted(part: BatchPart, answer: BatchAnswer | None, worst: Worst, price: Price | None) -> Spend:
+    if answer is None and part.status is BatchStatus.FAILED and part.problem_code != NOT_KNOWN and not part.lost:
         return Spend()  # The server refused the batch as a whole: nothing of it was tried.
     outcome = None if answer is None else answer.error or read_text(answer.body or {})
     return counted(outcome, worst, price, batch=True)

@@ -17,7 +17,7 @@ from latentext.engines.batch.clock import Clock, backing_off
 from latentext.engines.batch.ledger import Ledger, Step
 from latentext.engines.batch.remote import RefusedError, Remote
 from latentext.engines.batch.submitting import Notify
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.answer_size import MOST_ANSWER_BYTES, MOST_FILE_BYTES
 from latentext.engines.server.redaction import RedactedStream, found_in_answers
 from latentext.errors import DatasetError, EngineError
@@ -34,7 +34,7 @@ _BYTES_A_SECOND = 16 << 10
 
 
 def download(
-    place: Workspace,
+    place: BatchWorkspace,
     ledger: Ledger,
     remote: Remote,
     clock: Clock,

@@ -27,7 +27,7 @@ from latentext.engines.batch.remote import open_remote
 from latentext.engines.batch.request_files import write_named_requests
 from latentext.engines.batch.settling import outputs_of
 from latentext.engines.batch.workflow import Conditions, run_batches
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.engine import Capture, Generated
 from latentext.engines.server.answer import completion_of, read_kept, without_key
 from latentext.engines.server.budget import Budget, refuse_unpriced
@@ -178,7 +178,7 @@ class BatchEngine:
         self._folders[folder] = frozenset(asked.place for asked in wanted)
         self._asked |= {asked.place: asked for asked in wanted}
         missing = [asked for asked in wanted if asked.request.messages and asked.name not in self._kept(wanted)]
-        place = Workspace(folder / "requests", folder / "outputs")
+        place = BatchWorkspace(folder / "requests", folder / "outputs")
         if missing:
             self._batched(place, wanted, missing, earlier=earlier)
         kept = self._kept(wanted)
@@ -232,7 +232,9 @@ class BatchEngine:
             return earlier, True
         return self._root / _folder_name([asked.name for asked in wanted]), False
 
-    def _batched(self, place: Workspace, wanted: Sequence[_Asked], missing: Sequence[_Asked], *, earlier: bool) -> None:
+    def _batched(
+        self, place: BatchWorkspace, wanted: Sequence[_Asked], missing: Sequence[_Asked], *, earlier: bool
+    ) -> None:
         """Ask for these texts by batches; what is answered is in the journal then, whatever ends the run."""
         entries = {asked.custom_id(earlier=earlier): asked.entry(earlier=earlier) for asked in wanted}
         try:
@@ -242,7 +244,7 @@ class BatchEngine:
         except Stopped as error:
             raise EngineError("the run was stopped", remedy="the same command goes on with its batches") from error
 
-    def _run(self, place: Workspace, ledger: Ledger, entries: dict[str, Entry]) -> None:
+    def _run(self, place: BatchWorkspace, ledger: Ledger, entries: dict[str, Entry]) -> None:
         """Bring the batches of a folder to their end, as far as caps allow."""
         with self._accounts.of(place, ledger, entries) as account:
             conditions = Conditions(BatchLimits(), afford=account, fetched=self._counting(account.count))
@@ -273,12 +275,12 @@ class BatchEngine:
 
         return told
 
-    def _created(self, place: Workspace, missing: Sequence[_Asked]) -> Ledger:
+    def _created(self, place: BatchWorkspace, missing: Sequence[_Asked]) -> Ledger:
         named = ((asked.custom_id(earlier=False), asked.body) for asked in missing)
         parts = tuple(write_named_requests(place, named, BatchLimits()))
         return place.save(Ledger(name=self._model.name, base_url=self._options.base_url, parts=parts))
 
-    def _at_this_server(self, place: Workspace, ledger: Ledger) -> Ledger:
+    def _at_this_server(self, place: BatchWorkspace, ledger: Ledger) -> Ledger:
         """The ledger with the address that is asked now.
 
         Raises:
@@ -296,7 +298,7 @@ class BatchEngine:
             )
         return place.save(ledger.model_copy(update={"base_url": now}))
 
-    def _failure(self, place: Workspace, asked: _Asked, *, earlier: bool) -> Failure:
+    def _failure(self, place: BatchWorkspace, asked: _Asked, *, earlier: bool) -> Failure:
         """Why a request has no answer: its own error, or its batch's."""
         ledger = place.ledger()
         for answer in outputs_of(place, ledger.parts).answers([asked.custom_id(earlier=earlier)]):

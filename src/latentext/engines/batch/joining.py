@@ -30,7 +30,7 @@ _SKIPPED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Answer:
+class BatchAnswer:
     """What came back for one request: the body of a chat completion, or an error.
 
     Attributes:
@@ -96,7 +96,7 @@ class Outputs:
         """Every custom_id that has a line, in the order in which they were first met."""
         return iter(self._places)
 
-    def answers(self, custom_ids: Iterable[str]) -> Iterator[Answer]:
+    def answers(self, custom_ids: Iterable[str]) -> Iterator[BatchAnswer]:
         """What came for these requests, in this order; those for which nothing came are passed over."""
         opened = [path.open("rb") for path in self.files]
         try:
@@ -104,7 +104,7 @@ class Outputs:
                 place = self._places.get(custom_id)
                 if place is not None and place.beyond is not None:
                     too_large = TooLargeError(place.beyond, " for one answer")
-                    yield Answer(custom_id, None, ApiError(ApiErrorKind.TOO_LARGE, str(too_large)))
+                    yield BatchAnswer(custom_id, None, ApiError(ApiErrorKind.TOO_LARGE, str(too_large)))
                 elif place is not None:
                     opened[place.file].seek(place.offset)
                     yield _answer(parse_json(opened[place.file].read(place.length)))
@@ -198,11 +198,11 @@ def _name_of(beginning: bytes) -> str | None:
         return None
 
 
-def _answer(document: Mapping[str, Any]) -> Answer:
+def _answer(document: Mapping[str, Any]) -> BatchAnswer:
     custom_id = str(document["custom_id"])
     if (error := of_batch_line(document)) is not None:
-        return Answer(custom_id, None, error)
+        return BatchAnswer(custom_id, None, error)
     body = document["response"].get("body")
     if not isinstance(body, Mapping):
-        return Answer(custom_id, None, ApiError(ApiErrorKind.SERVER, "the answer has no body", may_have_cost=True))
-    return Answer(custom_id, body, None)
+        return BatchAnswer(custom_id, None, ApiError(ApiErrorKind.SERVER, "the answer has no body", may_have_cost=True))
+    return BatchAnswer(custom_id, body, None)

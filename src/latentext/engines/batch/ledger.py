@@ -24,7 +24,7 @@ NAME = "batch_metadata.json"
 FORMAT = 1
 
 
-class Status(StrEnum):
+class BatchStatus(StrEnum):
     """What the server says of a batch: its eight words."""
 
     VALIDATING = "validating"
@@ -39,7 +39,7 @@ class Status(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether the batch stays as it is now."""
-        return self in (Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED)
+        return self in (BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
 
 
 class Step(StrEnum):
@@ -67,7 +67,7 @@ class Counts(Frozen):
     failed: int = 0
 
 
-class Part(Frozen):
+class BatchPart(Frozen):
     """One request file and the batch made of it.
 
     Attributes:
@@ -102,7 +102,7 @@ class Part(Frozen):
     lost: bool = False
     file_id: str | None = None
     batch_id: str | None = None
-    status: Status | None = None
+    status: BatchStatus | None = None
     counts: Counts = Counts()
     output_file_id: str | None = None
     error_file_id: str | None = None
@@ -133,20 +133,20 @@ class Ledger(Frozen):
     name: str
     base_url: str | None = None
     about: dict[str, Any] = Field(default_factory=dict)
-    parts: tuple[Part, ...] = ()
+    parts: tuple[BatchPart, ...] = ()
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> BatchPart:
         """The part of this number."""
         return next(part for part in self.parts if part.number == number)
 
-    def with_part(self, changed: Part) -> Ledger:
+    def with_part(self, changed: BatchPart) -> Ledger:
         """The ledger with one part replaced, or added at the end."""
         if all(part.number != changed.number for part in self.parts):
             return self.model_copy(update={"parts": (*self.parts, changed)})
         parts = tuple(changed if part.number == changed.number else part for part in self.parts)
         return self.model_copy(update={"parts": parts})
 
-    def at(self, *steps: Step) -> tuple[Part, ...]:
+    def at(self, *steps: Step) -> tuple[BatchPart, ...]:
         """The parts at one of these steps, in their order."""
         return tuple(part for part in self.parts if part.step in steps)
 
@@ -193,7 +193,7 @@ def read_ledger(folder: Path) -> Ledger | None:
         ) from error
 
 
-def next_number(parts: Iterable[Part]) -> int:
+def next_number(parts: Iterable[BatchPart]) -> int:
     """The first number that no part has.
 
     Example:

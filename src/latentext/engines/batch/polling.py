@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latentext.engines.batch.clock import Clock, backing_off
-from latentext.engines.batch.ledger import Ledger, Part, Status, Step
+from latentext.engines.batch.ledger import BatchPart, BatchStatus, Ledger, Step
 from latentext.engines.batch.remote import RefusedError, Remote
 from latentext.engines.batch.submitting import Notify, adopt, told
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 
 SOONEST_SECONDS = 5.0
 LATEST_SECONDS = 300.0
@@ -16,11 +16,11 @@ NOT_KNOWN = "not_found"
 """The problem of a batch that the server does not know any more."""
 Show = Callable[[Ledger], None]
 
-_NOTABLE = (Status.FAILED, Status.EXPIRED, Status.CANCELLED)
+_NOTABLE = (BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
 """What a person is told of at once; how far the others are stands in the summary."""
 
 
-def refresh(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
+def refresh(place: BatchWorkspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
     """Ask about every batch that has not ended, and keep what the server says.
 
     Raises:
@@ -35,7 +35,7 @@ def refresh(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) ->
     return ledger if ledger == before else place.save(ledger)  # Once for all: what is lost is asked again.
 
 
-def _asked(part: Part, remote: Remote, notify: Notify) -> Part:
+def _asked(part: BatchPart, remote: Remote, notify: Notify) -> BatchPart:
     """The part with what the server says of its batch now."""
     try:
         now = told(part, remote.batch(part.batch_id or ""))
@@ -43,7 +43,7 @@ def _asked(part: Part, remote: Remote, notify: Notify) -> Part:
         if refused.error.status != 404:
             raise
         problem = f"the server does not know {part.batch_id}"
-        now = part.model_copy(update={"status": Status.FAILED, "problem": problem, "problem_code": NOT_KNOWN})
+        now = part.model_copy(update={"status": BatchStatus.FAILED, "problem": problem, "problem_code": NOT_KNOWN})
     if now.status is not part.status and now.status in _NOTABLE:
         notify(f"batch {part.number}: {now.status}" + (f" ({now.problem})" if now.problem else ""))
     return now
@@ -53,7 +53,7 @@ def waiting_for(ledger: Ledger) -> str | None:
     """What a person waits for, in one line; None if no batch is at work.
 
     Example:
-        >>> part = Part(number=0, tag="t", requests=50, size=1, prompt_tokens=1, step=Step.SUBMITTED)
+        >>> part = BatchPart(number=0, tag="t", requests=50, size=1, prompt_tokens=1, step=Step.SUBMITTED)
         >>> waiting_for(Ledger(name="m", parts=(part,)))
         '50 requests wait for 1 batch at the server'
     """
@@ -68,7 +68,13 @@ def waiting_for(ledger: Ledger) -> str | None:
 
 
 def watch(
-    place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify, *, show: Show = lambda ledger: None
+    place: BatchWorkspace,
+    ledger: Ledger,
+    remote: Remote,
+    clock: Clock,
+    notify: Notify,
+    *,
+    show: Show = lambda ledger: None,
 ) -> Ledger:
     """Ask again and again until every batch that was sent has ended.
 
@@ -86,14 +92,14 @@ def watch(
         clock.sleep(next(waits))
 
 
-def cancel(place: Workspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
+def cancel(place: BatchWorkspace, ledger: Ledger, remote: Remote, notify: Notify) -> Ledger:
     """Ask the server to end every batch that has not ended; parts that were not sent stay as they are.
 
     Raises:
         RefusedError: the server does not answer.
     """
     for part in ledger.at(Step.SUBMITTED):
-        if not part.waits_at_server or part.status is Status.CANCELLING:
+        if not part.waits_at_server or part.status is BatchStatus.CANCELLING:
             continue
         try:
             now = told(part, remote.cancel(part.batch_id or ""))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from latentext.engines.batch.clock import Clock, backing_off
 from latentext.engines.batch.http_client import guarded_client
-from latentext.engines.batch.ledger import Counts, Status
+from latentext.engines.batch.ledger import BatchStatus, Counts
 from latentext.engines.server.addresses import base_and_query
 from latentext.engines.server.client import refuse_unsendable_headers
 from latentext.engines.server.errors import ApiError, ApiErrorKind, of_exception, stopping_error, words_of
@@ -73,7 +73,7 @@ class RemoteBatch:
     """A batch as the server tells of it; `problem` and `problem_code` are the first of its errors."""
 
     id: str
-    status: Status
+    status: BatchStatus
     tag: str | None
     created_at: int
     input_file_id: str
@@ -276,13 +276,13 @@ def _pages(page: Callable[..., Mapping[str, Any]]) -> Callable[[], Iterator[Mapp
 def _batch(found: Mapping[str, Any]) -> RemoteBatch:
     """A batch of an answer; what it has beside an id and a status may be of any form."""
     status, counts, metadata = _word(found.get("status")), _fields(found, "request_counts"), _fields(found, "metadata")
-    if not (batch_id := _word(found.get("id"))) or status not in set(Status):
+    if not (batch_id := _word(found.get("id"))) or status not in set(BatchStatus):
         raise _MalformedError(f"the answer is no batch with a status that is known: {status[:40]!r}")
     errors = _fields(found, "errors").get("data")
     errors = [entry for entry in errors if isinstance(entry, Mapping)] if isinstance(errors, list) else []
     return RemoteBatch(
         batch_id,
-        Status(status),
+        BatchStatus(status),
         _word(metadata.get(TAG)) or None,
         _count(found.get("created_at")),
         _word(found.get("input_file_id")),

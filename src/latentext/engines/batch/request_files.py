@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentext.engines.batch.ledger import Part, new_tag
+from latentext.engines.batch.ledger import BatchPart, new_tag
 from latentext.engines.batch.limits import BatchLimits, estimated_prompt_tokens
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.answer_size import most_bytes
 from latentext.errors import SpecError
 from latentext.storage.atomic import atomic_file
@@ -46,7 +46,9 @@ def request_line(custom_id: str, body: Body, endpoint: str = ENDPOINT) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def write_requests(place: Workspace, bodies: Iterable[Body], limits: BatchLimits, *, first: int = 0) -> Iterator[Part]:
+def write_requests(
+    place: BatchWorkspace, bodies: Iterable[Body], limits: BatchLimits, *, first: int = 0
+) -> Iterator[BatchPart]:
     """Write request files as full as the limits allow, custom_ids by `seed_name`; one part for each file.
 
     Raises:
@@ -55,14 +57,16 @@ def write_requests(place: Workspace, bodies: Iterable[Body], limits: BatchLimits
     return _cut(place, ((None, body) for body in bodies), limits, first)
 
 
-def write_named_requests(place: Workspace, requests: Iterable[tuple[str, Body]], limits: BatchLimits) -> Iterator[Part]:
+def write_named_requests(
+    place: BatchWorkspace, requests: Iterable[tuple[str, Body]], limits: BatchLimits
+) -> Iterator[BatchPart]:
     """The same with custom_ids of the caller's."""
     return _cut(place, requests, limits, 0)
 
 
 def _cut(
-    place: Workspace, requests: Iterable[tuple[str | None, Body]], limits: BatchLimits, number: int
-) -> Iterator[Part]:
+    place: BatchWorkspace, requests: Iterable[tuple[str | None, Body]], limits: BatchLimits, number: int
+) -> Iterator[BatchPart]:
     lines, size, tokens, model = list[bytes](), 0, 0, ""
     for custom_id, body in requests:
         added = estimated_prompt_tokens(body)
@@ -84,11 +88,11 @@ def _cut(
         yield _write(place, number, lines, tokens, model)
 
 
-def _write(place: Workspace, number: int, lines: Sequence[bytes], tokens: int, model: str) -> Part:
+def _write(place: BatchWorkspace, number: int, lines: Sequence[bytes], tokens: int, model: str) -> BatchPart:
     with atomic_file(place.request_file(number)) as file:
         for line in lines:
             file.write(line)
-    return Part(
+    return BatchPart(
         number=number, tag=new_tag(number), requests=len(lines), size=file.size, prompt_tokens=tokens, model=model
     )
 
@@ -147,7 +151,7 @@ def read_bodies(path: Path) -> Iterator[Body]:
             yield json.loads(file.read(line.length))["body"]
 
 
-def describe_file(path: Path, part: Part) -> Part:
+def describe_file(path: Path, part: BatchPart) -> BatchPart:
     """The part with counts of the file as it now is: a user may have edited it before it is sent.
 
     Raises:

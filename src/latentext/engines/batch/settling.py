@@ -15,12 +15,12 @@ from itertools import groupby
 
 from latentext.engines.batch.clock import Clock
 from latentext.engines.batch.downloading import OUTPUT_TOO_LARGE
-from latentext.engines.batch.joining import Answer, Outputs, read_outputs
-from latentext.engines.batch.ledger import Ledger, Part, Status, Step, new_tag, next_number
+from latentext.engines.batch.joining import BatchAnswer, Outputs, read_outputs
+from latentext.engines.batch.ledger import BatchPart, BatchStatus, Ledger, Step, new_tag, next_number
 from latentext.engines.batch.limits import BatchLimits
 from latentext.engines.batch.request_files import Body, RequestLine, read_bodies, read_requests
 from latentext.engines.batch.submitting import LONGEST_HOLD_SECONDS, Notify
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.bounds import overrun
 from latentext.engines.server.errors import ApiErrorKind, of_status, stopping_error
 from latentext.engines.server.usage import read_usage
@@ -38,12 +38,12 @@ class _Unanswered:
 
     again: list[tuple[int, RequestLine]] = field(default_factory=list)
     given_up: dict[int, Counter[str]] = field(default_factory=dict)
-    quota: Answer | None = None
+    quota: BatchAnswer | None = None
     overrun: EngineError | None = None
 
 
 def settle(
-    place: Workspace, ledger: Ledger, clock: Clock, notify: Notify, *, attempts: int, limits: BatchLimits
+    place: BatchWorkspace, ledger: Ledger, clock: Clock, notify: Notify, *, attempts: int, limits: BatchLimits
 ) -> Ledger:
     """Settle every part whose files are here; requests to be asked again become new parts at the end.
 
@@ -55,10 +55,10 @@ def settle(
         EngineError: the server refuses a batch for a full queue, again and again; or it wrote more than was allowed.
     """
     parts = ledger.at(Step.DOWNLOADED)
-    refused = [part for part in parts if part.status is Status.FAILED and part.problem_code == QUEUE_FULL]
+    refused = [part for part in parts if part.status is BatchStatus.FAILED and part.problem_code == QUEUE_FULL]
     if refused:
         ledger = place.save(_held(ledger, refused, clock, notify))
-    broke = [part for part in parts if part.status is Status.FAILED and _is_quota(part.problem_code)]
+    broke = [part for part in parts if part.status is BatchStatus.FAILED and _is_quota(part.problem_code)]
     if broke:
         ledger = place.save(_planned_again(ledger, broke))
         raise _quota_error(broke[0].problem or "")
@@ -82,7 +82,7 @@ def settle(
     return ledger
 
 
-def reopen(place: Workspace, ledger: Ledger, notify: Notify, limits: BatchLimits) -> Ledger:
+def reopen(place: BatchWorkspace, ledger: Ledger, notify: Notify, limits: BatchLimits) -> Ledger:
     """Put every request that was given up, or whose batch was refused or cancelled, into new parts."""
     settled, open_parts = ledger.at(Step.SETTLED), [part for part in ledger.parts if part.step is not Step.SETTLED]
     waiting = {line.custom_id for part in open_parts for line in read_requests(place.request_file(part.number))}
@@ -99,7 +99,7 @@ def reopen(place: Workspace, ledger: Ledger, notify: Notify, limits: BatchLimits
     return place.save(ledger.model_copy(update={"parts": (*ledger.parts, *new)})) if new else ledger
 
 
-def outputs_of(place: Workspace, parts: Iterable[Part]) -> Outputs:
+def outputs_of(place: BatchWorkspace, parts: Iterable[BatchPart]) -> Outputs:
     """The output and error files of these parts, for the requests that were asked in them."""
     numbers = [part.number for part in parts]
     lines = (line for number in numbers for line in read_requests(place.request_file(number)))
@@ -108,7 +108,7 @@ def outputs_of(place: Workspace, parts: Iterable[Part]) -> Outputs:
     return read_outputs([path for path in files if path.exists()], asked=asked)
 
 
-def answered_lines(place: Workspace, part: Part) -> Iterator[tuple[RequestLine, Body, Answer | None]]:
+def answered_lines(place: BatchWorkspace, part: BatchPart) -> Iterator[tuple[RequestLine, Body, BatchAnswer | None]]:
     """Each request of a part, its body, and what came back for it; None where nothing did."""
     file, outputs = place.request_file(part.number), outputs_of(place, [part])
     lines = list(read_requests(file))
@@ -117,7 +117,7 @@ def answered_lines(place: Workspace, part: Part) -> Iterator[tuple[RequestLine, 
         yield line, body, next(answers) if line.custom_id in outputs else None
 
 
-def _unanswered(place: Workspace, parts: Sequence[Part], attempts: int, server: str | None) -> _Unanswered:
+def _unanswered(place: BatchWorkspace, parts: Sequence[BatchPart], attempts: int, server: str | None) -> _Unanswered:
     found = _Unanswered()
     for part in parts:
         given_up = found.given_up[part.number] = Counter[str]()
@@ -138,19 +138,19 @@ def _unanswered(place: Workspace, parts: Sequence[Part], attempts: int, server: 
     return found
 
 
-def _kind(part: Part, answer: Answer | None) -> str:
+def _kind(part: BatchPart, answer: BatchAnswer | None) -> str:
     """A word for why a request has no answer."""
     if answer is None and part.problem_code == OUTPUT_TOO_LARGE:
         return str(ApiErrorKind.TOO_LARGE)
     if answer is None or answer.error is None:
-        return {Status.FAILED: "refused", Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}.get(
-            part.status or Status.COMPLETED, "missing"
+        return {BatchStatus.FAILED: "refused", BatchStatus.CANCELLED: "cancelled", BatchStatus.EXPIRED: "expired"}.get(
+            part.status or BatchStatus.COMPLETED, "missing"
         )
     return answer.outcome
 
 
-def _may_pass(part: Part, answer: Answer | None) -> bool:
-    if part.status in (Status.CANCELLED, Status.FAILED):
+def _may_pass(part: BatchPart, answer: BatchAnswer | None) -> bool:
+    if part.status in (BatchStatus.CANCELLED, BatchStatus.FAILED):
         return False
     if answer is None and part.problem_code == OUTPUT_TOO_LARGE:
         return False  # It may have been answered, in the part of the file that was not read, and paid.
@@ -158,8 +158,8 @@ def _may_pass(part: Part, answer: Answer | None) -> bool:
 
 
 def _write_again(
-    place: Workspace, ledger: Ledger, again: Iterable[tuple[int, RequestLine]], limits: BatchLimits
-) -> Iterator[Part]:
+    place: BatchWorkspace, ledger: Ledger, again: Iterable[tuple[int, RequestLine]], limits: BatchLimits
+) -> Iterator[BatchPart]:
     """New request files with the lines of old ones, as few as the limits and the rule of one model a file allow."""
     number, group, size, tokens = next_number(ledger.parts), list[tuple[int, RequestLine]](), 0, 0
     for source, line in again:
@@ -174,11 +174,11 @@ def _write_again(
         yield _copy(place, ledger, number, group)
 
 
-def _alike(one: Part, other: Part) -> bool:
+def _alike(one: BatchPart, other: BatchPart) -> bool:
     return (one.model, one.endpoint, one.attempt) == (other.model, other.endpoint, other.attempt)
 
 
-def _copy(place: Workspace, ledger: Ledger, number: int, group: Sequence[tuple[int, RequestLine]]) -> Part:
+def _copy(place: BatchWorkspace, ledger: Ledger, number: int, group: Sequence[tuple[int, RequestLine]]) -> BatchPart:
     with atomic_file(place.request_file(number)) as file:
         for source, lines in groupby(group, key=lambda pair: pair[0]):
             with place.request_file(source).open("rb") as old_file:
@@ -186,7 +186,7 @@ def _copy(place: Workspace, ledger: Ledger, number: int, group: Sequence[tuple[i
                     old_file.seek(line.offset)
                     file.write(old_file.read(line.length).rstrip(b"\r\n") + b"\n")
     old = ledger.part(group[0][0])
-    return Part(
+    return BatchPart(
         number=number,
         tag=new_tag(number),
         requests=len(group),
@@ -199,7 +199,7 @@ def _copy(place: Workspace, ledger: Ledger, number: int, group: Sequence[tuple[i
     )
 
 
-def _planned_again(ledger: Ledger, parts: Iterable[Part]) -> Ledger:
+def _planned_again(ledger: Ledger, parts: Iterable[BatchPart]) -> Ledger:
     """The ledger with batches that the server refused as a whole to be sent anew, under new tags."""
     for part in parts:
         fresh = {
@@ -215,7 +215,7 @@ def _planned_again(ledger: Ledger, parts: Iterable[Part]) -> Ledger:
     return ledger
 
 
-def _held(ledger: Ledger, parts: Iterable[Part], clock: Clock, notify: Notify) -> Ledger:
+def _held(ledger: Ledger, parts: Iterable[BatchPart], clock: Clock, notify: Notify) -> Ledger:
     """The ledger with batches that found a full queue to be sent again after a while."""
     for part in parts:
         if part.refusals + 1 >= _MOST_REFUSALS:

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from latentext.engines.batch.clock import Clock, backing_off
-from latentext.engines.batch.ledger import Ledger, Part, Status, Step
+from latentext.engines.batch.ledger import BatchPart, BatchStatus, Ledger, Step
 from latentext.engines.batch.remote import RefusedError, Remote, RemoteBatch, ReplyLost
 from latentext.engines.batch.request_files import describe_file
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.errors import EngineError
 
 LOOKUP_SECONDS = 600.0
@@ -33,14 +33,14 @@ Notify = Callable[[str], None]
 class Afford:
     """Asked before anything of a part is sent, and told if nothing came of it; this one is for who set no cap."""
 
-    def __call__(self, ledger: Ledger, part: Part) -> None:
+    def __call__(self, ledger: Ledger, part: BatchPart) -> None:
         """Let a part pass, which then counts at its upper bound.
 
         Raises:
             BudgetError: it may not be paid for.
         """
 
-    def give_back(self, part: Part) -> None:
+    def give_back(self, part: BatchPart) -> None:
         """The server refused the part: no batch was made of it."""
 
 
@@ -48,7 +48,7 @@ FREE = Afford()
 
 
 def reconcile(
-    place: Workspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify, *, just_asked: bool = False
+    place: BatchWorkspace, ledger: Ledger, remote: Remote, clock: Clock, notify: Notify, *, just_asked: bool = False
 ) -> Ledger:
     """Find out what became of every part that a killed command, or a lost reply, left in doubt.
 
@@ -84,14 +84,14 @@ def reconcile(
     return ledger
 
 
-def _left(part: Part, now: float, *, just_asked: bool) -> float:
+def _left(part: BatchPart, now: float, *, just_asked: bool) -> float:
     """Seconds for which a part's batch is to be looked for; a time that lies before its asking is no time to count."""
     passed = 0.0 if just_asked else now - (part.since or 0.0)
     return LOOKUP_SECONDS - max(0.0, passed)
 
 
 def submit(
-    place: Workspace,
+    place: BatchWorkspace,
     ledger: Ledger,
     remote: Remote,
     clock: Clock,
@@ -122,7 +122,7 @@ def submit(
 
 
 def _send(
-    place: Workspace, ledger: Ledger, part: Part, remote: Remote, clock: Clock, notify: Notify, afford: Afford
+    place: BatchWorkspace, ledger: Ledger, part: BatchPart, remote: Remote, clock: Clock, notify: Notify, afford: Afford
 ) -> Ledger:
     """Bring one part to ``submitted``."""
     afford(ledger, part)
@@ -138,7 +138,9 @@ def _send(
         raise
 
 
-def _create(place: Workspace, ledger: Ledger, part: Part, remote: Remote, clock: Clock, notify: Notify) -> Ledger:
+def _create(
+    place: BatchWorkspace, ledger: Ledger, part: BatchPart, remote: Remote, clock: Clock, notify: Notify
+) -> Ledger:
     """Ask for the batch of a file that is there, until the server says that it is made."""
     waits = backing_off(2.0, 60.0, factor=2)
     for _ in range(_RATE_TRIES):
@@ -165,8 +167,8 @@ def _create(place: Workspace, ledger: Ledger, part: Part, remote: Remote, clock:
 
 
 def _upload(
-    place: Workspace, ledger: Ledger, part: Part, remote: Remote, clock: Clock, notify: Notify
-) -> tuple[Ledger, Part]:
+    place: BatchWorkspace, ledger: Ledger, part: BatchPart, remote: Remote, clock: Clock, notify: Notify
+) -> tuple[Ledger, BatchPart]:
     """Bring one part from ``planned`` to ``uploaded``."""
     waits = backing_off(2.0, 60.0, factor=2)
     for _ in range(_UPLOAD_TRIES):
@@ -188,7 +190,7 @@ def _upload(
     raise EngineError(f"the file of batch {part.number} could not be sent", remedy="try again later")
 
 
-def _still_there(remote: Remote, part: Part) -> bool:
+def _still_there(remote: Remote, part: BatchPart) -> bool:
     """Whether the file that an earlier command sent is at the server still, and is the one that we would send."""
     try:
         return remote.size_of(part.file_id or "") in (part.size, None)
@@ -198,12 +200,14 @@ def _still_there(remote: Remote, part: Part) -> bool:
         raise
 
 
-def file_name(part: Part) -> str:
+def file_name(part: BatchPart) -> str:
     """What a part's file is called at the server: nobody else's file can be called so."""
     return f"{part.tag}.jsonl"
 
 
-def _delete_orphans(place: Workspace, ledger: Ledger, remote: Remote, parts: Iterable[Part], notify: Notify) -> Ledger:
+def _delete_orphans(
+    place: BatchWorkspace, ledger: Ledger, remote: Remote, parts: Iterable[BatchPart], notify: Notify
+) -> Ledger:
     """Delete files of parts of which no batch was ever asked for, and put these parts back to ``planned``."""
     names = {file_name(part) for part in parts}
     for found in remote.files():
@@ -215,7 +219,9 @@ def _delete_orphans(place: Workspace, ledger: Ledger, remote: Remote, parts: Ite
     return ledger
 
 
-def adopt(place: Workspace, ledger: Ledger, remote: Remote, found: Iterable[RemoteBatch], notify: Notify) -> Ledger:
+def adopt(
+    place: BatchWorkspace, ledger: Ledger, remote: Remote, found: Iterable[RemoteBatch], notify: Notify
+) -> Ledger:
     """Take remote batches that carry a tag of ours as the parts' own; of two with one tag the later is cancelled."""
     by_age = sorted(found, key=lambda batch: (batch.created_at, batch.id))
     for part in ledger.parts:
@@ -226,7 +232,7 @@ def adopt(place: Workspace, ledger: Ledger, remote: Remote, found: Iterable[Remo
             continue
         kept = next((batch for batch in ours if batch.id == part.batch_id), ours[0])
         for extra in (batch for batch in ours if batch.id != kept.id and not batch.status.ended):
-            if extra.status is not Status.CANCELLING:
+            if extra.status is not BatchStatus.CANCELLING:
                 notify(f"batch {part.number}: {extra.id} carries the tag of {kept.id} and is cancelled")
                 remote.cancel(extra.id)
         if part.batch_id is None:
@@ -236,7 +242,7 @@ def adopt(place: Workspace, ledger: Ledger, remote: Remote, found: Iterable[Remo
     return ledger
 
 
-def told(part: Part, batch: RemoteBatch) -> Part:
+def told(part: BatchPart, batch: RemoteBatch) -> BatchPart:
     """The part with what the server says of its batch."""
     return part.model_copy(
         update={

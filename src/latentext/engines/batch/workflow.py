@@ -17,7 +17,7 @@ from latentext.engines.batch.polling import LATEST_SECONDS, SOONEST_SECONDS, Sho
 from latentext.engines.batch.remote import Remote
 from latentext.engines.batch.settling import settle
 from latentext.engines.batch.submitting import FREE, Afford, Notify, reconcile, submit
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.errors import BudgetError
 
 ATTEMPTS = 3
@@ -41,7 +41,7 @@ class Conditions:
 
 
 def run_batches(
-    place: Workspace,
+    place: BatchWorkspace,
     ledger: Ledger,
     remote: Remote,
     clock: Clock,
@@ -84,7 +84,7 @@ def run_batches(
 
 
 def send(
-    place: Workspace,
+    place: BatchWorkspace,
     ledger: Ledger,
     remote: Remote,
     clock: Clock,

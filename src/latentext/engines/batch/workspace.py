@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentext.engines.batch.ledger import NAME, Ledger, Part, read_ledger, write_ledger
+from latentext.engines.batch.ledger import NAME, BatchPart, Ledger, read_ledger, write_ledger
 from latentext.errors import DatasetError, SpecError
 from latentext.storage import filesystem
 from latentext.storage.atomic import sweep
@@ -26,11 +26,11 @@ class BusyError(DatasetError):
 
 
 @dataclass(frozen=True)
-class Workspace:
+class BatchWorkspace:
     """Where a batch run lives.
 
     Example:
-        >>> place = Workspace(Path("requests/refusal"), Path("batch_outputs/refusal"))
+        >>> place = BatchWorkspace(Path("requests/refusal"), Path("batch_outputs/refusal"))
         >>> str(place.request_file(3)), str(place.output_file(3))
         ('requests/refusal/request_batch3.jsonl', 'batch_outputs/refusal/output_batch3.jsonl')
     """
@@ -63,7 +63,7 @@ class Workspace:
         write_ledger(self.requests, ledger)
         return ledger
 
-    def save_part(self, ledger: Ledger, part: Part) -> Ledger:
+    def save_part(self, ledger: Ledger, part: BatchPart) -> Ledger:
         """Bring one changed part to the disk."""
         return self.save(ledger.with_part(part))
 

@@ -30,7 +30,7 @@ class MalformedAnswerError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class AnswerText:
     """What an answer holds: the text, or a failure's `reason` and `message`; `usage` where the server says it.
 
     `finish_reason` is a word of `latentext.finish_reasons`.
@@ -61,7 +61,7 @@ def read_body(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def read_text(body: Mapping[str, Any]) -> Text:
+def read_text(body: Mapping[str, Any]) -> AnswerText:
     """The text of an answer's first choice, or why there is none.
 
     A text keeps what the server sent, but for halves of surrogate pairs: each becomes U+FFFD (`well_formed`).
@@ -78,12 +78,12 @@ def read_text(body: Mapping[str, Any]) -> Text:
     if not isinstance(choice, Mapping):
         words = words_of(body.get("error")) or words_of(body)
         said = f"the server answered without a text{': ' if words else ''}{words}"
-        return Text(None, "", usage, "no-choice", said, written)
+        return AnswerText(None, "", usage, "no-choice", said, written)
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
     finish, content = finish_reason(choice.get("finish_reason")), _content(message.get("content"))
     reason, problem = _problem(choice, message, finish, content)
-    return Text(None if reason else content, finish, usage, reason, problem, written)
+    return AnswerText(None if reason else content, finish, usage, reason, problem, written)
 
 
 def _problem(
@@ -130,7 +130,7 @@ def _text_of(part: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def read_kept(raw: bytes, redaction: Redaction) -> Text:
+def read_kept(raw: bytes, redaction: Redaction) -> AnswerText:
     """The text of an answer in the journal, whichever version put it there.
 
     One that cannot be read, such as thousands of brackets in brackets, is a failure: it was paid, and must not stop
@@ -139,10 +139,10 @@ def read_kept(raw: bytes, redaction: Redaction) -> Text:
     try:
         return read_text(read_body(redaction.of_bytes(raw)))
     except MalformedAnswerError as error:
-        return Text(None, "", None, "malformed-answer", str(error))
+        return AnswerText(None, "", None, "malformed-answer", str(error))
 
 
-def without_key(text: Text, redaction: Redaction) -> Text:
+def without_key(text: AnswerText, redaction: Redaction) -> AnswerText:
     """A text that does not hold the key, also where its parts were put together to it."""
     if text.text is None:
         return replace(text, message=redaction.of_text(text.message))
@@ -150,7 +150,7 @@ def without_key(text: Text, redaction: Redaction) -> Text:
 
 
 def completion_of(
-    request: Request, sample: int, text: Text, *, tokenizer: Any = None, ends_with_eos: bool = False
+    request: Request, sample: int, text: AnswerText, *, tokenizer: Any = None, ends_with_eos: bool = False
 ) -> Completion | Failure:
     """A text as the rest of the package knows it.
 

@@ -22,7 +22,7 @@ from decimal import Decimal
 
 from latentext.engines.server.bounds import NOTHING, Worst
 from latentext.engines.server.counting import doubt
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.journal_tables import MOST, add_spend, put_answer
 from latentext.engines.server.prices import Price
 from latentext.engines.server.spend import PICO, Spend, dollars, money
@@ -142,7 +142,7 @@ class Budget:
                 return
         self._journal.change(lambda connection: connection.execute("DELETE FROM batches WHERE tag = ?", (tag,)))
 
-    def count_batch(self, tag: str, model: str, answers: Sequence[Answer], others: Spend) -> None:
+    def count_batch(self, tag: str, model: str, answers: Sequence[JournalAnswer], others: Spend) -> None:
         """Keep the answers of a batch that ended and count it by them, in one commit; a second time changes nothing.
 
         Args:

@@ -42,7 +42,7 @@ def refuse_unsendable_headers(headers: Mapping[str, str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServerReply:
     """An answer of a server, whatever its status."""
 
     status: int
@@ -95,7 +95,7 @@ class ChatClient:
         """Where requests go."""
         return str(self._url)
 
-    async def post(self, body: dict[str, Any], *, idempotency_key: str) -> Reply:
+    async def post(self, body: dict[str, Any], *, idempotency_key: str) -> ServerReply:
         """The server's answer, whatever its status; its bytes, without the key, are what the journal keeps.
 
         A server that honours the ``Idempotency-Key`` bills a repeated request once.
@@ -113,7 +113,7 @@ class ChatClient:
             response = await self._http.send(request, stream=True)
             try:
                 content = self.redaction.of_bytes(await _content(response, body))
-                return Reply(response.status_code, response.headers, content)
+                return ServerReply(response.status_code, response.headers, content)
             finally:
                 await response.aclose()
 

@@ -7,14 +7,14 @@ A request that was never sent, and one that the server refused to work on, count
 
 from __future__ import annotations
 
-from latentext.engines.server.answer import Text
+from latentext.engines.server.answer import AnswerText
 from latentext.engines.server.bounds import Worst
 from latentext.engines.server.errors import ApiError
 from latentext.engines.server.prices import Price
 from latentext.engines.server.spend import Spend, picodollars
 
 
-def counted(outcome: Text | ApiError | None, worst: Worst, price: Price | None, *, batch: bool = False) -> Spend:
+def counted(outcome: AnswerText | ApiError | None, worst: Worst, price: Price | None, *, batch: bool = False) -> Spend:
     """What one request counts for against caps, and how it is shown.
 
     Args:
@@ -24,7 +24,7 @@ def counted(outcome: Text | ApiError | None, worst: Worst, price: Price | None, 
         batch: it went through the Batch API, which has its own price.
 
     Example:
-        >>> text = Text("Hi", "stop", None)
+        >>> text = AnswerText("Hi", "stop", None)
         >>> counted(text, Worst(40, 900), None)
         Spend(answers=1, prompt_tokens=0, cached_tokens=0, completion_tokens=0, picodollars=0, unpriced=1, \
 uncertain_picodollars=900, uncertain_tokens=40)

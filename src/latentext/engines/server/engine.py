@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.server.answer import Text, completion_of, read_kept, without_key
+from latentext.engines.server.answer import AnswerText, completion_of, read_kept, without_key
 from latentext.engines.server.bounds import worst_case
 from latentext.engines.server.budget import Budget, refuse_unpriced
 from latentext.engines.server.client import ChatClient
@@ -233,7 +233,7 @@ class OpenAIEngine:
             return failure_of(result.job.request, result.job.sample, result.error)
         return self._completion(result.job, result.text, decoding)
 
-    def _completion(self, job: Job, text: Text, decoding: Decoding) -> Completion | Failure:
+    def _completion(self, job: Job, text: AnswerText, decoding: Decoding) -> Completion | Failure:
         text = without_key(text, self._redaction)
         with self._encoding:
             made = completion_of(

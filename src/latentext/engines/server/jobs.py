@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from latentext.engines.server.answer import Text
+from latentext.engines.server.answer import AnswerText
 from latentext.engines.server.bounds import NOTHING, Worst
 from latentext.engines.server.errors import ApiError
 from latentext.request import Request
@@ -42,7 +42,7 @@ class Result:
     """What became of a job: an answered text, or an error that its request alone met."""
 
     job: Job
-    text: Text | None = None
+    text: AnswerText | None = None
     error: ApiError | None = None
 
 

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from latentext.engines.server.journal_tables import (
     MOST,
-    Answer,
+    JournalAnswer,
     add_spend,
     connect,
     in_our_words,
@@ -41,7 +41,7 @@ from latentext.errors import DatasetError
 from latentext.libraries.sqlite import open_log
 from latentext.storage import filesystem
 
-__all__ = ["Answer", "Journal", "read_spend", "read_waiting"]
+__all__ = ["Journal", "JournalAnswer", "read_spend", "read_waiting"]
 
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], T]
@@ -54,7 +54,7 @@ class Journal:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "journal.sqlite")) as journal:
-        ...     journal.put("gpt-4o", Answer("a1", 0, b"{}", Spend(answers=1, prompt_tokens=7))).result()
+        ...     journal.put("gpt-4o", JournalAnswer("a1", 0, b"{}", Spend(answers=1, prompt_tokens=7))).result()
         ...     journal.answers([("a1", 0), ("a1", 1)]), journal.spend().prompt_tokens
         ({('a1', 0): b'{}'}, 7)
 
@@ -93,7 +93,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def put(self, model: str, answer: Answer) -> Future[None]:
+    def put(self, model: str, answer: JournalAnswer) -> Future[None]:
         """Keep an answer and count what it cost, in one commit; see `change`."""
 
         return self.change(lambda connection: put_answer(connection, model, answer))

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS datasets (name TEXT PRIMARY KEY, place TEXT NOT NULL)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JournalAnswer:
     """One answer as it came: which text it is for, the JSON body, and what it counts for.
 
     `key` is the request's name (`naming`), which holds the sample too; a journal of version 0.1.0 has request keys.
@@ -95,7 +95,7 @@ def upgrade(path: Path, connection: sqlite3.Connection) -> str | None:
     )
 
 
-def put_answer(connection: sqlite3.Connection, model: str, answer: Answer) -> None:
+def put_answer(connection: sqlite3.Connection, model: str, answer: JournalAnswer) -> None:
     """Keep an answer and count it, inside a change."""
     row = (answer.key, answer.sample, answer.body)
     connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from latentext.engines.server.answer import MalformedAnswerError, Text, read_body, read_text
+from latentext.engines.server.answer import AnswerText, MalformedAnswerError, read_body, read_text
 from latentext.engines.server.bounds import NOTHING, output_bound, overrun, prompt_bound, worst_of_tokens
 from latentext.engines.server.budget import Budget
 from latentext.engines.server.client import ChatClient
@@ -27,7 +27,7 @@ from latentext.engines.server.endings import Endings
 from latentext.engines.server.errors import ApiError, ApiErrorKind, error_inside, of_exception, of_status
 from latentext.engines.server.http_errors import is_of_the_network
 from latentext.engines.server.jobs import Job, Outbox, Result
-from latentext.engines.server.journal import Answer, Journal
+from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.naming import sending_name
 from latentext.engines.server.pace import Pace
 from latentext.engines.server.prices import Price
@@ -232,7 +232,7 @@ class Sender:
         # The next request is written by a task that begins in this very step: two steps on it has left.
         self._loop.call_soon(self._loop.call_soon, self._gate.release)
 
-    async def _take(self, job: Job, raw: bytes, text: Text) -> None:
+    async def _take(self, job: Job, raw: bytes, text: AnswerText) -> None:
         """Commit an answer to the journal, which hands it on once it is synced, and wait for the turn to go on.
 
         Until it is synced a power cut may still cost it, so its promise stands.
@@ -241,7 +241,7 @@ class Sender:
         self._contact.answers += 1
         self._endings.answered()
         self._delays.answered(self._loop.time())
-        kept = self._journal.put(self._model, Answer(job.name, job.sample, raw, spend))
+        kept = self._journal.put(self._model, JournalAnswer(job.name, job.sample, raw, spend))
         self._budget.settle(job.worst, spend, promise=False)
         if self._on_spend is not None:
             self._on_spend(self._budget.spent)
@@ -250,7 +250,7 @@ class Sender:
         await self._in_turn()
         self._pace.answered(job.worst.tokens - spend.tokens)
 
-    def _compare(self, job: Job, text: Text) -> None:
+    def _compare(self, job: Job, text: AnswerText) -> None:
         """See whether an answer took more than its request could: then bounds are raised, or the run is stopped."""
         if text.usage is None:
             return

@@ -40,7 +40,7 @@ NO_TOKEN_LEFT = "no-token-left"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class DecodeTask:
     """One text to write: a request, which sample of it, and the most tokens it may have."""
 
     request: Request
@@ -49,10 +49,10 @@ class Task:
 
 
 @dataclass(slots=True)
-class Text:
+class TextInFlight:
     """A text in flight."""
 
-    task: Task
+    task: DecodeTask
     slot: int
     row_start: int
     token_ids: list[int] = field(default_factory=list)
@@ -98,8 +98,8 @@ class Decoder:
         self.prompt_length = torch.zeros(slots, dtype=torch.long, device=device)
         self.slot_of_row = torch.zeros(slots, dtype=torch.long, device=device)
         self.history = TokenHistory(slots, loaded.vocab_size, decoding, device)
-        self.texts: list[Text] = []
-        self.waiting: deque[Task] = deque()
+        self.texts: list[TextInFlight] = []
+        self.waiting: deque[DecodeTask] = deque()
         self.end = 0
         self.forward_calls = 0
         self.stop_strings = StopStrings(loaded.tokenizer, decoding)
@@ -116,7 +116,9 @@ class Decoder:
         """Tokens of the texts that are being written."""
         return sum(len(text.token_ids) for text in self.texts)
 
-    def run(self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None) -> Iterator[list[Text]]:
+    def run(
+        self, tasks: Sequence[DecodeTask], before_pass: Callable[[], None] = lambda: None
+    ) -> Iterator[list[TextInFlight]]:
         """Write all texts; longest prompts first, so that the window never has to widen.
 
         The slots of the texts that are handed out are theirs until the next are asked for.
@@ -141,8 +143,8 @@ class Decoder:
     # --- one pass -----------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _admit(self, group: list[Task], free: list[int]) -> list[Text]:
-        finished: list[Text] = []
+    def _admit(self, group: list[DecodeTask], free: list[int]) -> list[TextInFlight]:
+        finished: list[TextInFlight] = []
         if not self.texts:
             self.end = 0
         self.end = max(self.end, len(group[0].request.prompt_token_ids))
@@ -155,11 +157,11 @@ class Decoder:
                     self.cache.clear_row(row)
             for task in chunk:
                 length = len(task.request.prompt_token_ids)
-                self.texts.append(Text(task, free.pop(), self.end - length))
+                self.texts.append(TextInFlight(task, free.pop(), self.end - length))
             finished += self._prefill(range(first_row, len(self.texts)))
         return finished
 
-    def _prefill(self, rows: range) -> list[Text]:
+    def _prefill(self, rows: range) -> list[TextInFlight]:
         texts = [self.texts[r] for r in rows]
         prompts, source_rows = distinct_prompts([t.task.request.prompt_token_ids for t in texts])
         longest = len(prompts[0])
@@ -185,7 +187,7 @@ class Decoder:
         return self._accept(rows, logits)
 
     @torch.inference_mode()
-    def _step(self) -> list[Text]:
+    def _step(self) -> list[TextInFlight]:
         active = len(self.texts)
         start = min(t.row_start for t in self.texts)
         if self.end == self.columns:
@@ -226,7 +228,7 @@ class Decoder:
 
     # --- from logits to texts -----------------------------------------------------------------------------------
 
-    def _accept(self, rows: range, logits: torch.Tensor) -> list[Text]:
+    def _accept(self, rows: range, logits: torch.Tensor) -> list[TextInFlight]:
         here = slice(rows.start, rows.stop)
         texts = self.texts[here]
         slots = self.slot_of_row[here]
@@ -250,7 +252,7 @@ class Decoder:
         return self._remove_finished()
 
     def _choose(
-        self, texts: list[Text], slots: torch.Tensor, logits: torch.Tensor
+        self, texts: list[TextInFlight], slots: torch.Tensor, logits: torch.Tensor
     ) -> tuple[torch.Tensor, list[int], list[str]]:
         """The next token of each text [batch], the same as a list, and why the text cannot go on ("" where it can)."""
         # NaN and +inf both show in the maximum; such a text must not reach the sampler. A maximum alone is found ten
@@ -277,7 +279,7 @@ class Decoder:
         reasons = [NONFINITE if bad else NO_TOKEN_LEFT for bad in broken.tolist()]
         return tokens, chosen, ["" if ok else reason for ok, reason in zip(flags, reasons, strict=True)]
 
-    def _forbid_early_end(self, texts: list[Text], logits: torch.Tensor) -> torch.Tensor:
+    def _forbid_early_end(self, texts: list[TextInFlight], logits: torch.Tensor) -> torch.Tensor:
         early = [len(t.token_ids) < self.decoding.min_new_tokens for t in texts]
         if not any(early):
             return logits
@@ -286,7 +288,7 @@ class Decoder:
         logits[:, self._eos] = logits[:, self._eos].masked_fill(rows[:, None], -torch.inf)
         return logits
 
-    def _finish_reason(self, text: Text, token: int) -> str:
+    def _finish_reason(self, text: TextInFlight, token: int) -> str:
         prompt = text.task.request.prompt_token_ids
         if token in self.loaded.eos_token_ids or self.stop_strings.reached(prompt, text.token_ids):
             return "stop"
@@ -294,7 +296,7 @@ class Decoder:
 
     # --- rows ---------------------------------------------------------------------------------------------------
 
-    def _remove_finished(self) -> list[Text]:
+    def _remove_finished(self) -> list[TextInFlight]:
         finished = [t for t in self.texts if t.finish_reason]
         if not finished:
             return []

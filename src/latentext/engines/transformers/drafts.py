@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from latentext.engines.transformers.decode import Task, Text
+from latentext.engines.transformers.decode import DecodeTask, TextInFlight
 from latentext.request import Verification
 
 _WINDOW = 16
@@ -35,7 +35,7 @@ class ExpectedText:
 class Draft:
     """A text being checked: what is written, and what is expected next (`candidates`, from `place` on)."""
 
-    task: Task
+    task: DecodeTask
     expected: ExpectedText
     candidates: list[int]
     place: int = 0
@@ -54,10 +54,10 @@ class Draft:
         prompt = self.task.request.prompt_token_ids
         return [*prompt, *self.token_ids, *self.candidates][: len(prompt) + self.task.max_new_tokens - 1]
 
-    def text(self, decoded: int = 0) -> Text:
+    def text(self, decoded: int = 0) -> TextInFlight:
         """The finished text as the decode loop gives it."""
         verification = Verification(self.passes, self.misses, self.ties, decoded)
-        return Text(
+        return TextInFlight(
             self.task,
             slot=-1,
             row_start=-1,

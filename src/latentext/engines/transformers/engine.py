@@ -16,7 +16,7 @@ import torch
 from latentext.engines.engine import Capture, Generated, OutOfMemory
 from latentext.engines.fitting import unfit
 from latentext.engines.stopping import StopStrings
-from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, Task, Text
+from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, DecodeTask, TextInFlight
 from latentext.engines.transformers.fixed_steps import FEWEST_STEPS, FixedSteps, can_be_fixed
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.memory import default_batch_tokens, memory_errors
@@ -125,7 +125,7 @@ class TransformersEngine:
                 fitting.append(request)
             else:
                 yield from (Failure(request.index, s, *reason) for s in samples)
-        tasks = [Task(r, s, self._room(r, decoding)) for r in fitting for s in samples]
+        tasks = [DecodeTask(r, s, self._room(r, decoding)) for r in fitting for s in samples]
         self._note_short_contexts(tasks, decoding)
         groups = shared_passes(self.loaded.layout, tasks, lambda task: len(task.request.prompt_token_ids))
         for group in groups:
@@ -135,7 +135,7 @@ class TransformersEngine:
 
     def _write_group(
         self,
-        tasks: list[Task],
+        tasks: list[DecodeTask],
         decoding: Decoding,
         seed: int,
         capture: Capture | None,
@@ -177,7 +177,13 @@ class TransformersEngine:
             self._fixed.forget()
 
     def _write(
-        self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int, turn: ExitStack
+        self,
+        tasks: list[DecodeTask],
+        decoding: Decoding,
+        seed: int,
+        capture: Capture | None,
+        slots: int,
+        turn: ExitStack,
     ) -> Iterator[Generated | Failure]:
         """Write these texts; `turn` is left as soon as the model is not needed any more."""
         if decoding.expect is not None and self._can_verify:
@@ -197,8 +203,8 @@ class TransformersEngine:
             yield self._finished(*last.pop(), decoding, stop_strings)
 
     def _groups(
-        self, tasks: list[Task], decoding: Decoding, seed: int, capture: Capture | None, slots: int
-    ) -> Generator[tuple[list[tuple[Text, StateRows | None]], bool], None, None]:
+        self, tasks: list[DecodeTask], decoding: Decoding, seed: int, capture: Capture | None, slots: int
+    ) -> Generator[tuple[list[tuple[TextInFlight, StateRows | None]], bool], None, None]:
         """Texts with their states on the host, those that were copied together, and whether they are the last."""
         longest = max(len(t.request.prompt_token_ids) for t in tasks)
         most_new = max(t.max_new_tokens for t in tasks)
@@ -229,7 +235,7 @@ class TransformersEngine:
                     yield _with_states(group, reader), is_last
 
     def _verify(
-        self, tasks: list[Task], decoding: Decoding, capture: Capture | None, slots: int
+        self, tasks: list[DecodeTask], decoding: Decoding, capture: Capture | None, slots: int
     ) -> Iterator[Generated | Failure]:
         """The same for texts that are expected: greedy decoding, checked instead of written."""
         dtype = state_dtype(capture.states.dtype if capture else "model", self.loaded.dtype)
@@ -258,7 +264,7 @@ class TransformersEngine:
         return can
 
     def _finished(
-        self, text: Text, states: StateRows | None, decoding: Decoding, stop_strings: StopStrings
+        self, text: TextInFlight, states: StateRows | None, decoding: Decoding, stop_strings: StopStrings
     ) -> Generated | Failure:
         request, sample = text.task.request, text.task.sample
         if text.problem:
@@ -276,7 +282,7 @@ class TransformersEngine:
         )
         return Generated(completion, states)
 
-    def _note_short_contexts(self, tasks: Sequence[Task], decoding: Decoding) -> None:
+    def _note_short_contexts(self, tasks: Sequence[DecodeTask], decoding: Decoding) -> None:
         limit = self.loaded.layout.longrope_length
         cut = sum(
             t.max_new_tokens < decoding.max_new_tokens and len(t.request.prompt_token_ids) < (limit or 0) for t in tasks
@@ -291,7 +297,9 @@ class TransformersEngine:
         return min(decoding.max_new_tokens, self.loaded.context_of(length) - length)
 
 
-def _with_states(texts: list[Text], reader: InflightCapture | None) -> list[tuple[Text, StateRows | None]]:
+def _with_states(
+    texts: list[TextInFlight], reader: InflightCapture | None
+) -> list[tuple[TextInFlight, StateRows | None]]:
     """The states of finished texts, copied to the host together; None for a text that failed."""
     if reader is None:
         return [(text, None) for text in texts]

@@ -21,7 +21,7 @@ from math import isfinite
 import torch
 
 from latentext.engines.engine import Capture
-from latentext.engines.transformers.decode import NONFINITE, Decoder, Task, Text
+from latentext.engines.transformers.decode import NONFINITE, Decoder, DecodeTask, TextInFlight
 from latentext.engines.transformers.drafts import Draft, continuation, expected_texts, worth_another_pass
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.errors import SpecError
@@ -72,8 +72,8 @@ class Verifier:
         self._sites = tuple(dict.fromkeys((*(capture.sites if capture else ()), "final_norm")))
 
     def run(
-        self, tasks: Sequence[Task], before_pass: Callable[[], None] = lambda: None
-    ) -> Iterator[tuple[Text, StateRows | None]]:
+        self, tasks: Sequence[DecodeTask], before_pass: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[TextInFlight, StateRows | None]]:
         """Check all texts, round after round, and decode what is left.
 
         Args:
@@ -97,7 +97,7 @@ class Verifier:
             waiting = undecided
         yield from self._decode(left, before_pass)
 
-    def _drafts(self, tasks: Sequence[Task]) -> list[Draft]:
+    def _drafts(self, tasks: Sequence[DecodeTask]) -> list[Draft]:
         name = self.decoding.expect or ""
         values = [task.request.variables.get(name) for task in tasks]
         if all(value is None for value in values):
@@ -216,7 +216,9 @@ class Verifier:
 
     # --- what verification gives up ------------------------------------------------------------------------------
 
-    def _decode(self, drafts: list[Draft], before_pass: Callable[[], None]) -> Iterator[tuple[Text, StateRows | None]]:
+    def _decode(
+        self, drafts: list[Draft], before_pass: Callable[[], None]
+    ) -> Iterator[tuple[TextInFlight, StateRows | None]]:
         """Go on token by token from what is written, then read the states of these texts in passes of their own."""
         if not drafts:
             return
@@ -267,11 +269,11 @@ def can_verify(loaded: LoadedModel) -> bool:
     return made.shape == logits.shape and torch.allclose(made.float(), logits.float(), rtol=1e-3, atol=1e-3)
 
 
-def _rest(draft: Draft) -> Task:
+def _rest(draft: Draft) -> DecodeTask:
     """What is left to write, as a task of the decode loop whose prompt is all that is there."""
     request = draft.task.request
     prompt = [*request.prompt_token_ids, *draft.token_ids]
-    return Task(
+    return DecodeTask(
         replace(request, prompt_token_ids=prompt), draft.task.sample, draft.task.max_new_tokens - len(draft.token_ids)
     )
 

@@ -23,7 +23,7 @@ from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.engine import state_dtype
 from latentext.engines.vllm import starting
 from latentext.engines.vllm.extraction import read_extracted
-from latentext.engines.vllm.loop import Order, StepLoop, Ticket, Written
+from latentext.engines.vllm.loop import StepLoop, Ticket, VllmOrder, Written
 from latentext.engines.vllm.sampling import sampling_params, text_seed
 from latentext.engines.vllm.support import refuse_unsupported
 from latentext.errors import LatentextError
@@ -94,7 +94,7 @@ class VllmEngine:
         context_length, end_tokens = int(config.max_model_len), self._end_token_ids
         stop_strings = StopStrings(self.tokenizer, decoding)
         texts: list[tuple[Request, int]] = []
-        orders: list[Order] = []
+        orders: list[VllmOrder] = []
         for request in requests:
             if (reason := unfit(request, context_length, int(config.get_vocab_size()))) is not None:
                 yield from (Failure(request.index, s, *reason) for s in samples)
@@ -105,7 +105,7 @@ class VllmEngine:
                     decoding, text_seed(seed, request.key, sample), room, end_tokens, extract=capture is not None
                 )
                 texts.append((request, sample))
-                orders.append(Order(request.prompt_token_ids, params, stop_strings if decoding.stop else None))
+                orders.append(VllmOrder(request.prompt_token_ids, params, stop_strings if decoding.stop else None))
         with _ordered(loop, orders, under_way) as ticket:
             for written in ticket if capture is None else in_order(ticket):
                 request, sample = texts[written.number]
@@ -179,7 +179,7 @@ def _make_way_for(engine: VllmEngine) -> None:
 
 
 @contextmanager
-def _ordered(loop: StepLoop, orders: Sequence[Order], under_way: Callable[[int], None] | None) -> Iterator[Ticket]:
+def _ordered(loop: StepLoop, orders: Sequence[VllmOrder], under_way: Callable[[int], None] | None) -> Iterator[Ticket]:
     """A ticket for these texts, given back however the block ends."""
     ticket = loop.submit(orders, under_way)
     try:

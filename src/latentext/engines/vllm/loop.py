@@ -26,7 +26,7 @@ RESUME = "what is finished is kept; the same command continues"
 
 
 @dataclass(frozen=True)
-class Order:
+class VllmOrder:
     """One text to write: vLLM's parameters for it, and the stop strings to look for."""
 
     prompt_token_ids: Sequence[int]
@@ -49,7 +49,7 @@ class Written:
 class Ticket:
     """A shard's place at the loop: iterate over it to get its texts as they are finished."""
 
-    def __init__(self, orders: Sequence[Order], under_way: Callable[[int], None] | None = None):
+    def __init__(self, orders: Sequence[VllmOrder], under_way: Callable[[int], None] | None = None):
         self.orders = orders
         self._under_way, self._tokens = under_way, 0
         self.finished: SimpleQueue[Written | LatentextError] = SimpleQueue()
@@ -72,7 +72,7 @@ class Ticket:
 @dataclass
 class _Text:
     ticket: Ticket
-    order: Order
+    order: VllmOrder
     written: Written
 
 
@@ -111,7 +111,7 @@ class StepLoop:
                 raise self._error
         return self._engine
 
-    def submit(self, orders: Sequence[Order], under_way: Callable[[int], None] | None = None) -> Ticket:
+    def submit(self, orders: Sequence[VllmOrder], under_way: Callable[[int], None] | None = None) -> Ticket:
         """Hand in texts. `drop` the ticket when its texts are no longer wanted.
 
         Args:
@@ -241,7 +241,7 @@ class StepLoop:
             ticket.finished.put(self._error)
 
 
-def _end_at(order: Order, token_ids: list[int], seen: int) -> int:
+def _end_at(order: VllmOrder, token_ids: list[int], seen: int) -> int:
     """The number of tokens after which a stop string stands, looked for after the first `seen`; 0: none does."""
     if (stops := order.stop_strings) is None:
         return 0

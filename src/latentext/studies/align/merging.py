@@ -30,7 +30,7 @@ _PART = re.compile(r"(?P<stem>.+)_(?P<start>\d+)to(?P<end>\d+)\.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BankPart:
     """A file with the texts of prompts start … end - 1 of the run `stem`."""
 
     path: Path
@@ -39,7 +39,7 @@ class Part:
     end: int
 
 
-def find_parts(folder: Path, stem: str) -> list[Part]:
+def find_parts(folder: Path, stem: str) -> list[BankPart]:
     """The parts of a run in a folder, in order of their prompts.
 
     Raises:
@@ -53,7 +53,7 @@ def find_parts(folder: Path, stem: str) -> list[Part]:
     return sorted(chosen, key=lambda part: (part.start, part.end))
 
 
-def part_of(path: Path) -> Part:
+def part_of(path: Path) -> BankPart:
     """Read a part's name.
 
     Raises:
@@ -66,7 +66,7 @@ def part_of(path: Path) -> Part:
     match = _PART.fullmatch(path.name)
     if match is None or int(match["start"]) >= int(match["end"]):
         raise SpecError("not the name of a part", where=str(path), remedy="parts end in _{start}to{end}.json")
-    return Part(path, match["stem"], int(match["start"]), int(match["end"]))
+    return BankPart(path, match["stem"], int(match["start"]), int(match["end"]))
 
 
 def merge(
@@ -110,7 +110,7 @@ def merge(
     return count
 
 
-def _write_merged(parts: list[Part], output: Path, prompts: int | None, *, overwrite: bool) -> int:
+def _write_merged(parts: list[BankPart], output: Path, prompts: int | None, *, overwrite: bool) -> int:
     _check_cover(parts, prompts)
     palette, settings = _common_palette(parts), _common_settings(parts)
     rows = [row for part in parts for row in _rows_of(part)]
@@ -125,7 +125,7 @@ def _write_merged(parts: list[Part], output: Path, prompts: int | None, *, overw
     return len(rows)
 
 
-def _merged_before(parts: list[Part], output: Path, prompts: int | None) -> int | None:
+def _merged_before(parts: list[BankPart], output: Path, prompts: int | None) -> int | None:
     """How many texts the output has, if it holds those of all parts already; some of the parts may be gone."""
     if not output.is_file() or prompts not in (None, parts[-1].end):
         return None
@@ -143,7 +143,7 @@ def _merged_before(parts: list[Part], output: Path, prompts: int | None) -> int 
     return len(rows) if same else None
 
 
-def _check_cover(parts: list[Part], prompts: int | None) -> None:
+def _check_cover(parts: list[BankPart], prompts: int | None) -> None:
     stems = sorted({part.stem for part in parts})
     if len(stems) > 1:
         raise SpecError(f"parts of different runs: {', '.join(stems)}", remedy="merge one run at a time")
@@ -164,7 +164,7 @@ def _check_cover(parts: list[Part], prompts: int | None) -> None:
         raise SpecError(f"prompts {expected} to {prompts} are missing", where=parts[0].stem, remedy="sample them")
 
 
-def _common_palette(parts: list[Part]) -> dict[str, float] | None:
+def _common_palette(parts: list[BankPart]) -> dict[str, float] | None:
     """The exact λ of all parts; None for parts of another program, which say it in their names only."""
     first, *others = parts
     palette = read_palette(first.path)
@@ -179,7 +179,7 @@ def _common_palette(parts: list[Part]) -> dict[str, float] | None:
     return palette
 
 
-def _common_settings(parts: list[Part]) -> dict[str, Any]:
+def _common_settings(parts: list[BankPart]) -> dict[str, Any]:
     """How the texts of all parts were drawn; parts that were drawn otherwise are no parts of one run."""
     first, *others = parts
     settings: dict[str, Any] = read_beside(first.path).get("settings", {})
@@ -195,12 +195,12 @@ def _common_settings(parts: list[Part]) -> dict[str, Any]:
     return settings
 
 
-def _skipped(part: Part) -> list[int]:
+def _skipped(part: BankPart) -> list[int]:
     """Prompts of a part that have no text: recorded, and no gap."""
     return list(read_beside(part.path).get("skipped", []))
 
 
-def _rows_of(part: Part) -> list[dict[str, Any]]:
+def _rows_of(part: BankPart) -> list[dict[str, Any]]:
     rows = read_texts(part.path)
     expected = part.end - part.start - len(_skipped(part))
     if len(rows) != expected:

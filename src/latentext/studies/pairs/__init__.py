@@ -5,15 +5,15 @@ transformers reads.
 """
 
 from latentext.studies.pairs.answers import AnswerCheck, check_answers
-from latentext.studies.pairs.bank import Bank, Candidate, Slot, load_bank
+from latentext.studies.pairs.bank import Slot, WordBank, WordCandidate, load_bank
 from latentext.studies.pairs.checks import FormCheck, PairCheck, Reason
 from latentext.studies.pairs.files import check_place, read_columns, read_scenarios, write_scenarios
 from latentext.studies.pairs.forms import BARE, Form, with_terminal_mark
 from latentext.studies.pairs.scenario import Scenario, in_forms
 from latentext.studies.pairs.splits import split_scenarios
 from latentext.studies.pairs.substitution import choose, screen, substitute
-from latentext.studies.pairs.tally import Tally
-from latentext.studies.pairs.task import Task, failing_examples, load_task
+from latentext.studies.pairs.tally import ReasonTally
+from latentext.studies.pairs.task import PairTask, failing_examples, load_task
 from latentext.studies.pairs.tokenizer import DEFAULT_TOKENIZERS, PairTokenizer, load_tokenizer, load_tokenizers
 from latentext.studies.pairs.validation import validate_pairs, validate_texts
 
@@ -21,17 +21,17 @@ __all__ = [
     "BARE",
     "DEFAULT_TOKENIZERS",
     "AnswerCheck",
-    "Bank",
-    "Candidate",
     "Form",
     "FormCheck",
     "PairCheck",
+    "PairTask",
     "PairTokenizer",
     "Reason",
+    "ReasonTally",
     "Scenario",
     "Slot",
-    "Tally",
-    "Task",
+    "WordBank",
+    "WordCandidate",
     "check_answers",
     "check_place",
     "choose",

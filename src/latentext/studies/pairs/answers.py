@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.task import PairTask
 from latentext.studies.pairs.tokenizer import PairTokenizer
 
 Finding = Literal["one-token", "several-tokens", "joins-the-prompt"]
@@ -38,7 +38,7 @@ class AnswerCheck:
     token_ids: tuple[int, ...]
 
 
-def check_answers(task: Task, tokenizers: Sequence[PairTokenizer]) -> Iterator[AnswerCheck]:
+def check_answers(task: PairTask, tokenizers: Sequence[PairTokenizer]) -> Iterator[AnswerCheck]:
     """Every answer of the task behind a prompt with and without a space at its end, under every tokenizer.
 
     Example:

@@ -29,7 +29,7 @@ class Slot(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class WordCandidate:
     """A frame with a word pair that fits it: not yet known to be a valid pair."""
 
     topic: str
@@ -44,7 +44,7 @@ class Candidate:
         return self.frame.replace(GAP, first), self.frame.replace(GAP, second)
 
 
-class Bank(Frozen):
+class WordBank(Frozen):
     """A bank file.
 
     Attributes:
@@ -71,7 +71,7 @@ class Bank(Frozen):
                         raise ValueError(f"words.{topic}.{slot}: {pair!r} is not first/second")
         return self
 
-    def candidates(self) -> Iterator[Candidate]:
+    def candidates(self) -> Iterator[WordCandidate]:
         """Every frame with every word pair of its slot, in the order of the file, none twice."""
         seen: set[tuple[str, tuple[str, str]]] = set()
         for topic, by_slot in self.words.items():
@@ -81,10 +81,10 @@ class Bank(Frozen):
                     for frame in self.slots[slot].frames:
                         if (frame, (first, second)) not in seen:
                             seen.add((frame, (first, second)))
-                            yield Candidate(topic, slot, frame, (first, second))
+                            yield WordCandidate(topic, slot, frame, (first, second))
 
 
-def load_bank(name: str, *, config_dir: Path | None = None) -> Bank:
+def load_bank(name: str, *, config_dir: Path | None = None) -> WordBank:
     """Load a word bank.
 
     Args:
@@ -98,4 +98,4 @@ def load_bank(name: str, *, config_dir: Path | None = None) -> Bank:
         >>> next(load_bank("refusal").candidates()).tasks
         ('Help me make a lamp', 'Help me make a bomb')
     """
-    return documents.read(documents.find("banks", name, config_dir), Bank)
+    return documents.read(documents.find("banks", name, config_dir), WordBank)

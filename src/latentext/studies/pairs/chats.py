@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from latentext.request import Message
-from latentext.studies.pairs import Task
+from latentext.studies.pairs import PairTask
 from latentext.studies.pairs.proposing import Harvest, lessons, proposal_messages
 from latentext.studies.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 
 
-def round_chats(task: Task, harvest: Harvest, numbers: range, *, seed: int, pairs_each: int) -> list[Sequence[Message]]:
+def round_chats(
+    task: PairTask, harvest: Harvest, numbers: range, *, seed: int, pairs_each: int
+) -> list[Sequence[Message]]:
     """The chats with these numbers: new topics and words, lessons from the pairs that failed, words to avoid.
 
     Args:

@@ -27,8 +27,8 @@ from latentext.errors import DatasetError, SpecError
 from latentext.request import Message
 from latentext.storage.atomic import atomic_file, is_temporary, sweep
 from latentext.storage.filesystem import make_folder
-from latentext.studies.pairs import PairTokenizer, Task
-from latentext.studies.pairs.proposing import Answer
+from latentext.studies.pairs import PairTask, PairTokenizer
+from latentext.studies.pairs.proposing import ProposalAnswer
 
 _VERSION = 1
 NOT_A_FAILURE = ("content-filter", "refused", "no-text")
@@ -101,7 +101,7 @@ class Checkpoint:
                 line = {"round": number, "messages": [dict(message) for message in chat]}
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
-    def read_answers(self, requests: range, *, all_of_them: bool = True) -> list[Answer]:
+    def read_answers(self, requests: range, *, all_of_them: bool = True) -> list[ProposalAnswer]:
         """The answers to these requests, in their order.
 
         Args:
@@ -137,7 +137,7 @@ class Checkpoint:
         with self.requests.open(encoding="utf-8") as file:
             yield from map(json.loads, file)
 
-    def _answers(self, requests: range) -> Iterator[tuple[int, Answer]]:
+    def _answers(self, requests: range) -> Iterator[tuple[int, ProposalAnswer]]:
         stage = layout.records_folder(range(1))
         for receipt in believed_receipts(self.answers, stage):
             if receipt.stop <= requests.start or receipt.start >= requests.stop:
@@ -146,13 +146,13 @@ class Checkpoint:
                 [self.answers / stage / layout.table_name(receipt.shard)], ["index", "text", "finish_reason"]
             )
             for row in table.to_pylist():
-                yield row["index"], Answer(row["text"], row["finish_reason"])
+                yield row["index"], ProposalAnswer(row["text"], row["finish_reason"])
             for failure in receipt.failures:
                 refused = failure.reason in NOT_A_FAILURE
-                yield failure.index, Answer(None, "refusal" if refused else failure.reason, failed=not refused)
+                yield failure.index, ProposalAnswer(None, "refusal" if refused else failure.reason, failed=not refused)
 
 
-def settings_of(task: Task, tokenizers: Sequence[PairTokenizer], seed: int, pairs_each: int) -> dict[str, Any]:
+def settings_of(task: PairTask, tokenizers: Sequence[PairTokenizer], seed: int, pairs_each: int) -> dict[str, Any]:
     """What decides the requests of a run, beside the answers."""
     return {
         "task": task.model_dump(mode="json"),

@@ -16,13 +16,13 @@ from typing import Any
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.engines.batch.request_files import read_requests
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.errors import SpecError
 from latentext.run.progress import Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
 from latentext.studies.pairs.checkpoint import Checkpoint
-from latentext.studies.pairs.proposing import Answer
+from latentext.studies.pairs.proposing import ProposalAnswer
 
 _FOLDER = "local"
 _ANSWERS = OutputKind("answers of this machine", begins(r'\{"id": "local-'))
@@ -30,7 +30,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 def answer_locally(
-    place: Workspace, model: ModelSpec, *, max_tokens: int | None = None, progress: Progress | None = None
+    place: BatchWorkspace, model: ModelSpec, *, max_tokens: int | None = None, progress: Progress | None = None
 ) -> int:
     """Answer all request files of a folder; returns the number of requests.
 
@@ -101,7 +101,7 @@ def _way(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**way, "stop": [stop] if isinstance(stop, str) else list(stop)}
 
 
-def _output(custom_id: str, model: str, answer: Answer) -> dict[str, Any]:
+def _output(custom_id: str, model: str, answer: ProposalAnswer) -> dict[str, Any]:
     """One line of an output file."""
     line: dict[str, Any] = {"id": f"local-{custom_id}", "custom_id": custom_id, "response": None, "error": None}
     if answer.failed:

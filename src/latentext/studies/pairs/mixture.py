@@ -16,9 +16,9 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from latentext.engines.server.standin.texts import Reply, fraction
+from latentext.engines.server.standin.texts import StandInReply, fraction
 from latentext.errors import SpecError
-from latentext.studies.pairs import Bank, Candidate, PairTokenizer, Task, load_bank
+from latentext.studies.pairs import PairTask, PairTokenizer, WordBank, WordCandidate, load_bank
 
 KINDS = (("pairs", 0.8), ("malformed", 0.07), ("refused", 0.06), ("cut", 0.07))
 """Kinds of replies and their shares."""
@@ -29,7 +29,7 @@ _WISH = re.compile(r"Write (\d+) new pairs?\.")
 _FALLBACK = "refusal"
 
 
-def proposal_replies(task: Task, config_dir: Path | None = None) -> Callable[[Mapping[str, Any]], Reply]:
+def proposal_replies(task: PairTask, config_dir: Path | None = None) -> Callable[[Mapping[str, Any]], StandInReply]:
     """What the server says: from the body of a request to its reply, a pure function.
 
     Args:
@@ -44,22 +44,22 @@ def proposal_replies(task: Task, config_dir: Path | None = None) -> Callable[[Ma
     """
     candidates = list(_bank(task, config_dir).candidates())
 
-    def reply(body: Mapping[str, Any]) -> Reply:
+    def reply(body: Mapping[str, Any]) -> StandInReply:
         kind = _kind(fraction(body, "kind"))
         if kind == "refused":
-            return Reply(None, refusal="I'm sorry, but I can't help with that.")
+            return StandInReply(None, refusal="I'm sorry, but I can't help with that.")
         if kind == "malformed":
-            return Reply("Here are some ideas: one could ask for a cake, or else for something that is no cake.")
+            return StandInReply("Here are some ideas: one could ask for a cake, or else for something that is no cake.")
         entries = list(_entries(body, task, candidates))
         text = json.dumps({"pairs": entries}, ensure_ascii=False)
         if kind == "cut":
-            return Reply(text[: int(len(text) * (0.3 + 0.6 * fraction(body, "cut")))], "length")
-        return Reply(text)
+            return StandInReply(text[: int(len(text) * (0.3 + 0.6 * fraction(body, "cut")))], "length")
+        return StandInReply(text)
 
     return reply
 
 
-def rehearsal_tokenizer(task: Task, config_dir: Path | None = None) -> PairTokenizer:
+def rehearsal_tokenizer(task: PairTask, config_dir: Path | None = None) -> PairTokenizer:
     """A tokenizer for rehearsals without any on the disk: the words of the bank are one token, others are spelt.
 
     Example:
@@ -80,7 +80,7 @@ def rehearsal_tokenizer(task: Task, config_dir: Path | None = None) -> PairToken
     return PairTokenizer("words", backend, Path())
 
 
-def _bank(task: Task, config_dir: Path | None) -> Bank:
+def _bank(task: PairTask, config_dir: Path | None) -> WordBank:
     try:
         return load_bank(task.task_name, config_dir=config_dir)
     except SpecError:  # A task of the user's own may have no bank.
@@ -95,7 +95,7 @@ def _kind(share: float) -> str:
     return KINDS[-1][0]
 
 
-def _entries(body: Mapping[str, Any], task: Task, candidates: Sequence[Candidate]) -> Iterator[dict[str, str]]:
+def _entries(body: Mapping[str, Any], task: PairTask, candidates: Sequence[WordCandidate]) -> Iterator[dict[str, str]]:
     for number in range(_wanted(body, task)):
         candidate = candidates[int(fraction(body, f"pair {number}") * len(candidates))]
         first, second = candidate.tasks
@@ -104,7 +104,7 @@ def _entries(body: Mapping[str, Any], task: Task, candidates: Sequence[Candidate
         yield dict(zip(task.sides, (first, second), strict=True))
 
 
-def _spoilt(candidate: Candidate, share: float) -> tuple[str, str]:
+def _spoilt(candidate: WordCandidate, share: float) -> tuple[str, str]:
     """A pair that does not hold: a word that is spelt, two differing words, or the same sentence twice."""
     first, second = candidate.tasks
     if share < 0.45:
@@ -114,7 +114,7 @@ def _spoilt(candidate: Candidate, share: float) -> tuple[str, str]:
     return first, first
 
 
-def _wanted(body: Mapping[str, Any], task: Task) -> int:
+def _wanted(body: Mapping[str, Any], task: PairTask) -> int:
     """How many pairs the request asks for."""
     for message in body.get("messages", ()):
         if found := _WISH.search(str(message.get("content") or "")):

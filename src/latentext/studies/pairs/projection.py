@@ -15,7 +15,7 @@ from decimal import Decimal
 from latentext.engines.server.prices import Price
 from latentext.request import Message, Usage
 from latentext.spec import Decoding
-from latentext.studies.pairs import Task
+from latentext.studies.pairs import PairTask
 from latentext.studies.pairs.proposing import proposal_messages
 from latentext.studies.pairs.rounds import LESSONS_A_REQUEST, USED_WORDS_A_REQUEST
 
@@ -50,7 +50,7 @@ class Projection:
 
 
 def project(
-    task: Task,
+    task: PairTask,
     target: int,
     expected_yield: float,
     decoding: Decoding,
@@ -90,7 +90,7 @@ def project(
     )
 
 
-def _chat(task: Task, number: int, seed: int, pairs_each: int) -> Sequence[Message]:
+def _chat(task: PairTask, number: int, seed: int, pairs_each: int) -> Sequence[Message]:
     return proposal_messages(
         task,
         number,
@@ -105,7 +105,7 @@ def _tokens(chat: Sequence[Message]) -> int:
     return sum(math.ceil(len(message["content"]) / CHARACTERS_A_TOKEN) + TOKENS_A_MESSAGE for message in chat)
 
 
-def _pair_tokens(task: Task) -> int:
+def _pair_tokens(task: PairTask) -> int:
     """Tokens of a pair in a reply, as long as the task's examples are on the average."""
     examples = [json.dumps(example, ensure_ascii=False) for example in task.examples]
     if not examples:

@@ -15,11 +15,11 @@ from typing import Any
 
 from latentext.dataset.made_before import begins
 from latentext.dataset.outputs import refuse_in_dataset
-from latentext.engines.batch.joining import Answer, Outputs, read_outputs
+from latentext.engines.batch.joining import BatchAnswer, Outputs, read_outputs
 from latentext.engines.batch.ledger import Ledger, Step, next_number, read_ledger
 from latentext.engines.batch.limits import BatchLimits
 from latentext.engines.batch.request_files import read_requests, write_requests
-from latentext.engines.batch.workspace import Workspace
+from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.engines.server.answer import read_text
 from latentext.engines.server.request_body import chat_body
 from latentext.errors import SpecError
@@ -37,9 +37,9 @@ from latentext.studies.pairs.proposing import (
     proposal_messages,
     response_format,
 )
-from latentext.studies.pairs.proposing import Answer as Reply
+from latentext.studies.pairs.proposing import ProposalAnswer as Reply
 from latentext.studies.pairs.rounds import Round, needed_requests
-from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.task import PairTask
 from latentext.studies.pairs.tokenizer import PairTokenizer
 
 REQUESTS_A_FILE = 50
@@ -48,7 +48,7 @@ _NUMBERS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True)
-class Proposals:
+class BatchProposals:
     """What is asked for.
 
     Attributes:
@@ -57,7 +57,7 @@ class Proposals:
         seed: decides topics and words of every request.
     """
 
-    task: Task
+    task: PairTask
     model: str = "gpt-4o"
     num_batches: int = 10
     requests_per_batch: int = REQUESTS_A_FILE
@@ -79,7 +79,7 @@ class Proposals:
 
         Example:
             >>> from latentext.studies.pairs import load_task
-            >>> body = next(Proposals(load_task("refusal")).bodies())
+            >>> body = next(BatchProposals(load_task("refusal")).bodies())
             >>> body["model"], body["temperature"], body["max_tokens"], body["response_format"]["type"]
             ('gpt-4o', 0.8, 2048, 'json_schema')
         """
@@ -94,7 +94,7 @@ class Proposals:
 
 
 def create_batches(
-    place: Workspace, proposals: Proposals, limits: BatchLimits, *, add: bool = False, force: bool = False
+    place: BatchWorkspace, proposals: BatchProposals, limits: BatchLimits, *, add: bool = False, force: bool = False
 ) -> Ledger:
     """Write request files and the ledger that says that none of them was sent.
 
@@ -123,7 +123,7 @@ def create_batches(
     return _append(place, proposals, old, proposals.bodies(requests_of(old)), limits)
 
 
-def add_round(place: Workspace, proposals: Proposals, found: Harvest, limits: BatchLimits) -> Ledger:
+def add_round(place: BatchWorkspace, proposals: BatchProposals, found: Harvest, limits: BatchLimits) -> Ledger:
     """Write the requests of a further round behind the others: as many as what is missing takes at the yield so far.
 
     Follows from the answers alone, so a killed command writes the same again.
@@ -150,7 +150,11 @@ def rounds_of(ledger: Ledger) -> int:
 
 
 def _append(
-    place: Workspace, proposals: Proposals, old: Ledger | None, bodies: Iterable[dict[str, Any]], limits: BatchLimits
+    place: BatchWorkspace,
+    proposals: BatchProposals,
+    old: Ledger | None,
+    bodies: Iterable[dict[str, Any]],
+    limits: BatchLimits,
 ) -> Ledger:
     parts = old.parts if old else ()
     new = tuple(write_requests(place, bodies, limits, first=next_number(parts)))
@@ -166,12 +170,14 @@ def _append(
     return place.save(ledger)
 
 
-def _refuse_unknown_requests(place: Workspace, proposals: Proposals, limits: BatchLimits, force: bool) -> None:
+def _refuse_unknown_requests(
+    place: BatchWorkspace, proposals: BatchProposals, limits: BatchLimits, force: bool
+) -> None:
     """Refuse request files without a ledger, unless they are what is about to be written: a command was killed."""
     if not (there := sorted(place.requests.glob("request_batch*.jsonl"))):
         return
     with temporary_folder("requests") as folder:
-        again = Workspace(folder, folder)
+        again = BatchWorkspace(folder, folder)
         ours = {again.request_file(part.number).name for part in write_requests(again, proposals.bodies(), limits)}
         if all(path.name in ours and path.read_bytes() == (folder / path.name).read_bytes() for path in there):
             return
@@ -185,7 +191,7 @@ def _refuse_unknown_requests(place: Workspace, proposals: Proposals, limits: Bat
         filesystem.remove(path)
 
 
-def _refuse_or_clear(place: Workspace, old: Ledger, force: bool) -> None:
+def _refuse_or_clear(place: BatchWorkspace, old: Ledger, force: bool) -> None:
     """Make room for new batches, if none of the old ones was ever sent."""
     if len(old.at(Step.PLANNED)) < len(old.parts):
         raise SpecError(
@@ -248,7 +254,7 @@ def read_replies(folder: Path, requests: Path | None) -> Replies:
     return Replies(ended, outputs, len(asked) - len(ended))
 
 
-def harvest(replies: Iterable[Reply], task: Task, tokenizers: Sequence[PairTokenizer], target: int) -> Harvest:
+def harvest(replies: Iterable[Reply], task: PairTask, tokenizers: Sequence[PairTokenizer], target: int) -> Harvest:
     """Judge the proposals, in the order of the requests, until there are as many scenarios as wanted."""
     found = Harvest(task, tokenizers, target=target)
     found.take(replies)
@@ -261,7 +267,7 @@ def _asked(requests: Path | None, ledger: Ledger | None) -> Iterator[str]:
         return
     if ledger is not None:
         numbers = [part.number for part in ledger.parts]
-        paths = [Workspace(requests, requests).request_file(number) for number in numbers]
+        paths = [BatchWorkspace(requests, requests).request_file(number) for number in numbers]
     else:
         paths = sorted(requests.glob("request_batch*.jsonl"), key=lambda path: _by_numbers(path.name))
     for path in paths:
@@ -272,11 +278,11 @@ def _waiting(requests: Path, ledger: Ledger) -> Iterator[str]:
     """The custom_ids of requests in batches whose output is not here yet."""
     for part in ledger.parts:
         if part.step not in (Step.DOWNLOADED, Step.SETTLED):
-            path = Workspace(requests, requests).request_file(part.number)
+            path = BatchWorkspace(requests, requests).request_file(part.number)
             yield from (line.custom_id for line in read_requests(path))
 
 
-def _reply(answer: Answer) -> Reply:
+def _reply(answer: BatchAnswer) -> Reply:
     if answer.body is None:
         return Reply(None, answer.outcome, failed=True)
     text = read_text(answer.body)

@@ -20,7 +20,7 @@ from latentext.run.progress import NoProgress, Progress
 from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
 from latentext.spec.limits import Limits
-from latentext.studies.pairs import PairTokenizer, Task
+from latentext.studies.pairs import PairTask, PairTokenizer
 from latentext.studies.pairs.chats import round_chats
 from latentext.studies.pairs.checkpoint import Checkpoint, settings_of
 from latentext.studies.pairs.proposing import PROPOSAL_DECODING, Harvest
@@ -44,7 +44,7 @@ class Proposals:
         minimum_yield: valid new pairs of those asked for, under which a run ends.
     """
 
-    task: Task
+    task: PairTask
     tokenizers: Sequence[PairTokenizer]
     target: int
     model: ModelSpec

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from latentext.errors import SpecError
-from latentext.studies.pairs.bank import Bank, Candidate
+from latentext.studies.pairs.bank import WordBank, WordCandidate
 from latentext.studies.pairs.checks import PairCheck
 from latentext.studies.pairs.scenario import Scenario
-from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.task import PairTask
 from latentext.studies.pairs.tokenizer import PairTokenizer
 from latentext.studies.pairs.validation import validate_pairs
 
@@ -31,12 +31,12 @@ MAX_WORD_SHARE = 0.02
 class Screened:
     """A candidate that is valid, with what the validator found."""
 
-    candidate: Candidate
+    candidate: WordCandidate
     check: PairCheck
 
 
 def substitute(
-    task: Task, bank: Bank, tokenizers: Sequence[PairTokenizer], count: int, *, seed: int = 0
+    task: PairTask, bank: WordBank, tokenizers: Sequence[PairTokenizer], count: int, *, seed: int = 0
 ) -> list[Scenario]:
     """Make `count` valid scenarios, balanced over topics, words and frames.
 
@@ -64,7 +64,7 @@ def substitute(
     ]
 
 
-def screen(task: Task, bank: Bank, tokenizers: Sequence[PairTokenizer]) -> list[Screened]:
+def screen(task: PairTask, bank: WordBank, tokenizers: Sequence[PairTokenizer]) -> list[Screened]:
     """The candidates whose words are one token each, in their place, in every form under every tokenizer."""
     candidates = list(bank.candidates())
     checks = validate_pairs((candidate.tasks for candidate in candidates), tokenizers, task.forms)
@@ -75,7 +75,7 @@ def screen(task: Task, bank: Bank, tokenizers: Sequence[PairTokenizer]) -> list[
     ]
 
 
-def _words_are_tokens(candidate: Candidate, check: PairCheck) -> bool:
+def _words_are_tokens(candidate: WordCandidate, check: PairCheck) -> bool:
     """A pair can be valid although its words are cut ("bak" + "ing"); then it would not be one word that differs."""
     found = {(first.strip(), second.strip()) for form in check.checks for first, second in form.tokens}
     return found == {candidate.words}
@@ -138,7 +138,7 @@ class _Usage:
     frames: Counter[str] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
 
-    def best(self, candidates: Iterable[Candidate]) -> int | None:
+    def best(self, candidates: Iterable[WordCandidate]) -> int | None:
         """The place of the candidate whose words, then frame, were used least; None if the caps forbid all."""
         open_places = [
             (max(self.words[word] for word in candidate.words), self.frames[candidate.frame], place)
@@ -148,7 +148,7 @@ class _Usage:
         ]
         return min(open_places)[-1] if open_places else None
 
-    def take(self, candidate: Candidate) -> None:
+    def take(self, candidate: WordCandidate) -> None:
         self.topics[candidate.topic] += 1
         self.frames[candidate.frame] += 1
         self.words.update(candidate.words)

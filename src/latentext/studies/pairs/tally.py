@@ -14,11 +14,11 @@ ALL = "all"
 
 
 @dataclass(slots=True)
-class Tally:
+class ReasonTally:
     """Counts of pairs by tokenizer and reason; fed by `watch` while the results go by.
 
     Example:
-        >>> tally = Tally(["qwen", "llama"])
+        >>> tally = ReasonTally(["qwen", "llama"])
         >>> for check in tally.watch([]): ...
         >>> tally.pairs, tally.valid("qwen")
         (0, 0)
@@ -29,7 +29,7 @@ class Tally:
     reasons: dict[str, Counter[Reason]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokenizers: Sequence[PairTokenizer]) -> Tally:
+    def of(cls, tokenizers: Sequence[PairTokenizer]) -> ReasonTally:
         """An empty tally for these tokenizers."""
         return cls([tokenizer.name for tokenizer in tokenizers])
 

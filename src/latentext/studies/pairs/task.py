@@ -38,7 +38,7 @@ class Templates(Frozen):
     multi_token: Surroundings
 
 
-class Task(Frozen):
+class PairTask(Frozen):
     """A task file.
 
     Attributes:
@@ -83,7 +83,7 @@ class Task(Frozen):
         return tuple((example[first], example[second]) for example in self.examples)
 
 
-def load_task(name: str, *, config_dir: Path | None = None, tokenizers: Sequence[PairTokenizer] = ()) -> Task:
+def load_task(name: str, *, config_dir: Path | None = None, tokenizers: Sequence[PairTokenizer] = ()) -> PairTask:
     """Load a task; with tokenizers, say in the log which of its examples do not hold under them.
 
     Args:
@@ -99,13 +99,13 @@ def load_task(name: str, *, config_dir: Path | None = None, tokenizers: Sequence
         ('safe', 'harmful')
     """
     path = documents.find("tasks", name, config_dir)
-    task = documents.read(path, Task)
+    task = documents.read(path, PairTask)
     for number, check in failing_examples(task, tokenizers):
         _logger.warning("%s: example %d is no valid pair: %s", path.name, number, check.describe())
     return task
 
 
-def failing_examples(task: Task, tokenizers: Sequence[PairTokenizer]) -> Iterator[tuple[int, PairCheck]]:
+def failing_examples(task: PairTask, tokenizers: Sequence[PairTokenizer]) -> Iterator[tuple[int, PairCheck]]:
     """The number (from 1) and the finding of every example that is not valid under the tokenizers."""
     checks = validate_pairs(task.example_pairs, tokenizers, task.forms) if tokenizers else ()
     return ((number, check) for number, check in enumerate(checks, start=1) if not check.valid)

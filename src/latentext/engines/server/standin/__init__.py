@@ -6,6 +6,6 @@ standard library, and it can be told to only from within its own process: over t
 
 from latentext.engines.server.standin.faults import Fault
 from latentext.engines.server.standin.server import Asked, StandIn
-from latentext.engines.server.standin.texts import Reply, plain_text
+from latentext.engines.server.standin.texts import StandInReply, plain_text
 
-__all__ = ["Asked", "Fault", "Reply", "StandIn", "plain_text"]
+__all__ = ["Asked", "Fault", "StandIn", "StandInReply", "plain_text"]

@@ -16,7 +16,7 @@ _WORDS = _TEXT.split()
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StandInReply:
     """What a request is answered: a text, or a refusal (`text` None)."""
 
     text: str | None
@@ -24,11 +24,11 @@ class Reply:
     refusal: str | None = None
 
 
-Answers = Callable[[Mapping[str, Any]], Reply]
+Answers = Callable[[Mapping[str, Any]], StandInReply]
 """From a request body to the reply; a pure function of the body, so that batches and real time agree."""
 
 
-def plain_text(body: Mapping[str, Any]) -> Reply:
+def plain_text(body: Mapping[str, Any]) -> StandInReply:
     """Some words, as many as the request allows or a few less.
 
     Example:
@@ -39,7 +39,7 @@ def plain_text(body: Mapping[str, Any]) -> Reply:
     most = int(body.get("max_completion_tokens") or body.get("max_tokens") or 20)
     length = 3 + fraction(body, "length") * 20
     words = [_WORDS[int(fraction(body, f"word {i}") * len(_WORDS))] for i in range(min(int(length), most))]
-    return Reply(" ".join(words), "length" if length > most else "stop")
+    return StandInReply(" ".join(words), "length" if length > most else "stop")
 
 
 def fraction(body: Mapping[str, Any], purpose: str) -> float:
@@ -54,7 +54,7 @@ def prompt_tokens(body: Mapping[str, Any]) -> int:
     return sum(len(str(message.get("content") or "")) // 4 + 4 for message in body.get("messages", ()))
 
 
-def chat_completion(body: Mapping[str, Any], reply: Reply, number: int, prompt: int) -> dict[str, Any]:
+def chat_completion(body: Mapping[str, Any], reply: StandInReply, number: int, prompt: int) -> dict[str, Any]:
     """The answer in OpenAI's form, with so many tokens in the prompt; those of the text are its words."""
     written = len((reply.text or reply.refusal or "").split()) or 1
     message = {"role": "assistant", "content": reply.text, "refusal": reply.refusal}

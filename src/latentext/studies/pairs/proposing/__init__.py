@@ -4,9 +4,9 @@ Pure functions of their arguments, without any engine: the real-time loop (`late
 rehearsals use the same ones.
 """
 
-from latentext.studies.pairs.proposing.harvest import Answer, Harvest, Yield, normalised_text
+from latentext.studies.pairs.proposing.harvest import Harvest, ProposalAnswer, Yield, normalised_text
 from latentext.studies.pairs.proposing.lessons import lesson, lessons
-from latentext.studies.pairs.proposing.replies import Reply, ReplyKind, parse_reply
+from latentext.studies.pairs.proposing.replies import ProposalReply, ReplyKind, parse_reply
 from latentext.studies.pairs.proposing.wording import (
     PROPOSAL_DECODING,
     ResponseFormat,
@@ -16,9 +16,9 @@ from latentext.studies.pairs.proposing.wording import (
 
 __all__ = [
     "PROPOSAL_DECODING",
-    "Answer",
     "Harvest",
-    "Reply",
+    "ProposalAnswer",
+    "ProposalReply",
     "ReplyKind",
     "ResponseFormat",
     "Yield",

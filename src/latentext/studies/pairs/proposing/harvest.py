@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from latentext.studies.pairs.checks import PairCheck
-from latentext.studies.pairs.proposing.replies import RawPair, Reply, ReplyKind, parse_reply
+from latentext.studies.pairs.proposing.replies import ProposalReply, RawPair, ReplyKind, parse_reply
 from latentext.studies.pairs.scenario import Scenario
-from latentext.studies.pairs.tally import Tally
-from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.tally import ReasonTally
+from latentext.studies.pairs.task import PairTask
 from latentext.studies.pairs.tokenizer import PairTokenizer
 from latentext.studies.pairs.validation import validate_pairs
 
@@ -23,7 +23,7 @@ _NOT_A_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProposalAnswer:
     """What came back for one request.
 
     Attributes:
@@ -63,13 +63,14 @@ class Harvest:
     Example:
         >>> from latentext.studies.pairs import load_task, load_tokenizers
         >>> harvest = Harvest(load_task("refusal"), load_tokenizers(["tiny"]), target=10)
-        >>> harvest.take([Answer('{"pairs": [{"safe": "Go on", "harmful": 5}]}'), Answer("I can't help with that.")])
+        >>> answers = ['{"pairs": [{"safe": "Go on", "harmful": 5}]}', "I can't help with that."]
+        >>> harvest.take([ProposalAnswer(answer) for answer in answers])
         Yield(proposed=1, new=1, valid=0)
         >>> dict(harvest.replies)
         {<ReplyKind.PAIRS: 'pairs'>: 1, <ReplyKind.REFUSED: 'refused'>: 1}
     """
 
-    task: Task
+    task: PairTask
     tokenizers: Sequence[PairTokenizer]
     target: int
     scenarios: list[Scenario] = field(default_factory=list)
@@ -78,13 +79,13 @@ class Harvest:
     proposed: int = 0
     exact_duplicates: int = 0
     duplicates: int = 0
-    tally: Tally = field(init=False)
+    tally: ReasonTally = field(init=False)
     rejected: list[PairCheck] = field(default_factory=list)
     _exact: set[tuple[str, str]] = field(default_factory=set)
     _normalised: set[frozenset[str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.tally = Tally.of(self.tokenizers)
+        self.tally = ReasonTally.of(self.tokenizers)
 
     @property
     def valid(self) -> int:
@@ -96,7 +97,7 @@ class Harvest:
         """Whether there are as many scenarios as wanted."""
         return len(self.scenarios) >= self.target
 
-    def take(self, answers: Iterable[Answer]) -> Yield:
+    def take(self, answers: Iterable[ProposalAnswer]) -> Yield:
         """Add the answers of the next requests, in the order of the requests."""
         before = self.proposed, self.tally.pairs, self.valid
         self.rejected = []
@@ -114,9 +115,9 @@ class Harvest:
         counts = Counter(word for scenario in self.scenarios for word in scenario.words)
         return [word for word, count in counts.most_common(most) if count > 1 and " " not in word]
 
-    def _read(self, answer: Answer) -> Sequence[RawPair]:
+    def _read(self, answer: ProposalAnswer) -> Sequence[RawPair]:
         if answer.failed:
-            reply = Reply(ReplyKind.FAILED)
+            reply = ProposalReply(ReplyKind.FAILED)
         else:
             reply = parse_reply(answer.text, self.task.sides, answer.finish_reason)
         self.replies[reply.kind] += 1

@@ -33,7 +33,7 @@ class ReplyKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ProposalReply:
     """One reply.
 
     Attributes:
@@ -58,7 +58,7 @@ _REFUSAL = re.compile(
 _DECODER = json.JSONDecoder()
 
 
-def parse_reply(text: str | None, sides: tuple[str, str], finish_reason: str = "stop") -> Reply:
+def parse_reply(text: str | None, sides: tuple[str, str], finish_reason: str = "stop") -> ProposalReply:
     """The pairs of a reply.
 
     Understood are ``{"pairs": […]}``, ``{"scenarios": […]}``, one bare pair, and a list; also within a fence or between
@@ -74,25 +74,25 @@ def parse_reply(text: str | None, sides: tuple[str, str], finish_reason: str = "
         >>> parse_reply('{"pairs": [{"safe": "a cake", "harmful": "a bomb"}]}', ("safe", "harmful")).pairs
         (('a cake', 'a bomb'),)
         >>> parse_reply('[{"safe": "a cake", "harmful": "a bomb"}, {"safe": "a c', ("safe", "harmful"), "length")
-        Reply(kind=<ReplyKind.CUT: 'cut'>, pairs=(('a cake', 'a bomb'),), broken=0)
+        ProposalReply(kind=<ReplyKind.CUT: 'cut'>, pairs=(('a cake', 'a bomb'),), broken=0)
         >>> parse_reply("I'm sorry, but I can't help with that.", ("safe", "harmful")).kind.value
         'refused'
     """
     text = (text or "").strip()
     if meaning_of(finish_reason) in (FILTERED, REFUSED):
-        return Reply(ReplyKind.REFUSED)
+        return ProposalReply(ReplyKind.REFUSED)
     was_cut = not is_whole(finish_reason)
     for document in _documents(text):
         if (found := _read(document, sides)) is not None and not was_cut:
-            return Reply(ReplyKind.PAIRS, *found)
+            return ProposalReply(ReplyKind.PAIRS, *found)
     whole = tuple(_whole_pairs(text, sides))
     if was_cut:
-        return Reply(ReplyKind.CUT, whole)
+        return ProposalReply(ReplyKind.CUT, whole)
     if whole:
-        return Reply(ReplyKind.MALFORMED if _has_leftovers(text) else ReplyKind.PAIRS, whole)
+        return ProposalReply(ReplyKind.MALFORMED if _has_leftovers(text) else ReplyKind.PAIRS, whole)
     if not text or _REFUSAL.match(text.replace("\u2019", "'")):
-        return Reply(ReplyKind.REFUSED)
-    return Reply(ReplyKind.MALFORMED)
+        return ProposalReply(ReplyKind.REFUSED)
+    return ProposalReply(ReplyKind.MALFORMED)
 
 
 def _documents(text: str) -> Iterator[Any]:

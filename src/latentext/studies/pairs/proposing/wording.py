@@ -19,7 +19,7 @@ from pydantic import Field
 from latentext.request import Message
 from latentext.spec import Decoding, Frozen
 from latentext.studies.pairs import documents
-from latentext.studies.pairs.task import Task
+from latentext.studies.pairs.task import PairTask
 
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 """How a server is asked to hold an answer to JSON; a server that knows no schemas may know one of the others."""
@@ -39,7 +39,7 @@ class Hints(Frozen):
 
 
 def proposal_messages(
-    task: Task,
+    task: PairTask,
     number: int,
     *,
     seed: int = 0,
@@ -69,7 +69,7 @@ def proposal_messages(
     ]
 
 
-def response_format(task: Task, form: ResponseFormat = "json_schema") -> dict[str, Any] | None:
+def response_format(task: PairTask, form: ResponseFormat = "json_schema") -> dict[str, Any] | None:
     """The field ``response_format`` of a request; None where none is sent.
 
     Example:
@@ -96,7 +96,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _instructions(task: Task) -> str:
+def _instructions(task: PairTask) -> str:
     first, second = task.sides
     examples = "\n".join(json.dumps(example, ensure_ascii=False) for example in task.examples)
     shape = json.dumps({"pairs": [{first: "…", second: "…"}]}, ensure_ascii=False)
@@ -109,7 +109,7 @@ def _instructions(task: Task) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _wish(task: Task, number: int, seed: int, pairs: int, lessons: Sequence[str], used_words: Sequence[str]) -> str:
+def _wish(task: PairTask, number: int, seed: int, pairs: int, lessons: Sequence[str], used_words: Sequence[str]) -> str:
     topics, words = _drawn(task, number, seed)
     what = "1 new pair" if pairs == 1 else f"{pairs} new pairs"
     lines = [
@@ -126,7 +126,7 @@ def _wish(task: Task, number: int, seed: int, pairs: int, lessons: Sequence[str]
     return "\n".join(lines)
 
 
-def _drawn(task: Task, number: int, seed: int) -> tuple[list[str], list[str]]:
+def _drawn(task: PairTask, number: int, seed: int) -> tuple[list[str], list[str]]:
     digest = hashlib.blake2b(f"latentext proposal {seed} {task.task_name} {number}".encode()).digest()
     draw, hints = random.Random(int.from_bytes(digest)), _hints()
     return draw.sample(hints.topics, TOPICS_A_REQUEST), draw.sample(hints.words, WORDS_A_REQUEST)
