@@ -95,7 +95,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "decoding: {temperature: 1, max_new_tokens: 8, n: 2}\nstates: {sites: [final_norm]}\n"
         "rewards: [length, diversity]\nshard_size: 6\n"
     )
-    from latentext.cli.spec_argument import spec_from
+    from latentext.cli.options import spec_from
 
     make_dataset(spec_from(str(place / "own.yaml")), place / "d")
     assert exit_code(["probe", str(place / "d"), "--twins", "0", "--target", "total"]) == 0

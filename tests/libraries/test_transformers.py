@@ -17,7 +17,7 @@ from latentext.engines.transformers import attention
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import EngineError
 from latentext.libraries.transformers import models
-from latentext.libraries.transformers.chat import render_chat
+from latentext.libraries.transformers.models import render_chat
 from latentext.spec import Decoding
 
 DECODING = Decoding(max_new_tokens=12)
@@ -110,7 +110,7 @@ def test_a_method_that_cache_layers_need_is_named() -> None:
 
 
 def test_another_result_of_rendering_is_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    from latentext.libraries.transformers import chat
+    from latentext.libraries.transformers import models as chat
 
     monkeypatch.setattr(chat, "render_jinja_template", lambda *_, **__: "<s>one text")
     with pytest.raises(EngineError, match="render_jinja_template returns no text per conversation"):

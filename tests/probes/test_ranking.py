@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
+from latentext.probes.baselines import permuted
 from latentext.probes.metrics import ranks_by_row
 from latentext.probes.ranking import Sorter
-from latentext.probes.shuffling import permuted
 
 KEYS = {
     "all different": np.random.default_rng(0).normal(size=5_000),

@@ -9,9 +9,8 @@ import pytest
 
 from latentext.errors import SpecError
 from latentext.models.registry import VARIABLE
-from latentext.prompts.completion_corpora import completion_corpora, task_template
+from latentext.prompts.completion_corpora import clean_dialogue, completion_corpora, task_template
 from latentext.prompts.conversations import Conversation, Conversations, open_conversations
-from latentext.prompts.dialogue import clean_dialogue
 from latentext.prompts.rows import BadRow
 from latentext.spec.files import load_spec
 from latentext.word_count import count_words, measure_words

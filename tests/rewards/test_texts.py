@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from latentext.rewards import Candidate, load_scorer, parse_reward, parse_rewards, score
 from latentext.rewards.entries import WordsReward
+from latentext.rewards.scoring import score_words
 from latentext.rewards.texts import diversity, diversity_full_text, length, words_of
-from latentext.rewards.words import score_words
 
 
 def test_words_keep_apostrophes_and_hyphens() -> None:

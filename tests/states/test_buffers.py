@@ -41,7 +41,7 @@ def test_a_free_slot_is_filled_while_the_other_texts_go_on() -> None:
 
 
 def test_prompts_are_prefilled_in_passes_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentext.engines.transformers.prefill.PREFILL_TOKENS", 8)
+    monkeypatch.setattr("latentext.engines.transformers.forward.PREFILL_TOKENS", 8)
     engine = TransformersEngine(loaded_family("llama"))
     requests = [request(i, [i, 1, 2, 3]) for i in range(6)]
     list(engine.generate(requests, range(1), FORCED, 0, slots=6))

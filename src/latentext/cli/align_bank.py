@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from latentext.cli.numbers import finite
+from latentext.cli.options import finite
 from latentext.cli.wording import columns, counted
 from latentext.errors import EXIT_DONE, ArgumentError, LatentextError, SpecError
 

@@ -23,22 +23,17 @@ from latentext.cli import (
     batch,
     capture,
     complete,
-    corpora,
     demo,
+    directories,
     export,
-    merge,
-    models,
+    lists,
     pairs,
     probe,
-    recipes,
     report,
     represent,
     run,
-    schema,
     score,
     show,
-    status,
-    verify,
 )
 from latentext.cli.interruption import Commands
 from latentext.cli.still_working import named, never_silent
@@ -63,19 +58,19 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("capture")(capture.capture)
 app.command("score")(score.score)
-app.command("status")(status.status)
-app.command("verify")(verify.verify)
+app.command("status")(directories.status)
+app.command("verify")(directories.verify)
 app.command("export")(export.export)
-app.command("merge")(merge.merge)
+app.command("merge")(directories.merge)
 app.command("show")(show.show)
 app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("represent")(represent.represent)
 app.command("complete")(complete.complete)
-app.command("models")(models.models)
-app.command("corpora")(corpora.corpora)
-app.command("recipes")(recipes.recipes)
-app.command("schema")(schema.schema)
+app.command("models")(lists.models)
+app.command("corpora")(lists.corpora)
+app.command("recipes")(lists.recipes)
+app.command("schema")(lists.schema)
 app.command("demo")(demo.demo)
 app.add_typer(align.app)
 app.add_typer(pairs.app)

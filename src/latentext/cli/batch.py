@@ -14,8 +14,22 @@ import typer
 
 from latentext.cli import batch_steps as steps
 from latentext.cli.interruption import continued_by
-from latentext.cli.pairs_options import CacheDir, ConfigDir, Details, Force, Tokenizers, load
-from latentext.cli.proposal_options import BaseUrl, Form, MaxCost, MaxTokensTotal, MinYield, Scenarios, Seed, TaskName
+from latentext.cli.pairs_options import (
+    BaseUrl,
+    CacheDir,
+    ConfigDir,
+    Details,
+    Force,
+    Form,
+    MaxCost,
+    MaxTokensTotal,
+    MinYield,
+    Scenarios,
+    Seed,
+    TaskName,
+    Tokenizers,
+    load,
+)
 from latentext.cli.wording import counted
 
 app = typer.Typer(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from latentext.cli.interruption import continued_by
-from latentext.cli.numbers import finite
+from latentext.cli.options import finite
 from latentext.cli.run import intention, limits_from, print_summary
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, SpecError

@@ -25,9 +25,9 @@ def demo(
     first texts are shown.
     """
     from latentext.cli.export import write_npy
+    from latentext.cli.options import spec_from
     from latentext.cli.run import make
     from latentext.cli.show import print_texts
-    from latentext.cli.spec_argument import spec_from
     from latentext.dataset.outputs import checked_folder
     from latentext.export.npy import NPY
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli.capture import as_site, separated
-from latentext.cli.tokens import token_decoder
-from latentext.cli.trust_option import TrustRemoteCode
+from latentext.cli.options import TrustRemoteCode
+from latentext.cli.visible import token_decoder
 from latentext.cli.wording import counted
 from latentext.errors import SpecError
-from latentext.layer_names import listed, site_label
 from latentext.spec import Keep, Pool
+from latentext.states.layer_names import listed, site_label
 
 if TYPE_CHECKING:
     from latentext.dataset.reader import Dataset

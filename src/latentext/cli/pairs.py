@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli import pairs_generate, pairs_plan
-from latentext.cli.numbers import finite
+from latentext.cli.options import finite
 from latentext.cli.pairs_options import (
     CacheDir,
     ConfigDir,

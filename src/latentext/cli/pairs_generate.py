@@ -12,20 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli.interruption import continued_by
-from latentext.cli.numbers import finite
+from latentext.cli.options import finite
 from latentext.cli.pairs_options import (
+    BaseUrl,
     CacheDir,
     ConfigDir,
     Details,
     Force,
-    LogLevelOption,
-    Tokenizers,
-    load,
-    set_log_level,
-)
-from latentext.cli.proposal_options import (
-    BaseUrl,
     Form,
+    LogLevelOption,
     MaxCost,
     MaxTokens,
     MaxTokensTotal,
@@ -36,6 +31,9 @@ from latentext.cli.proposal_options import (
     Scenarios,
     Seed,
     TaskName,
+    Tokenizers,
+    load,
+    set_log_level,
 )
 from latentext.cli.run import limits_from
 from latentext.cli.wording import counted

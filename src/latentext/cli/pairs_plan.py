@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from latentext.cli.numbers import finite
-from latentext.cli.pairs_options import ConfigDir
-from latentext.cli.proposal_options import MaxTokens, PairsEach, PriceTable, Scenarios, TaskName
+from latentext.cli.options import finite
+from latentext.cli.pairs_options import ConfigDir, MaxTokens, PairsEach, PriceTable, Scenarios, TaskName
 from latentext.errors import EXIT_DONE
 
 

@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 from latentext.engines.server.spend import Spend
 from latentext.run.progress import EachNoteOnce, LineProgress, Progress
 from latentext.run.tally import Clock, in_words
-from latentext.run.two_lines import TwoLines
 
 if TYPE_CHECKING:
     from latentext.studies.pairs.proposing import Harvest
     from latentext.studies.pairs.rounds import Round
+
 
 OnRound = Callable[["Harvest", Sequence["Round"]], None]
 
@@ -169,3 +170,15 @@ def watching(stream: TextIO, target: int, spent: Callable[[], Spend | None]) -> 
         yield EachNoteOnce(panel), panel.judged
     finally:
         panel.close()
+
+
+class TwoLines(Bar):
+    """A bar; `below` is the line, and there is none while it is empty."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The bar's line, and the one below as soon as there is something to say."""
+        yield self.make_tasks_table(self.tasks)
+        if self.below:
+            yield Text(self.below)

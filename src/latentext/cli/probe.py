@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from latentext.cli.capture import as_site, separated
-from latentext.cli.numbers import finite
+from latentext.cli.options import TrustRemoteCode, finite
 from latentext.cli.still_working import input_awaited
-from latentext.cli.trust_option import TrustRemoteCode
 from latentext.errors import SpecError
 from latentext.spec import Keep, Pool
 

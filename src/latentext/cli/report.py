@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentext.cli.tokens import token_decoder
+from latentext.cli.visible import token_decoder
 from latentext.cli.wording import counted
 from latentext.errors import LatentextError, SpecError
 

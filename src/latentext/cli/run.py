@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli.interruption import continued_by
-from latentext.cli.numbers import finite
+from latentext.cli.options import finite
 from latentext.cli.wording import columns, counted, size
 from latentext.engines.server.spend import money
 from latentext.errors import SpecError
@@ -92,7 +92,7 @@ def run(
     An interrupted run is continued by the same command. A dataset that exists keeps everything it has; a spec that
     would change it is refused.
     """
-    from latentext.cli.spec_argument import spec_from
+    from latentext.cli.options import spec_from
 
     chosen = spec_from(spec, changes or (), model, limit if preview is None else preview)
     limits = limits_from(max_cost, max_tokens_total)

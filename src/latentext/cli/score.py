@@ -11,7 +11,7 @@ import typer
 
 from latentext.cli.added import print_added
 from latentext.cli.interruption import continued_by
-from latentext.cli.trust_option import TrustRemoteCode
+from latentext.cli.options import TrustRemoteCode
 from latentext.errors import SpecError
 
 

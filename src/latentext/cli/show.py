@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentext.cli.tokens import token_decoder
-from latentext.cli.trust_option import TrustRemoteCode
+from latentext.cli.options import TrustRemoteCode
+from latentext.cli.visible import token_decoder
 from latentext.cli.wording import counted
 from latentext.finish_reasons import GIVEN, is_whole
 

@@ -2,14 +2,22 @@
 
 A generated text can hold escape sequences that move the cursor, and direction marks that show one order and store
 another. Neither may reach a terminal, and for research on tokens neither may be invisible.
+
+`token_decoder` gives the tokens of a dataset as text, by the tokenizer of the model that made it.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    from latentext.dataset.reader import Dataset
+
 
 # Controls, formats (direction and zero-width marks), lone surrogates, private use, unassigned, line and paragraph ends.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -57,3 +65,22 @@ def _escaped(character: str) -> str:
     if unicodedata.category(character) in _UNSEEN:
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def token_decoder(dataset: Dataset) -> Callable[[int], str]:
+    """Load the tokenizer; what comes back gives the text of one token id.
+
+    Raises:
+        SpecError, CredentialsError: the tokenizer is not on this machine and cannot be fetched.
+    """
+    from latentext.engines.opening import local_model
+    from latentext.prompts.token_text import token_text
+    from latentext.prompts.tokenizer import load_tokenizer
+    from latentext.spec.files import resolve_inputs
+
+    # A folder of a model is written relative to the dataset directory, so that both can be moved together.
+    model = local_model(resolve_inputs(dataset.spec, dataset.directory).model)
+    if model is None:  # Texts of a server without a local model have no token ids to be decoded.
+        return str
+    tokenizer = load_tokenizer(model.name, model.revision, model.trust_remote_code)
+    return cache(lambda token_id: token_text(tokenizer, token_id))

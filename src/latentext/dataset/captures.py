@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from latentext.dataset.stages import StatesStage, tensor_name
 from latentext.errors import DatasetError
-from latentext.layer_names import listed, site_label
 from latentext.spec import Pool, Positions
+from latentext.states.layer_names import listed, site_label
 
 _MOST_NAMED = 4
 
@@ -81,7 +81,7 @@ def layers(captures: Mapping[str, StatesStage]) -> dict[str, int | None]:
 
 
 def labels(captures: Mapping[str, StatesStage]) -> dict[str, str]:
-    """What every captured site is called where people read (`latentext.layer_names`), by its name, by depth."""
+    """What every captured site is called where people read (`latentext.states.layer_names`), by its name, by depth."""
     return {site: site_label(site, layer) for site, layer in layers(captures).items()}
 
 

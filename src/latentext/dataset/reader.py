@@ -30,7 +30,7 @@ from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, 
 from latentext.dataset.states_view import ShardParts, StatesView, TextTokens
 from latentext.dataset.trust import refuse_model_inside, without_code
 from latentext.errors import DatasetError
-from latentext.model_names import recorded_label
+from latentext.models.display_names import recorded_label
 from latentext.spec import Pool, Positions, Spec, SplitSpec
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Dataset:
 
     @property
     def model_label(self) -> str:
-        """What the model is called in pages and exports (`latentext.model_names`)."""
+        """What the model is called in pages and exports (`latentext.models.display_names`)."""
         return recorded_label(self.spec.model.name, self.provenance)
 
     @property

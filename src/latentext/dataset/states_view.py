@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from latentext.dataset.gathering import Take
-from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, StatesPart, open_part, widen
+from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, StatesPart, Take, open_part, widen
 from latentext.errors import DatasetError
-from latentext.layer_names import site_label
 from latentext.spec import DType, Pool
+from latentext.states.layer_names import site_label
 
 if TYPE_CHECKING:
     import torch

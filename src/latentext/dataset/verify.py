@@ -14,10 +14,9 @@ from pathlib import Path
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_json, read_spec
-from latentext.dataset.findings import Finding
 from latentext.dataset.receipts import Distrust, Receipt, check_shard, sha256_of
 from latentext.dataset.stages import AnyStage, PairsStage, ScoresStage, StatesStage, read_stage
-from latentext.dataset.verify_rows import RowChecks
+from latentext.dataset.verify_rows import Finding, RowChecks
 from latentext.dataset.views import derive_views
 from latentext.errors import DatasetError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from latentext.dataset import layout
-from latentext.dataset.findings import Finding
 from latentext.dataset.parts import ROW_DTYPE, SAFETENSORS_NAME, open_part
 from latentext.dataset.receipts import Receipt
 from latentext.dataset.records import SPARED, UNCOUNTED, read_records
@@ -27,6 +27,18 @@ from latentext.dataset.stages import StatesStage, read_stage
 from latentext.dataset.tables import read_table
 from latentext.errors import DatasetError
 from latentext.spec import Positions
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault: `path` is relative to the dataset directory, `what` says in a few words what is wrong."""
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
 
 Rows = npt.NDArray[Any]
 

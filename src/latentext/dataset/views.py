@@ -22,7 +22,7 @@ from latentext.dataset.documents import read_json
 from latentext.dataset.receipts import Receipt, check_shard, sha256_of
 from latentext.dataset.records import UNCOUNTED
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
-from latentext.model_names import recorded_label
+from latentext.models.display_names import recorded_label
 from latentext.spec import Spec
 from latentext.storage.atomic import atomic_file
 

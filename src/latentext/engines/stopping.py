@@ -2,6 +2,8 @@
 
 Whether a text ends and where it is cut are one question asked once, so that no text is cut without having ended. A stop
 string counts when the token that completes it is the `min_new_tokens`-th or a later one.
+
+`fitting` is the other end: a prompt that leaves no room for a text.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from latentext.prompts.token_text import continuation_text
+from latentext.request import Request
 from latentext.spec import Decoding
 
 
@@ -51,3 +54,20 @@ class StopStrings:
         before = len(required.rstrip("\ufffd"))
         found = (written.find(s, max(0, before - len(s) + 1)) for s in self._stop)
         return min((at for at in found if at >= 0), default=None)
+
+
+def unfit(request: Request, context_length: int, vocab_size: int) -> tuple[str, str] | None:
+    """Why a request gives no text, as a reason and a message; None if it can be written.
+
+    Example:
+        >>> unfit(Request(0, "key", {}, [], "", [1, 2, 3]), 3, 10)
+        ('prompt-too-long', "the prompt has 3 tokens; the model's context is 3")
+    """
+    length = len(request.prompt_token_ids)
+    if length == 0:
+        return "empty-prompt", "the prompt has no tokens"
+    if length >= context_length:
+        return "prompt-too-long", f"the prompt has {length} tokens; the model's context is {context_length}"
+    if min(request.prompt_token_ids) < 0 or max(request.prompt_token_ids) >= vocab_size:
+        return "bad-token", f"the prompt has a token id outside the model's vocabulary of {vocab_size}"
+    return None

@@ -15,8 +15,15 @@ from typing import Any
 import pyarrow as pa
 
 from latentext.dataset.completions import completion_datasets, completion_rows, is_completion
-from latentext.dataset.made_before import begins, has_columns
-from latentext.dataset.outputs import OutputFolderKind, OutputKind, checked_file, output_file, output_folder
+from latentext.dataset.outputs import (
+    OutputFolderKind,
+    OutputKind,
+    begins,
+    checked_file,
+    has_columns,
+    output_file,
+    output_folder,
+)
 from latentext.dataset.reader import Dataset
 from latentext.dataset.tables import open_writer
 from latentext.errors import DatasetError

@@ -28,8 +28,7 @@ import numpy.typing as npt
 
 from latentext.dataset.captures import pool_of_texts, sites_with
 from latentext.dataset.correctness import CORRECTNESS_FACTS
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputFolderKind, checked_folder, output_folder
+from latentext.dataset.outputs import OutputFolderKind, begins, checked_folder, output_folder
 from latentext.dataset.reader import Dataset
 from latentext.dataset.split_rows import LEFT_OUT, SplitRows, SplitShard, Truncated, split_rows
 from latentext.dataset.states_view import StatesView

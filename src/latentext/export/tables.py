@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from latentext.dataset.checks import kept_records
-from latentext.dataset.made_before import begins, has_columns
-from latentext.dataset.outputs import OutputKind, output_file
+from latentext.dataset.outputs import OutputKind, begins, has_columns, output_file
 from latentext.dataset.reader import Dataset
 from latentext.dataset.records import SCHEMA
 from latentext.dataset.tables import open_writer

@@ -21,8 +21,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from latentext.dataset.layout import FORMAT_VERSION
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind
+from latentext.dataset.outputs import OutputKind, begins
 from latentext.dataset.reader import Dataset
 from latentext.dataset.sealed import canonical_json, read_sealed, write_sealed
 from latentext.errors import DatasetError

@@ -3,6 +3,8 @@
 The index of an input and the note that identifies it are made again when the file is another one, and only then can be
 seen whether the plan allows that. Until it does, the earlier files wait in a folder of their own: a run that is refused
 puts them back, and so does the next run where one was killed before it knew.
+
+`begun_by_first` says by which rules for prompts a dataset goes on: those of the version that began it.
 """
 
 from __future__ import annotations
@@ -70,3 +72,13 @@ def _foreign_to(note: Path) -> list[str]:
         return [*([] if facts["gzip"] else [UNPACKED]), *([INDEX] if facts["format"] == "parquet" else [])]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+
+
+def begun_by_first(begun_by: str | None) -> bool:
+    """Whether version 0.1.0 made the first shard, by the version that a dataset names; None is a new dataset.
+
+    Example:
+        >>> begun_by_first("0.1.0"), begun_by_first("0.2.0"), begun_by_first(None)
+        (True, False, False)
+    """
+    return begun_by is not None and begun_by.startswith("0.1.")

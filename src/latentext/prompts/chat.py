@@ -18,9 +18,10 @@ from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from latentext.errors import PromptError, SpecError
-from latentext.libraries.transformers.chat import render_chat
+from latentext.libraries.transformers.models import render_chat
 from latentext.models.door import guarded
 from latentext.models.registry import registered_models
+from latentext.prompts.before import begun_by_first
 from latentext.prompts.dates import (
     SENTINEL,
     SHADOW_DATE_FUNCTION,
@@ -32,7 +33,6 @@ from latentext.prompts.dates import (
     split_lines,
     unguessable,
 )
-from latentext.prompts.earlier import begun_by_first
 from latentext.prompts.legacy_formats import IF_ANY, TEMPLATE, LegacyFormat, legacy_format
 from latentext.prompts.opening_tokens import added_prefix, with_one_prefix
 from latentext.request import Message

@@ -16,7 +16,6 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from latentext.errors import SpecError
 from latentext.models.registry import user_folder, user_registry
-from latentext.prompts.dialogue import END_OF_TURN, clean_dialogue
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.rows import BadRow, Row, Rows, require_columns
@@ -251,3 +250,35 @@ def _entry(name: str, fields: Any) -> CompletionCorpus:
         return entry
     path = str(user_folder() / Path(entry.file.path).expanduser())
     return entry.model_copy(update={"file": entry.file.model_copy(update={"path": path})})
+
+
+# Dialogues of two speakers as lines ``A: …`` and ``B: …``, as the files of the original comparison have them.
+#
+# Raw rows mark the ends of turns by ``[EOT]``. Speakers take turns and A begins; so the label of the completion,
+# which is the next turn, follows from the number of turns before. Rows that have their labels already stay as they
+# are.
+
+END_OF_TURN = "[EOT]"
+SPEAKERS = "AB"
+
+
+def clean_dialogue(source: str, completion: str) -> tuple[str, str]:
+    """Label the turns of a dialogue and of the turn that completes it, all in lower case.
+
+    A turn keeps the space before its ``[EOT]``, so a line but the last ends in one.
+
+    Example:
+        >>> clean_dialogue("Hi! [EOT] hello. who's there?", "it's me.")
+        ("A: hi! \\nB: hello. who's there?", "A: it's me.")
+        >>> clean_dialogue("A: hi!", "B: hello.")
+        ('A: hi!', 'B: hello.')
+    """
+    if END_OF_TURN not in source and source.startswith(f"{SPEAKERS[0]}: "):
+        return source, completion
+    turns = [turn.removeprefix(" ").lower() for turn in source.split(END_OF_TURN)]
+    lines = [f"{_speaker(number)}: {turn}" for number, turn in enumerate(turns)]
+    return "\n".join(lines), f"{_speaker(len(turns))}: {completion.lower()}"
+
+
+def _speaker(turn: int) -> str:
+    return SPEAKERS[turn % len(SPEAKERS)]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from latentext.errors import SpecError
+from latentext.prompts.before import begun_by_first
 from latentext.prompts.completion_corpora import CompletionRows, task_template
 from latentext.prompts.corpora import open_corpus
-from latentext.prompts.earlier import begun_by_first
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.pair_rows import open_pairs

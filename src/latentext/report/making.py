@@ -18,7 +18,6 @@ from latentext.dataset.captures import labels
 from latentext.dataset.completions import completion_datasets, human_variable
 from latentext.dataset.reader import Dataset
 from latentext.dataset.stages import StatesStage
-from latentext.layer_names import listed
 from latentext.phases import Phase, phase
 from latentext.report.completions import completion_sections
 from latentext.report.components import principal_components
@@ -37,6 +36,7 @@ from latentext.report.probe_scores import (
 from latentext.report.states import Known, norm_by_layer, state_against_remaining, state_histograms
 from latentext.report.tokens import Decode, as_id, coloured_sequence, frequent_tokens
 from latentext.report.writing import report_folder, write_report
+from latentext.states.layer_names import listed
 
 Drawer = Callable[[], Picture | Skipped]
 

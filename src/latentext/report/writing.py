@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind, checked_members
+from latentext.dataset.outputs import OutputKind, begins, checked_members
 from latentext.report.picture import Picture
 from latentext.storage import filesystem
 from latentext.storage.atomic import write_bytes

@@ -21,7 +21,7 @@ from latentext.rewards.entries import ClassifierReward, EmbeddingReward, Perplex
 from latentext.rewards.functions import RewardFunction, load_function
 from latentext.rewards.identity import reward_settings, score_name
 from latentext.rewards.perplexity import PerplexityScorer
-from latentext.rewards.words import score_words
+from latentext.rewards.texts import words_of
 
 Scorer = Callable[[Sequence[Candidate]], NDArray[np.float64]]
 """Candidates → one raw number each, float64 [candidates]. Its result for a text does not depend on the others."""
@@ -116,3 +116,16 @@ def _one_by_one(function: RewardFunction, name: str) -> Scorer:
         return scores
 
     return scorer
+
+
+def score_words(reward: WordsReward, candidate: Candidate) -> float:
+    """Sum of the weights of the listed words in the continuation, a word or a text; an empty continuation scores 0.
+
+    Example:
+        >>> polite = WordsReward(name="polite", words={"please": 1, "damn": -2})
+        >>> score_words(polite, Candidate("", "Please, please go!"))
+        0.6666666666666666
+    """
+    words = [word.casefold() for word in words_of(candidate.text)]
+    total = sum(reward.words.get(word, 0.0) for word in words)
+    return total / len(words) if reward.per == "word" and words else total

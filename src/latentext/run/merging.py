@@ -19,7 +19,7 @@ from latentext.dataset.receipts import Receipt, committed
 from latentext.dataset.sealed import read_sealed
 from latentext.dataset.views import write_views
 from latentext.errors import DatasetError, SpecError
-from latentext.model_names import LABEL
+from latentext.models.display_names import LABEL
 from latentext.plan.note import PlanNote
 from latentext.run.foreign import refuse_foreign
 from latentext.run.provenance import Provenance, differing_facts, read_provenance

@@ -21,7 +21,7 @@ from latentext.dataset.records import read_records
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage
 from latentext.plan import Shard
-from latentext.prompts.earlier import begun_by_first
+from latentext.prompts.before import begun_by_first
 from latentext.request import Completion, Failure
 from latentext.rewards import Reward, candidates_of, load_scorer, score_name, text_length
 from latentext.rewards.encoding import RewardModel, reward_model_from

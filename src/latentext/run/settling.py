@@ -19,7 +19,7 @@ from latentext.engines.engine import Engine
 from latentext.engines.opening import ModelFacts
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import DatasetError, SpecError
-from latentext.model_names import LABEL, folder_name, model_label
+from latentext.models.display_names import LABEL, folder_name, model_label
 from latentext.plan import Plan, make_plan
 from latentext.run.progress import Progress
 from latentext.run.provenance import (

@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset import layout
 from latentext.dataset.captures import labels
-from latentext.dataset.findings import Finding
 from latentext.dataset.reader import Dataset
 from latentext.dataset.reader import open as open_dataset
 from latentext.dataset.receipts import read_receipt
@@ -26,6 +25,7 @@ from latentext.dataset.records import read_records
 from latentext.dataset.restoring import requests_of, states_of
 from latentext.dataset.stages import StatesStage
 from latentext.dataset.verify import verify_files
+from latentext.dataset.verify_rows import Finding
 from latentext.engines.opening import local_model, model_facts
 from latentext.engines.transformers.loaded import LoadedModel
 from latentext.engines.transformers.loading import load_model

@@ -13,8 +13,7 @@ import torch
 
 from latentext.request import StateRows
 from latentext.spec import StatesSpec
-from latentext.states.host import HostCopies
-from latentext.states.kernels import changing_shapes
+from latentext.states.host import HostCopies, changing_shapes
 from latentext.states.layout import ModelLayout, SitesReached, check_shape, reading, shared_passes
 from latentext.states.pooling import given_entropies, pool_rows
 from latentext.states.rounding import ComponentScales

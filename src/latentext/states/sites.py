@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from latentext.errors import SpecError
-from latentext.layer_names import site_label
+from latentext.states.layer_names import site_label
 
 _BLOCK = re.compile(r"resid_post\.(0|[1-9]\d*)")
 

@@ -60,7 +60,7 @@ def test_errors_do_not_depend_on_how_many_replicates_fit_into_memory(
 ) -> None:
     bank = simulate(40, 8, seed=2)
     at_once = diagnose(bank, 0.5, replicates=100)
-    monkeypatch.setattr("latentext.studies.align.bootstrap._COUNTS_AT_ONCE", 40 * 7)
+    monkeypatch.setattr("latentext.studies.align.diagnosis._COUNTS_AT_ONCE", 40 * 7)
     in_pieces = diagnose(bank, 0.5, replicates=100)
     np.testing.assert_allclose(in_pieces.level_errors, at_once.level_errors, rtol=1e-12)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentext.studies.align.trimming import trim_to_sentence
+from latentext.studies.align.text_rows import trim_to_sentence
 
 
 @pytest.mark.parametrize(

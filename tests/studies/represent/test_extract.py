@@ -25,7 +25,7 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError, DatasetError, SpecError
 from latentext.request import Failure
 from latentext.studies.represent.extract import Representation, extract_and_save_hidden_states
-from latentext.studies.represent.tasks import SYSTEM_TEXTS
+from latentext.studies.represent.options import SYSTEM_TEXTS
 
 TEXTS = ["The cat sat.", "A dog ran to the park and was very happy.", "Tom and Sue like the big red ball."]
 POOLS = ("last", "mean", "max")
@@ -228,7 +228,7 @@ def test_a_model_of_unknown_weights_is_refused(stories: TransformersEngine, tmp_
 
 @pytest.mark.parametrize("slip", ["repaet", "Repeat", "creat", "create "])
 def test_a_slip_of_the_keyboard_warns(slip: str) -> None:
-    from latentext.studies.represent.tasks import system_text
+    from latentext.studies.represent.options import system_text
 
     with pytest.warns(UserWarning, match="is taken as a system text"):
         assert system_text(slip) == slip

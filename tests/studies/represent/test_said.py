@@ -12,7 +12,7 @@ import latentext
 from latentext.cli.app import exit_code
 from latentext.errors import ArgumentError
 from latentext.studies.represent.extract import extract_and_save_hidden_states
-from latentext.studies.represent.tasks import SYSTEM_TEXTS
+from latentext.studies.represent.options import SYSTEM_TEXTS
 
 PROMPTS = ["Say hello.", "Write a biography of John Doe.", "Say sun."]
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from latentext.engines.server.answer_size import MOST_ANSWER_BYTES, MOST_ERROR_BYTES, TooLargeError
-from latentext.engines.server.http_errors import one_kind_of_error
+from latentext.engines.server.http_errors import one_kind_of_error, refuse_redirect
 from latentext.engines.server.redaction import Redaction
-from latentext.engines.server.redirects import refuse_redirect
 from latentext.libraries.openai import transport
 
 if TYPE_CHECKING:

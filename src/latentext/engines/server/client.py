@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 from latentext.engines.server.addresses import base_and_query, endpoint
 from latentext.engines.server.answer_size import MOST_ERROR_BYTES, most_bytes, too_large
 from latentext.engines.server.credentials import api_key, on_loopback, refuse_unsendable, server_address
-from latentext.engines.server.http_errors import one_kind_of_error
+from latentext.engines.server.http_errors import look_for_redirect, one_kind_of_error
 from latentext.engines.server.reaching import CONNECT_SECONDS
 from latentext.engines.server.redaction import Redaction
-from latentext.engines.server.redirects import look_for_redirect
 from latentext.libraries import openai as library
 from latentext.spec import ApiOptions
 

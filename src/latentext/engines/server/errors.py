@@ -16,8 +16,8 @@ from enum import StrEnum
 from typing import Any
 
 from latentext.engines.server.answer_size import TooLargeError
+from latentext.engines.server.http_errors import RedirectError
 from latentext.engines.server.reaching import broken, place_of, reason_of, unsent
-from latentext.engines.server.redirects import RedirectError
 from latentext.engines.server.server_text import one_line, words_of_page
 from latentext.errors import BudgetError, CredentialsError, EngineError, LatentextError, SpecError
 

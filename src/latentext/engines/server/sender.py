@@ -23,10 +23,9 @@ from latentext.engines.server.client import ChatClient
 from latentext.engines.server.contact import Contact
 from latentext.engines.server.counting import counted
 from latentext.engines.server.delays import Delays
-from latentext.engines.server.endings import Endings
 from latentext.engines.server.errors import ApiError, ApiErrorKind, error_inside, of_exception, of_status
 from latentext.engines.server.http_errors import is_of_the_network
-from latentext.engines.server.jobs import Job, Outbox, Result
+from latentext.engines.server.jobs import Endings, Job, Outbox, Result
 from latentext.engines.server.journal import Journal, JournalAnswer
 from latentext.engines.server.naming import sending_name
 from latentext.engines.server.pace import Pace

@@ -24,9 +24,8 @@ from latentext.engines.sampling import sample, uniform
 from latentext.engines.stopping import StopStrings
 from latentext.engines.transformers.attention import decoding_attention
 from latentext.engines.transformers.fixed_steps import FixedSteps, NotRecordable, StepBuffers
-from latentext.engines.transformers.forward import last_logits
+from latentext.engines.transformers.forward import distinct_prompts, last_logits, prompts_a_pass, right_aligned
 from latentext.engines.transformers.loaded import LoadedModel
-from latentext.engines.transformers.prefill import distinct_prompts, prompts_a_pass, right_aligned
 from latentext.request import Request, Verification
 from latentext.spec import Decoding
 from latentext.states.inflight import InflightCapture

@@ -14,8 +14,7 @@ from functools import cached_property
 import torch
 
 from latentext.engines.engine import Capture, Generated, OutOfMemory
-from latentext.engines.fitting import unfit
-from latentext.engines.stopping import StopStrings
+from latentext.engines.stopping import StopStrings, unfit
 from latentext.engines.transformers.decode import NO_TOKEN_LEFT, NONFINITE, Decoder, DecodeTask, TextInFlight
 from latentext.engines.transformers.fixed_steps import FEWEST_STEPS, FixedSteps, can_be_fixed
 from latentext.engines.transformers.loaded import LoadedModel

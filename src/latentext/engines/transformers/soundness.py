@@ -14,9 +14,8 @@ import torch
 
 from latentext.engines.transformers.attention import decoding_attention
 from latentext.engines.transformers.cache import SlabCache
-from latentext.engines.transformers.forward import last_logits
+from latentext.engines.transformers.forward import last_logits, right_aligned
 from latentext.engines.transformers.loaded import LoadedModel
-from latentext.engines.transformers.prefill import right_aligned
 from latentext.errors import EngineError
 
 _ROUNDING = {torch.float32: (1e-4, 1e-3)}

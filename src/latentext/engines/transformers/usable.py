@@ -9,7 +9,7 @@ from typing import Any
 
 from latentext.engines.transformers.cache import keeps_keys_and_values
 from latentext.errors import EngineError
-from latentext.libraries.transformers.kinds import DECODERS_OF_PAIRS, causal_class, has_masked_class
+from latentext.libraries.transformers.models import DECODERS_OF_PAIRS, causal_class, has_masked_class
 from latentext.models.pretrained import read_config
 from latentext.models.resolve import ModelSource
 

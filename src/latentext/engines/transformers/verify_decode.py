@@ -27,7 +27,7 @@ from latentext.engines.transformers.loaded import LoadedModel
 from latentext.errors import SpecError
 from latentext.request import StateRows
 from latentext.spec import Decoding, StatesSpec
-from latentext.states.kernels import changing_shapes
+from latentext.states.host import changing_shapes
 from latentext.states.layout import reading
 from latentext.states.replay import WrittenText, replay
 from latentext.states.text_rows import rows_of_text

@@ -18,8 +18,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from latentext.engines.engine import Capture, Generated
-from latentext.engines.fitting import unfit
-from latentext.engines.stopping import StopStrings
+from latentext.engines.stopping import StopStrings, unfit
 from latentext.engines.transformers.engine import state_dtype
 from latentext.engines.vllm import starting
 from latentext.engines.vllm.extraction import read_extracted

@@ -7,16 +7,20 @@
 * *Configurations.* Attributes that differ from block to block (`block_configs`), and the length beyond which rotations
   are other ones (`longrope_length`).
 * *Flags of models.* ``_is_stateful``, ``_can_compile_fullgraph``, ``_attn_implementation``.
+
+* *Templates.* How a chat is rendered, and what a template may raise.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+from jinja2.exceptions import TemplateError, TemplateRuntimeError
 
 from latentext.libraries.changed import changed, installed
 
@@ -181,3 +185,84 @@ def _registry_can_be_changed() -> bool:
         installed("transformers"),
     )
     return False
+
+
+try:
+    from transformers.utils.chat_template_utils import render_jinja_template
+except ImportError as error:
+    raise changed("transformers", error) from error
+
+
+def render_chat(
+    template: str, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool, variables: Mapping[str, Any]
+) -> str:
+    """A conversation as a chat template writes it.
+
+    Args:
+        variables: what the template reads beside the messages, such as ``bos_token``.
+
+    Raises:
+        jinja2.exceptions.TemplateError: the template refuses the conversation, or fails at it in any other way.
+        EngineError: transformers renders in another way now.
+    """
+    conversation = [dict(message) for message in messages]
+    try:
+        rendered = render_jinja_template(
+            [conversation], chat_template=template, add_generation_prompt=add_generation_prompt, **variables
+        )
+    except TemplateError:
+        raise
+    except Exception as error:  # What the template's own code raises: it may do anything with the messages.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise changed("transformers", f"render_jinja_template: {error}") from error
+        raise TemplateRuntimeError(f"{type(error).__name__}: {error}") from error
+    match rendered:
+        case ([str(text)], *_):
+            return text
+    raise changed("transformers", "render_jinja_template returns no text per conversation")
+
+
+try:
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+except ImportError as error:
+    raise changed("transformers", error) from error
+
+_CAUSAL_UNMARKED = {"xlm", "flaubert", "reformer", "bart", "mbart", "mvp", "plbart"}
+"""Kinds with a masked model too whose causal model is causal whatever ``is_decoder`` says, or has a mark of its own."""
+
+
+def causal_class(config: Any) -> str | None:
+    """The name of the class that ``AutoModelForCausalLM`` makes of a configuration; None if there is none.
+
+    Example:
+        >>> from transformers import LlamaConfig, T5Config
+        >>> causal_class(LlamaConfig()), causal_class(T5Config())
+        ('LlamaForCausalLM', None)
+    """
+    found = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    return None if found is None else str(found[0] if isinstance(found, tuple) else found)
+
+
+def has_masked_class(config: Any) -> bool:
+    """Whether models of this kind are encoders, which are causal only where the configuration says ``is_decoder``."""
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and config.model_type not in _CAUSAL_UNMARKED
+
+
+DECODERS_OF_PAIRS = frozenset(
+    (
+        "bart",
+        "bigbird_pegasus",
+        "blenderbot",
+        "blenderbot-small",
+        "marian",
+        "mbart",
+        "mvp",
+        "pegasus",
+        "plbart",
+        "trocr",
+    )
+)
+"""Kinds whose causal class is the decoder of an encoder-decoder: they count padding as positions."""

@@ -18,8 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind, checked_file, output_file
+from latentext.dataset.outputs import OutputKind, begins, checked_file, output_file
 from latentext.errors import DatasetError, SpecError
 from latentext.storage import filesystem
 from latentext.storage.atomic import write_bytes

@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind, output_file
+from latentext.dataset.outputs import OutputKind, begins, output_file
 from latentext.dataset.reader import Dataset
 from latentext.rewards.candidate import candidates_of
+from latentext.sentences import SENTENCE_END
 from latentext.studies.align.text_bank import TextBank
-from latentext.studies.align.trimming import trim_to_sentence
 from latentext.studies.align.weights import Weights
 
 Trim = Literal["sentence"] | None
@@ -104,3 +103,27 @@ def _texts(dataset: Dataset, places: set[tuple[int, int]]) -> Iterator[tuple[tup
 
 def _row(prompt: str, generated: str, trim: Trim) -> dict[str, str]:
     return {"prompt": prompt, "generated": trim_to_sentence(prompt, generated) if trim else generated}
+
+
+def trim_to_sentence(prompt: str, generated: str) -> str:
+    """Cut `generated` (the prompt and its continuation) back to the end of its last full sentence.
+
+    A sentence ends with ., !, ? or … (and closing quotes or brackets) before white space or the end of the text. A
+    comma at the very end counts as a full stop, and becomes one. Where no sentence ends in the continuation, the prompt
+    alone is left. Abbreviations ("Dr. ") pass for sentence ends.
+
+    Example:
+        >>> trim_to_sentence("Hello", "Hello there. How are")
+        'Hello there.'
+        >>> trim_to_sentence("A", "A,")
+        'A.'
+        >>> trim_to_sentence("What now?", "What now? I do not")
+        'What now?'
+    """
+    text = generated.rstrip()
+    if text.endswith(","):
+        text = text[:-1] + "."
+    ends = [match.end() for match in SENTENCE_END.finditer(text)]
+    if not ends or ends[-1] <= len(prompt):
+        return prompt
+    return text[: ends[-1]]

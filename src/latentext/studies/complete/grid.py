@@ -15,7 +15,7 @@ from typing import Any, Literal
 from latentext.dataset.documents import read_spec
 from latentext.dataset.layout import SPEC
 from latentext.errors import SpecError
-from latentext.model_names import folder_name, model_label
+from latentext.models.display_names import folder_name, model_label
 from latentext.models.registry import registered_models
 from latentext.prompts.completion_corpora import completion_corpus, task_template
 from latentext.prompts.legacy_formats import CHAT_FORMATS, IF_ANY

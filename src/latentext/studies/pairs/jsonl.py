@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind
+from latentext.dataset.outputs import OutputKind, begins
 from latentext.errors import SpecError
 from latentext.storage.atomic import PendingFile
 from latentext.studies.pairs.checks import FormCheck

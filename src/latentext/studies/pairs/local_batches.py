@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind, checked_file, output_file
+from latentext.dataset.outputs import OutputKind, begins, checked_file, output_file
 from latentext.engines.batch.request_files import read_requests
 from latentext.engines.batch.workspace import BatchWorkspace
 from latentext.errors import SpecError

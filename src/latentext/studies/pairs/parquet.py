@@ -14,8 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from latentext.dataset.made_before import has_columns
-from latentext.dataset.outputs import OutputKind
+from latentext.dataset.outputs import OutputKind, has_columns
 from latentext.errors import SpecError
 from latentext.storage.atomic import PendingFile
 from latentext.studies.pairs.checks import FormCheck

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import refuse_in_dataset
+from latentext.dataset.outputs import begins, refuse_in_dataset
 from latentext.engines.batch.joining import BatchAnswer, Outputs, read_outputs
 from latentext.engines.batch.ledger import Ledger, Step, next_number, read_ledger
 from latentext.engines.batch.limits import BatchLimits
@@ -27,7 +26,6 @@ from latentext.request import Message
 from latentext.spec import ApiOptions, ModelSpec
 from latentext.storage import filesystem
 from latentext.storage.atomic import temporary_folder
-from latentext.studies.pairs.chats import round_chats
 from latentext.studies.pairs.checkpoint import NOT_A_FAILURE
 from latentext.studies.pairs.proposing import (
     PROPOSAL_DECODING,
@@ -38,7 +36,7 @@ from latentext.studies.pairs.proposing import (
     response_format,
 )
 from latentext.studies.pairs.proposing import ProposalAnswer as Reply
-from latentext.studies.pairs.rounds import Round, needed_requests
+from latentext.studies.pairs.rounds import Round, needed_requests, round_chats
 from latentext.studies.pairs.task import PairTask
 from latentext.studies.pairs.tokenizer import PairTokenizer
 

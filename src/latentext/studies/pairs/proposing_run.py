@@ -21,10 +21,9 @@ from latentext.run.runner import make_dataset
 from latentext.spec import Decoding, ModelSpec, Spec
 from latentext.spec.limits import Limits
 from latentext.studies.pairs import PairTask, PairTokenizer
-from latentext.studies.pairs.chats import round_chats
 from latentext.studies.pairs.checkpoint import Checkpoint, settings_of
 from latentext.studies.pairs.proposing import PROPOSAL_DECODING, Harvest
-from latentext.studies.pairs.rounds import MINIMUM_YIELD, Round, next_round, recent_yield
+from latentext.studies.pairs.rounds import MINIMUM_YIELD, Round, next_round, recent_yield, round_chats
 
 _SHARD_SIZE = 16
 

@@ -4,6 +4,8 @@ Asking everything at once would forgo what the failures teach, and asking one by
 begin small and double, the last ones ask for no more than is missing at the yield seen so far, and when hardly anything
 comes of them, they end. All of it follows from the answers of earlier rounds, so a killed run goes on with the same
 requests.
+
+`round_chats` are the chats of a round.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latentext.studies.pairs.proposing import Yield
+from latentext.request import Message
+from latentext.studies.pairs import PairTask
+from latentext.studies.pairs.proposing import Harvest, Yield, lessons, proposal_messages
 
 FIRST_REQUESTS = 16
 MOST_REQUESTS = 64
@@ -86,3 +90,29 @@ def recent_yield(history: Sequence[Round]) -> float | None:
         if asked >= JUDGED_PAIRS:
             return valid / asked
     return None
+
+
+def round_chats(
+    task: PairTask, harvest: Harvest, numbers: range, *, seed: int, pairs_each: int
+) -> list[Sequence[Message]]:
+    """The chats with these numbers: new topics and words, lessons from the pairs that failed, words to avoid.
+
+    Args:
+        harvest: of all answers so far; its newest portion gives the lessons.
+        numbers: which requests of the run they are.
+        pairs_each: pairs asked for in a request.
+    """
+    learnt = lessons(harvest.rejected, LESSONS_A_REQUEST * len(numbers))
+    used = harvest.used_words(USED_WORDS_A_REQUEST)
+    return [
+        proposal_messages(task, number, seed=seed, pairs=pairs_each, lessons=_share(learnt, place), used_words=used)
+        for place, number in enumerate(numbers)
+    ]
+
+
+def _share(learnt: Sequence[str], place: int) -> Sequence[str]:
+    """The lessons of one request of a round: the requests go through all of them in turn."""
+    if len(learnt) <= LESSONS_A_REQUEST:
+        return learnt
+    start = place * LESSONS_A_REQUEST
+    return [learnt[(start + step) % len(learnt)] for step in range(LESSONS_A_REQUEST)]

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind, checked_members
+from latentext.dataset.outputs import OutputKind, begins, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import LatentextError
 from latentext.probes.baselines import UNTRAINED

@@ -46,9 +46,8 @@ from latentext.studies.represent.files import (
     write_vectors,
 )
 from latentext.studies.represent.loading import model_and_engine
-from latentext.studies.represent.options import decoding_options, prompt_options
+from latentext.studies.represent.options import decoding_options, prompt_options, system_text
 from latentext.studies.represent.segments import Ends, segment_ends
-from latentext.studies.represent.tasks import system_text
 from latentext.studies.represent.texts import Name, check_columns, check_ids, check_prompts, write_prompts
 
 _SHOWN = 5

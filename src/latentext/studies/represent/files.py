@@ -21,8 +21,7 @@ import pandas as pd
 import torch
 
 from latentext.dataset.frame import column_names
-from latentext.dataset.made_before import begins
-from latentext.dataset.outputs import OutputKind, checked_file, checked_members
+from latentext.dataset.outputs import OutputKind, begins, checked_file, checked_members
 from latentext.dataset.reader import Dataset
 from latentext.errors import SpecError
 from latentext.finish_reasons import is_whole

@@ -10,7 +10,7 @@ import pytest
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.model_names import model_label
+from latentext.models.display_names import model_label
 from latentext.models.resolve import TINY_FOLDER
 from latentext.run.provenance import read_provenance
 from latentext.spec.files import load_spec

@@ -1,15 +1,39 @@
-"""From the arguments of `run` to a spec: a file or a recipe, changed by ``--model``, ``--limit`` and ``--set``."""
+"""What options of several commands have in common: their words, and that numbers are finite."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
 
 from latentext.errors import SpecError
 from latentext.spec import Spec
 from latentext.spec.files import load_spec, resolve_inputs, spec_folder
 from latentext.studies.catalogue import recipe_names, recipe_path
+
+Number = TypeVar("Number", float, float | None, list[float], list[float] | None)
+
+
+def finite(value: Number) -> Number:
+    """The callback of every option that is a number, or several.
+
+    Raises:
+        typer.BadParameter: one is infinite or not a number.
+    """
+    numbers = value if isinstance(value, list) else [] if value is None else [value]
+    if wrong := [number for number in numbers if not math.isfinite(number)]:
+        raise typer.BadParameter(f"{wrong[0]} is not a finite number")
+    return value
+
+
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run the model's own Python code where the dataset's spec asks for it."),
+]
 
 
 def spec_from(argument: str, changes: Sequence[str] = (), model: str | None = None, limit: int | None = None) -> Spec:
