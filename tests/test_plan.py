@@ -224,7 +224,9 @@ def test_a_chat_that_the_template_refuses_is_a_failure_too(tmp_path: Path, stori
     plan = _plan(tmp_path, tokenizer, prompts={"list": rows, "use_chat_template": True})
     requests, failures = plan.requests(plan.shards[0])
     assert [request.prompt for request in requests] == ["a"]
-    assert failures == [Failure(1, 0, "chat-template", "the chat template refuses the conversation: too long")]
+    (failure,) = failures
+    assert (failure.index, failure.sample, failure.reason) == (1, 0, "chat-template")
+    assert failure.message.startswith("the chat template refuses the conversation: too long; ")
 
 
 def test_rows_of_which_none_gives_a_prompt_are_refused(tmp_path: Path, stories) -> None:

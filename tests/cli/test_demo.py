@@ -35,7 +35,7 @@ def test_the_demo_makes_450_texts_with_a_state_behind_every_token(
     monkeypatch.chdir(tmp_path)
     assert exit_code(["demo"]) == 0
     output = capsys.readouterr().out
-    assert "450 texts: 450 written" in output
+    assert "450 texts: 450 accepted" in output
     assert "user: Print exactly 5 repetitions of" in output
     data = latentext.open("data/same_prompt")
     variables = [json.loads(text) for text in data.records(["variables"])["variables"].to_pylist()]

@@ -71,10 +71,10 @@ FOLDERS = [
     Writer(["pairs", "generate", "--rehearse", "--num-scenarios", "4", "--output", "new.jsonl", "--checkpoint", "OUT"]),
 ]  # fmt: skip
 ALIKE = {"align solve", "align weigh", "pairs plan", "pairs validate", "capture", "score", "status", "verify", "show",
-    "models", "corpora", "batch cancel", "batch status", "batch submit"}  # fmt: skip
+    "models", "corpora", "recipes", "batch cancel", "batch status", "batch submit"}  # fmt: skip
 """Commands that write nothing, or only into the dataset or the batches that they are given."""
-ELSEWHERE = {"pairs split", "batch download", "batch local"}
-"""Commands whose outputs have no name of the user's: tests of their own hold them."""
+ELSEWHERE = {"pairs split", "batch download", "batch local", "schema"}
+"""Commands whose outputs have no name of the user's, or never replace a file: tests of their own hold them."""
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from latentext.engines.transformers.engine import TransformersEngine
 from latentext.engines.transformers.loading import LoadedModel
 from latentext.request import Completion, Failure, Request
 from latentext.spec import Decoding, StatesSpec
+from latentext.states.finite import nonfinite_states
 
 GREEDY = Decoding(max_new_tokens=12)
 SAMPLED = Decoding(max_new_tokens=12, temperature=1.0)
@@ -79,17 +80,21 @@ def test_a_nan_in_one_embedding_spoils_only_the_texts_that_meet_it(
         assert completion.token_ids == expected[index].token_ids
 
 
-def test_a_nan_that_only_the_states_show_fails_by_the_sites_name() -> None:
+def test_a_nan_that_only_the_states_show_leaves_the_text_and_fails_the_states_by_name() -> None:
     model = scripted_model({1: 2, 2: 3, 3: 4, 4: EOS})
     loaded = loaded_model(model)  # Spoiled after it is loaded: at load it would be refused.
     states = StatesSpec(sites=("resid_post.2",))
     capture = Capture(states, ("resid_post.2",))
     model.model.layers[2].register_forward_hook(lambda _m, args, out: _spoil(args[0], out))
     model.model.norm.register_forward_pre_hook(lambda _m, args: (torch.nan_to_num(args[0]),))
-    written, failed = _run(loaded, [request(0, [1]), request(1, [2])], capture=capture, slots=2)
-    assert set(written) == {1}
-    assert failed[0].reason == "nonfinite-states"
-    assert "resid_post.2" in failed[0].message
+    options: dict[str, Any] = {"capture": capture, "slots": 2}
+    engine = TransformersEngine(loaded)
+    results = list(engine.generate([request(0, [1]), request(1, [2])], range(1), GREEDY, 0, **options))
+    assert all(isinstance(result, Generated) for result in results)
+    found = {result.states.index: nonfinite_states(result.states) for result in results}  # type: ignore[union-attr, arg-type]
+    assert found[1] is None
+    assert found[0] is not None and found[0].reason == "nonfinite-states"
+    assert "resid_post.2" in found[0].message
 
 
 def _spoil(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 Example:
     >>> from latentext.compat.length_prediction import generate_prompt
-    >>> generate_prompt("hello", 2)
-    'Print exactly 2 repetitions of the following word: "hello".'
+    >>> generate_prompt("Say {word} {count} times.", word="hi", count=2)
+    'Say hi 2 times.'
 """
 
 from latentext.export.saving import save_dataset

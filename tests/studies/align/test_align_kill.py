@@ -13,7 +13,7 @@ import pytest
 
 CALL = """
 import sys
-from latentext.recipes.align import generation
+from latentext.studies.align import generation
 
 generation.PROMPTS_A_SHARD = 2
 made = generation.TextGeneration("tiny", "Anthropic-harmless", sys.argv[1], max_new_tokens=24)

@@ -18,6 +18,7 @@ from tests.states.comparing import assert_same_states
 from transformers import AutoTokenizer
 
 import latentext
+from latentext.compat import length_prediction
 from latentext.compat.length_prediction import apply_chat_template, extract_hidden_states, generate_prompt, load_model
 from latentext.errors import ArgumentError, PromptError, SpecError
 from latentext.export.saving import save_dataset
@@ -62,7 +63,7 @@ def plain_generate(model: Any, tokenizer: Any, prompt: str, layers: list[int], *
 
 @pytest.mark.parametrize("name", sorted(SEED_SIGNATURES))
 def test_arguments_are_those_of_the_seed(name: str) -> None:
-    function = getattr(latentext, name)
+    function = getattr(length_prediction, name)
     signature = inspect.signature(function)
     plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
     assert str(inspect.Signature(plain)) == SEED_SIGNATURES[name]

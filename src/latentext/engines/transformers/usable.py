@@ -10,6 +10,7 @@ from typing import Any
 from latentext.engines.transformers.cache import keeps_keys_and_values
 from latentext.errors import EngineError
 from latentext.libraries.transformers.models import DECODERS_OF_PAIRS, causal_class, has_masked_class
+from latentext.models.door import guarded
 from latentext.models.pretrained import read_config
 from latentext.models.resolve import ModelSource
 
@@ -31,7 +32,9 @@ def refuse_unusable(source: ModelSource, *, trust_remote_code: bool = False) -> 
     config = read_config(source, trust_remote_code=trust_remote_code)
     if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
         return
-    if (problem := _problem(config)) is not None:
+    with guarded(source.name):  # Each question makes transformers compute with numbers of the file.
+        problem = _problem(config)
+    if problem is not None:
         raise EngineError(problem, where=f"model {source.name}", remedy=_REMEDY, heading=_REFUSED)
 
 

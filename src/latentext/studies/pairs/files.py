@@ -9,8 +9,6 @@ from typing import Any
 
 from latentext.dataset.outputs import OutputKind, checked_file, output_file
 from latentext.errors import SpecError
-from latentext.prompts.quotes import read_delimited
-from latentext.prompts.rows import refuse_doubled_columns
 from latentext.studies.pairs.jsonl import JSONL, read_json_lines, read_jsonl, write_jsonl
 from latentext.studies.pairs.scenario import Scenario
 
@@ -100,6 +98,9 @@ def read_columns(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Any, An
 
 
 def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    from latentext.prompts.quotes import read_delimited  # With NumPy, which nothing else here needs.
+    from latentext.prompts.rows import refuse_doubled_columns
+
     try:
         rows = read_delimited(path, delimiter)
         _, names = next(rows, (1, list[str]()))

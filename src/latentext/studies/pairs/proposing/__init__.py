@@ -1,6 +1,6 @@
 """Pairs proposed by a model: the wording of a request, the reading of a reply, what comes of all replies.
 
-Pure functions of their arguments, without any engine: the real-time loop (`latentext.recipes.pairs`), batch files and
+Pure functions of their arguments, without any engine: the real-time loop (`latentext.studies.pairs`), batch files and
 rehearsals use the same ones.
 """
 
