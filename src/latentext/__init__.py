@@ -79,7 +79,7 @@ __all__ = [
 ]
 
 _SOURCES = {
-    "latentext.dataset.reader": ("Dataset",),
+    "latentext.dataset.reader": ("Dataset", "open_dataset"),
     "latentext.dataset.states_view": ("StatesView",),
     "latentext.errors": (
         "BudgetError",
@@ -121,8 +121,8 @@ _OF_OTHER_TOOLS = {
 if not TYPE_CHECKING:  # A type checker that saw this would believe any name.
 
     def __getattr__(name: str) -> Any:
-        if name in ("open", "open_dataset"):
-            return importlib.import_module("latentext.dataset.reader").open
+        if name == "open":
+            return importlib.import_module("latentext.dataset.reader").open_dataset
         if name in _MODULES:
             return getattr(importlib.import_module(_MODULES[name]), name)
         if name in _OF_OTHER_TOOLS:

@@ -11,8 +11,7 @@ Make a dataset with `make_dataset`, add to it with `capture_states` and `score_t
     >>> latentext.open_dataset("data/say").to_pandas()                 # doctest: +SKIP
 """
 
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.states_view import StatesView
 from latentext.errors import (
     BudgetError,

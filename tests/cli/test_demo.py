@@ -37,7 +37,7 @@ def test_the_demo_makes_450_texts_with_a_state_behind_every_token(
     output = capsys.readouterr().out
     assert "450 texts: 450 accepted" in output
     assert "user: Print exactly 5 repetitions of" in output
-    data = latentext.open("data/same_prompt")
+    data = latentext.open_dataset("data/same_prompt")
     variables = [json.loads(text) for text in data.records(["variables"])["variables"].to_pylist()]
     assert [row["count"] for row in variables] == [count for count in range(5, 50) for _ in range(10)]
     assert len({row["word"] for row in variables}) == 10

@@ -129,7 +129,7 @@ def test_limit_model_and_set_change_the_spec(folder: Path, tmp_path: Path, stori
     plain = ["--set", "prompts.use_chat_template=false", "--set", "decoding.max_new_tokens=5"]
     run = program("run", folder / "small.yaml", *words, *plain, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    records = latentext.open(tmp_path / "told").records(["prompt", "token_ids"])
+    records = latentext.open_dataset(tmp_path / "told").records(["prompt", "token_ids"])
     assert records["prompt"].to_pylist() == ["Say red 2 times.", "Say blue 2 times.", "Say cat 2 times."]
     assert {len(ids) for ids in records["token_ids"].to_pylist()} == {5}
 
@@ -182,7 +182,7 @@ def test_states_of_another_layer_are_added_to_a_finished_dataset(
 ) -> None:
     copy = shutil.copytree(folder / "made", tmp_path / "copy")
     output_of(capsys, "capture", copy, "--sites", "embed,-2")
-    data = latentext.open(copy)
+    data = latentext.open_dataset(copy)
     assert data.states("embed").shape == data.states("final_norm").shape == data.states(-2).shape
 
 
@@ -230,14 +230,14 @@ def test_ctrl_c_leaves_a_dataset_that_the_printed_command_continues(folder: Path
     assert last.startswith("To go on: latentext run ")
     assert "--fresh" not in last
     assert "Traceback" not in stderr
-    done = len(latentext.open(tmp_path / "long").records(["index"]))
+    done = len(latentext.open_dataset(tmp_path / "long").records(["index"]))
     assert 12 <= done < 80
     assert f"Interrupted. Kept in long: {done} of 80 texts" in stderr
     printed = f"{sys.executable} -m {last.split('To go on: ')[1]}"
     again = subprocess.run(["bash", "-c", printed], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"texts: {done} of 80" in again.stderr
-    assert len(latentext.open(tmp_path / "long").records(["index"])) == 80
+    assert len(latentext.open_dataset(tmp_path / "long").records(["index"])) == 80
 
 
 def test_the_exit_code_of_a_run_with_failures_is_4(tmp_path: Path) -> None:

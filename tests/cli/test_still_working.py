@@ -20,7 +20,7 @@ from tests.run.made import small_spec
 from latentext.cli import app as command_line
 from latentext.cli import still_working
 from latentext.cli.still_working import SILENCE, _Terminal, input_awaited, never_silent
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import open_dataset
 from latentext.phases import phase, watched_by, watcher
 from latentext.run.live import RichProgress
 from latentext.run.progress import LineProgress, progress_for

@@ -155,4 +155,4 @@ def test_a_run_ends_with_0_3_or_4_and_the_same_command_goes_on(tmp_path: Path, r
         assert code in (0, 4)
         assert exit_code(["run", spec, "-o", str(root)]) == code
         assert exit_code(["run", spec, "-o", str(root), "--retry-failed"]) == code
-    assert len(latentext.open(root).records()) == (4 if code == 0 else 3)
+    assert len(latentext.open_dataset(root).records()) == (4 if code == 0 else 3)

@@ -75,7 +75,7 @@ def run(spec: str, root: Path, *options: str) -> int:
 
 
 def texts(root: Path) -> list[str]:
-    return [row["text"] for row in latentext.open(root).records().to_pylist()]
+    return [row["text"] for row in latentext.open_dataset(root).records().to_pylist()]
 
 
 def test_datasets_of_other_seeds_that_share_a_journal_get_their_own_texts(server: Honouring, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_usage_that_a_server_does_not_state_is_null_and_not_zero_wherever_it_is_
     root = tmp_path / "data"
     with StandIn(faults=uncounted) as server:
         assert run(spec_file(tmp_path, server, count=6), "-o", str(root)) == 0
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     counts = [row["usage"]["completion_tokens"] for row in data.records().to_pylist()]
     assert counts.count(None) == 3 and 0 not in counts
     assert data.to_pandas()["completion_tokens"].isna().sum() == 3
@@ -57,7 +57,7 @@ def test_usage_stays_null_when_failed_requests_of_the_shard_are_asked_again(tmp_
         assert run(spec, "-o", str(root)) == 4
         server._faults = lambda number, body: None
         assert run(spec, "-o", str(root), "--retry-failed") == 0
-    usage = [row["usage"]["completion_tokens"] for row in latentext.open(root).records().to_pylist()]
+    usage = [row["usage"]["completion_tokens"] for row in latentext.open_dataset(root).records().to_pylist()]
     assert usage[0] is None and usage[1] > 0
     assert exit_code(["verify", str(root)]) == 0
 
@@ -70,7 +70,7 @@ def test_a_text_whose_end_is_not_known_gets_no_end_token(tmp_path: Path, finish:
         api = {"base_url": server.url, "prices": "openai"}
         model = {"name": "gpt-4o", "engine": "openai", "local": "tiny", "api": api}
         assert run(spec_file(tmp_path, server, count=2, model=model), "-o", str(root)) == 0
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     eos = AutoTokenizer.from_pretrained(resolve_model("tiny").path_or_id).eos_token_id
     for row in data.records().to_pylist():
         assert row["finish_reason"] == ("stop" if ends else "unknown")
@@ -86,6 +86,6 @@ def test_half_a_surrogate_pair_ends_no_run_and_the_other_answers_are_kept(tmp_pa
 
     with StandIn(faults=half) as server:
         assert run(spec_file(tmp_path, server, count=6), "-o", str(root)) == 0
-        texts = [row["text"] for row in latentext.open(root).records().to_pylist()]
+        texts = [row["text"] for row in latentext.open_dataset(root).records().to_pylist()]
         assert texts.count("a\ufffd") == 2 and len(texts) == 6
         assert set(server.billed().values()) == {1}

@@ -56,7 +56,7 @@ def test_a_run_by_a_server_is_a_dataset_with_usage_and_money(
     assert "placeholder" in said.err
     assert "spent in all" in said.err
     assert set(server.billed().values()) == {1}
-    rows = latentext.open(root).records().to_pylist()
+    rows = latentext.open_dataset(root).records().to_pylist()
     assert len(rows) == 6
     assert all(row["usage"]["completion_tokens"] == len(row["text"].split()) for row in rows)
     assert all(row["token_ids"] == [] for row in rows)
@@ -150,7 +150,7 @@ def test_states_are_replayed_by_a_local_model_and_flagged(tmp_path: Path) -> Non
         spec = spec_file(tmp_path, server, count=4, states={"sites": ["final_norm"]})
         as_served = ("--set", "prompts.remove_date_lines=false")
         assert run(spec, "-o", str(root), "--set", "model.local=tiny", *as_served) == 0
-    dataset = latentext.open(root)
+    dataset = latentext.open_dataset(root)
     provenance = json.loads((root / "provenance.json").read_text())
     assert provenance["engine"]["retokenized"] is True
     rows = dataset.records().to_pylist()
@@ -182,8 +182,8 @@ def test_a_recipe_runs_with_a_server_and_a_local_model_for_its_states(tmp_path: 
         changes = ["--set", "prompts.remove_date_lines=false"]
         changes += [word for name, value in fields.items() for word in ("--set", f"model.{name}={value}")]
         assert run(recipe, "-o", str(root), "--limit", "2", *changes) == 0
-    assert latentext.open(root).records().num_rows == len(server.asked) == 2
-    assert len(latentext.open(root).states("final_norm")) >= 2
+    assert latentext.open_dataset(root).records().num_rows == len(server.asked) == 2
+    assert len(latentext.open_dataset(root).states("final_norm")) >= 2
 
 
 @pytest.mark.slow
@@ -212,7 +212,7 @@ def test_no_answer_in_the_journal_is_ever_asked_for_again_whenever_the_run_is_ki
             assert again == set()
         twice = sum(times - 1 for times in server.billed().values())
     assert twice <= 16 * kills  # Only what was on its way when a run was killed.
-    assert latentext.open(root).records().num_rows == count
+    assert latentext.open_dataset(root).records().num_rows == count
     assert exit_code(["verify", str(root)]) == 0
 
 
@@ -222,6 +222,6 @@ def paid_keys(root: Path, journal: Path, asked: list[Asked]) -> set[str]:
         keys = {f"{name}-1" for (name,) in connection.execute("SELECT key FROM answers")}
     connection.close()
     if list(root.glob("records/*/*.receipt.json")):
-        prompts = {row["prompt"] for row in latentext.open(root).records().to_pylist()}
+        prompts = {row["prompt"] for row in latentext.open_dataset(root).records().to_pylist()}
         keys |= {one.headers["idempotency-key"] for one in asked if one.prompt in prompts}
     return keys

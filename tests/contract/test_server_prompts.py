@@ -46,7 +46,7 @@ def test_a_server_that_reads_the_same_prompt_gets_its_states(tmp_path: Path, cou
     with StandIn(prompt_tokens=counted) as server:
         spec = spec_file(tmp_path, server, count=4, states=STATES, model=local(server))
         assert run(spec, "-o", str(tmp_path / "data")) == 0
-    assert len(latentext.open(tmp_path / "data").states("final_norm")) > 4
+    assert len(latentext.open_dataset(tmp_path / "data").states("final_norm")) > 4
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_date_that_only_the_server_writes_is_named_as_the_reason(
         # A fixed date, for both: then the prompts are the same on every day.
         fixed = ("--set", "model.api.request={chat_template_kwargs: {date_string: 1 Jan 2025}}")
         assert run(spec, "-o", str(tmp_path / "fixed"), *same, *fixed) == 0
-    assert "1 Jan 2025" in latentext.open(tmp_path / "fixed").records().to_pylist()[0]["prompt"]
+    assert "1 Jan 2025" in latentext.open_dataset(tmp_path / "fixed").records().to_pylist()[0]["prompt"]
 
 
 def test_states_that_are_added_later_are_compared_too_and_the_texts_stay(
@@ -104,7 +104,7 @@ def test_states_that_are_added_later_are_compared_too_and_the_texts_stay(
     assert "the server counted" in capsys.readouterr().err
     assert (root / "records/s0000-0000/00000.parquet").read_bytes() == before
     assert not (root / "states").exists() or not list((root / "states").rglob("*.receipt.json"))
-    assert latentext.open(root).records().num_rows == 4
+    assert latentext.open_dataset(root).records().num_rows == 4
 
 
 def test_a_server_that_counts_in_a_way_of_its_own_can_be_believed_otherwise(
@@ -115,7 +115,7 @@ def test_a_server_that_counts_in_a_way_of_its_own_can_be_believed_otherwise(
         model = local(server, compare_prompt_tokens=False)
         assert run(spec_file(tmp_path, server, count=4, states=STATES, model=model), "-o", str(root)) == 0
     assert "are not compared with model.local" in capsys.readouterr().err
-    assert len(latentext.open(root).states("final_norm")) > 4
+    assert len(latentext.open_dataset(root).states("final_norm")) > 4
 
 
 def test_texts_whose_tokens_the_server_does_not_count_are_named(
@@ -162,7 +162,7 @@ def test_variables_of_the_chat_template_reach_the_local_prompt_as_they_reach_the
     with StandIn(prompt_tokens=lambda body: len(ids(body))) as server:
         model = local(server, str(thinker), request={"chat_template_kwargs": variables})
         assert run(spec_file(tmp_path, server, count=3, states=STATES, model=model), "-o", str(root)) == 0
-    rows = latentext.open(root).records().to_pylist()
+    rows = latentext.open_dataset(root).records().to_pylist()
     for row in rows:
         body = {"messages": json.loads(row["messages"]), "chat_template_kwargs": variables}
         assert row["prompt_token_ids"] == ids(body)

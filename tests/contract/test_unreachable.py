@@ -175,7 +175,7 @@ def test_an_address_that_is_corrected_is_accepted_and_what_was_answered_is_kept(
         assert "in the journal until their shard is written" in said and "connection refused" in said
         assert run(spec, "-o", str(root), "--max-tokens-total", "500") == 0
     assert 0 < before < len(server.asked) == 6
-    assert latentext.open(root).records().num_rows == 6
+    assert latentext.open_dataset(root).records().num_rows == 6
 
 
 def test_a_server_that_stops_in_the_middle_ends_the_run_and_keeps_its_answers(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def answered(root: Path, asked: list[Asked]) -> set[str]:
             keys = {f"{name}-1" for (name,) in connection.execute("SELECT key FROM answers")}
         connection.close()
     if list(root.glob("records/*/*.receipt.json")):
-        prompts = {row["prompt"] for row in latentext.open(root).records().to_pylist()}
+        prompts = {row["prompt"] for row in latentext.open_dataset(root).records().to_pylist()}
         keys |= {one.headers["idempotency-key"] for one in asked if one.prompt in prompts}
     return keys
 

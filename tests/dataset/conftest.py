@@ -11,8 +11,7 @@ import yaml
 from tests.dataset.made import SITES, WIDTH, WORDS, make_states, write_records_shard, write_states_shard
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.stages import StatesStage, write_stage
 from latentext.dataset.states import DTYPE_NAME
 

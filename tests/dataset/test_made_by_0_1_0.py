@@ -37,7 +37,7 @@ def kept(root: Path, before: dict[str, tuple[int, int]]) -> bool:
 
 @pytest.mark.parametrize("name", ["bank", "pairs"])
 def test_a_finished_dataset_of_0_1_0_opens_and_verifies(old: Path, name: str) -> None:
-    data = latentext.open(old / name)
+    data = latentext.open_dataset(old / name)
     assert len(data.records().to_pylist()) == {"bank": 9, "pairs": 2}[name]
     assert exit_code(["verify", str(old / name)]) == 0
     assert "complete" in str(status(old / name))
@@ -54,14 +54,14 @@ def test_a_finished_dataset_of_0_1_0_is_finished_for_the_same_command(old: Path,
 def test_a_killed_run_of_0_1_0_goes_on_and_stores_its_sites_in_the_same_order(old: Path) -> None:
     root = old / "sites"
     before = commits(root)
-    assert len(latentext.open(root).records().to_pylist()) == 2
+    assert len(latentext.open_dataset(root).records().to_pylist()) == 2
     assert run(old, "sites") == 0
     assert kept(root, before)
     assert leftovers(root) == []
     parts = sorted(root.glob("states/*/*.safetensors"))
     orders = [[name for name, tensor in open_part(part).tensors.items() if len(tensor.shape) == 2] for part in parts]
     assert orders == [["final_norm", "embed", "resid_post.1"]] * 4
-    assert len(latentext.open(root).records().to_pylist()) == 8
+    assert len(latentext.open_dataset(root).records().to_pylist()) == 8
     assert exit_code(["verify", str(root)]) == 0
 
 
@@ -70,7 +70,7 @@ def test_a_bank_of_0_1_0_grows_by_prompts_and_samples_and_keeps_its_labels(old: 
     before = commits(root)
     assert run(old, "bank", "--set", "prompts.limit=4", "--set", "decoding.n=4") == 0
     assert kept(root, before)
-    rows = latentext.open(root).records().to_pylist()
+    rows = latentext.open_dataset(root).records().to_pylist()
     labels = {row["index"]: json.loads(row["variables"])["kind"] for row in rows}
     assert (len(rows), labels) == (16, {0: "a", 1: "b", 2: "c", 3: "d"})
     assert exit_code(["verify", str(root)]) == 0
@@ -83,7 +83,7 @@ def test_pairs_of_0_1_0_grow_by_pairs_and_by_a_site(old: Path) -> None:
     assert run(old, "pairs", "--set", "prompts.limit=6") == 0
     assert exit_code(["capture", str(root), "--sites", "final_norm,embed", "--positions", "text"]) == 0
     assert kept(root, before)
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     assert len(data.records().to_pylist()) == 6
     assert len(data.states("embed", positions="text")) == len(data.states("resid_post.2", positions="text"))
     assert exit_code(["verify", str(root)]) == 0

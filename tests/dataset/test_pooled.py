@@ -15,8 +15,7 @@ from tests.dataset.conftest import Maker
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.states_view import StatesView
 from latentext.errors import DatasetError
 from latentext.export.npy import export_npy

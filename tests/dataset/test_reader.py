@@ -12,8 +12,7 @@ import torch
 from tests.dataset.made import SITES, generated_ids, make_states, prompt_ids
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.errors import DatasetError
 
 Maker = Callable[..., Dataset]

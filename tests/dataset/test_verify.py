@@ -17,8 +17,7 @@ from tests.dataset.made import SITES
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
 from latentext.dataset.parts import open_part
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import FileEntry, read_receipt, sha256_of, write_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.tables import write_table

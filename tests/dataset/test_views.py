@@ -9,8 +9,7 @@ from tests.dataset.made import generated_ids, prompt_ids
 
 from latentext.dataset import layout
 from latentext.dataset.documents import read_spec
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.views import write_views
 
 Maker = Callable[..., Dataset]

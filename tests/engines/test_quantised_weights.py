@@ -37,7 +37,7 @@ def test_weights_are_rounded_while_they_are_loaded_and_write_texts(tmp_path: Pat
         decoding={"max_new_tokens": 5},
     )
     assert make_dataset(spec, tmp_path / "d").accepted == 2
-    data = latentext.open(tmp_path / "d")
+    data = latentext.open_dataset(tmp_path / "d")
     assert [text.split()[0] for text in data.records(["text"])["text"].to_pylist()] == ["red", "blue"]
     assert data.provenance["identity"]["model.quantization"] == f"bitsandbytes-{bits}"
 

@@ -13,8 +13,7 @@ import torch
 from tests.dataset.made import generated_ids, make_states
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import write_receipt
 from latentext.dataset.scores import write_scores
 from latentext.dataset.splits import parse_split

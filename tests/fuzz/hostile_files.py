@@ -19,8 +19,7 @@ from tests.fuzz.small_dataset import RECORDS, SCORES, STATES, make_small_dataset
 
 from latentext.dataset import layout
 from latentext.dataset.checks import kept_records
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.sealed import canonical_json, seal
 from latentext.dataset.verify import verify_files
 from latentext.dataset.views import derive_views

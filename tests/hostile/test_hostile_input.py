@@ -18,7 +18,7 @@ from tests.fuzz.small_dataset import RECORDS, STATES, make_small_dataset
 
 from latentext.cli.app import exit_code
 from latentext.dataset import layout
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import open_dataset
 from latentext.dataset.receipts import Distrust, check_shard, write_receipt
 from latentext.dataset.records import write_records
 from latentext.dataset.sealed import canonical_json, seal

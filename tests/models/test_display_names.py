@@ -82,14 +82,14 @@ def test_a_dataset_that_moved_with_its_model_keeps_the_name_and_verifies(poet: P
     moved = tmp_path / "elsewhere"
     shutil.move(poet.parent, moved)
     assert exit_code(["verify", str(moved / "data")]) == 0
-    assert latentext.open(moved / "data").model_label == "poet/hf"
+    assert latentext.open_dataset(moved / "data").model_label == "poet/hf"
 
 
 def test_a_name_that_says_enough_adds_nothing_to_the_provenance(tmp_path: Path) -> None:
     small_run(Path(shutil.copytree(TINY_FOLDER, tmp_path / "poet")), tmp_path / "data")
     provenance = read_provenance(tmp_path / "data")
     assert provenance is not None and "model_label" not in provenance.engine
-    assert latentext.open(tmp_path / "data").model_label == "poet"
+    assert latentext.open_dataset(tmp_path / "data").model_label == "poet"
 
 
 def test_a_sweep_over_two_folders_of_one_last_name_has_two_places_and_continues_an_earlier_one(

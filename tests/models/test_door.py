@@ -206,7 +206,7 @@ def test_dense_granite_4_runs_as_it_generates(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", model)
     assert run(folder) == 0
     tokenizer = byte_tokenizer()
-    for record in latentext.open(tmp_path / "data").records().to_pylist():
+    for record in latentext.open_dataset(tmp_path / "data").records().to_pylist():
         prompt = tokenizer(record["prompt"], return_tensors="pt", add_special_tokens=False)
         ids = prompt["input_ids"]
         for _ in range(4):  # Without a cache: transformers 5.14 cannot generate with this model.
@@ -257,7 +257,7 @@ def test_of_several_templates_the_default_one_is_used(folder: Path) -> None:
     ]
     _changed("tokenizer_config.json", {"chat_template": named})(folder)
     assert run(folder, template=True) == 0
-    prompts = [record["prompt"] for record in latentext.open(folder.with_name("data")).records().to_pylist()]
+    prompts = [record["prompt"] for record in latentext.open_dataset(folder.with_name("data")).records().to_pylist()]
     assert prompts == ["right Hello there", "right and more words"]
 
 

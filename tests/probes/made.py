@@ -12,8 +12,7 @@ import torch
 import yaml
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.records import count_records, write_records
 from latentext.dataset.stages import StatesStage, write_stage

@@ -45,7 +45,7 @@ def stories(stories260k: Path, tmp_path_factory: pytest.TempPathFactory) -> Data
         "shard_size": 3,
     }
     make_dataset(load_spec(spec), root)
-    return latentext.open(root)
+    return latentext.open_dataset(root)
 
 
 def test_a_twin_reads_the_same_tokens_with_random_weights(stories: Dataset, stories260k: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_text_is_watched_as_it_is_written(
 ) -> None:
     root = shutil.copytree(stories.directory, tmp_path / "data")
     assert exit_code(["probe", str(root), "--site", "final_norm", "--twins", "0"]) == 0
-    live = open_live(latentext.open(root), root / "probes" / "remaining-ridge" / "final_norm")
+    live = open_live(latentext.open_dataset(root), root / "probes" / "remaining-ridge" / "final_norm")
     text = live.watch(PROMPTS[0])
     assert [step.actual for step in text.steps] == list(reversed(range(len(text.steps))))
     assert text.mae == pytest.approx(np.mean([abs(step.predicted - step.actual) for step in text.steps]))
@@ -110,7 +110,7 @@ def test_a_live_probe_predicts_what_a_probe_of_the_dataset_predicts(stories: Dat
     greedy = spec.model_copy(update={"decoding": spec.decoding.model_copy(update={"temperature": 0.0, "n": 1})})
     root = tmp_path / "greedy"
     make_dataset(greedy.model_copy(update={"model": load_spec(spec.model_dump(mode="json")).model}), root)
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     assert exit_code(["probe", str(root), "--site", "final_norm", "--twins", "0"]) == 0
     live = open_live(data, root / "probes" / "remaining-ridge" / "final_norm")
     states = data.states("final_norm")

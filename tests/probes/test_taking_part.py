@@ -11,7 +11,7 @@ from tests.probes.made import MadeText, write_dataset
 
 import latentext
 from latentext.cli.app import exit_code
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import open_dataset
 from latentext.probes.collecting import captured_sites, collect
 from latentext.probes.division import Division
 from latentext.spec.files import load_spec

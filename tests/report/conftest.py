@@ -14,8 +14,7 @@ from tests.dataset.conftest import make_dataset as make_dataset
 from tests.dataset.made import make_completion, make_request
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.records import count_records, write_records
 from latentext.request import Completion

@@ -12,8 +12,7 @@ from tests.report.conftest import Copy
 from latentext.cli.app import exit_code
 from latentext.dataset import layout
 from latentext.dataset.checks import check_settings
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import read_receipt, write_receipt
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage

@@ -16,8 +16,7 @@ import pytest
 from tests.report.conftest import Copy, longer, rewrite_records
 
 from latentext.cli.app import exit_code
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.errors import DatasetError
 from latentext.report.making import make_report
 from latentext.report.page import render_page
@@ -102,7 +101,7 @@ def test_no_display_is_needed_and_pyplot_is_not_loaded(make_dataset: Maker, tmp_
     root = make_dataset(4, states=False).directory
     program = (
         "import sys, pathlib, latentext; from latentext.report.making import make_report;"
-        f"make_report(latentext.open({str(root)!r}), pathlib.Path({str(tmp_path / 'out')!r}));"
+        f"make_report(latentext.open_dataset({str(root)!r}), pathlib.Path({str(tmp_path / 'out')!r}));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}

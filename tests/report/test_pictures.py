@@ -11,8 +11,7 @@ import torch
 from tests.dataset.made import generated_ids
 from tests.report.conftest import Copy, longer, rewrite_records
 
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.report.components import principal_components, project
 from latentext.report.lengths import length_by_count, remaining_by_split
 from latentext.report.making import facts

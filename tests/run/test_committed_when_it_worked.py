@@ -84,7 +84,7 @@ def test_a_reward_that_fails_is_no_part_of_the_dataset(
     score_texts(root, ["diversity"], engine=engine)
     make_dataset(spec, root, engine=engine)
     score_texts(root, engine=engine)
-    assert list(latentext.open(root).score_sets) == ["diversity", "length"]
+    assert list(latentext.open_dataset(root).score_sets) == ["diversity", "length"]
     assert read_spec(root).rewards == ("length", "diversity")
     assert status(root).complete
 
@@ -139,7 +139,7 @@ def test_another_version_of_a_reward_takes_the_place_of_the_first(copied: Copied
     score_texts(root, [{"name": "polite", "words": ["thanks"]}], engine=engine)
     assert read_spec(root).rewards == ({"name": "polite", "words": ["thanks"]}, "length")
     score_texts(root, engine=engine)
-    assert sum(name.startswith("polite-") for name in latentext.open(root).rewards) == 2
+    assert sum(name.startswith("polite-") for name in latentext.open_dataset(root).rewards) == 2
 
 
 def test_after_an_edit_of_a_rewards_file_the_dataset_is_complete_again(
@@ -196,7 +196,7 @@ def test_a_capture_that_fails_holds_up_no_other(
         from latentext.run.captures import missing_capture, shape_of_layout, stage_of
 
         layout, samples = engine.loaded.layout, range(1)
-        settings = next(iter(latentext.open(root).captures.values())).settings
+        settings = next(iter(latentext.open_dataset(root).captures.values())).settings
         capture = missing_capture(
             wedged, {}, samples, shape=shape_of_layout(layout), dtype=torch.float32, replay_only=True, settings=settings
         )
@@ -209,7 +209,10 @@ def test_a_capture_that_fails_holds_up_no_other(
     capture_states(root, StatesSpec(sites=("embed",)), engine=engine, progress=heard)
     grown = spec.model_copy(update={"decoding": spec.decoding.model_copy(update={"n": 2})})
     make_dataset(grown, root, engine=engine, progress=heard)
-    assert latentext.open(root).states("embed").shape[0] == latentext.open(root).states("final_norm").shape[0]
+    assert (
+        latentext.open_dataset(root).states("embed").shape[0]
+        == latentext.open_dataset(root).states("final_norm").shape[0]
+    )
     assert any("not made: states.pool: entropy_mean" in note for note in heard.notes) == earlier_version
     assert status(root).complete != earlier_version
 
@@ -324,7 +327,7 @@ def test_a_folder_on_another_disk_is_followed_by_readers_and_writers(
     assert contents(tmp_path / "elsewhere") == before
     assert status(root).complete
     assert verify(root) == []
-    assert latentext.open(root).records().num_rows == 8
+    assert latentext.open_dataset(root).records().num_rows == 8
     grown = spec.model_copy(update={"decoding": spec.decoding.model_copy(update={"n": 2})})
     make_dataset(grown, root, engine=engine)
     score_texts(root, ["length"], engine=engine)

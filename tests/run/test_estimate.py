@@ -49,12 +49,14 @@ def test_the_bounds_hold_for_what_is_made(
     spec = small_spec(stories260k, **changes)
     bound = estimate(spec)
     make_dataset(spec, tmp_path / "data", engine=engine)
-    records = latentext.open(tmp_path / "data").records()
+    records = latentext.open_dataset(tmp_path / "data").records()
     assert bound.requests == 8
     assert bound.prompt_tokens * spec.decoding.n == sum(map(len, records["prompt_token_ids"]))
     new_tokens = sum(map(len, records["token_ids"]))
     assert new_tokens <= bound.max_new_tokens_total == 8 * spec.decoding.n * spec.decoding.max_new_tokens
-    states = [view for capture in latentext.open(tmp_path / "data").captures for view in _tensors(tmp_path, capture)]
+    states = [
+        view for capture in latentext.open_dataset(tmp_path / "data").captures for view in _tensors(tmp_path, capture)
+    ]
     assert sum(states) <= bound.state_bytes
     assert (bound.state_bytes == 0) == (spec.states is None)
     assert bound.model_bytes == 260_032 * 4

@@ -35,7 +35,7 @@ def assert_kept(before: dict[str, Any], root: Path) -> None:
 def ranges_of_captures(root: Path) -> dict[str, set[tuple[int, int]]]:
     """The sample ranges for which each site has rows."""
     found: dict[str, set[tuple[int, int]]] = {}
-    for name, capture in latentext.open(root).captures.items():
+    for name, capture in latentext.open_dataset(root).captures.items():
         assert list((root / "states" / name).glob("*.receipt.json"))
         for site in capture.sites:
             found.setdefault(f"{site} {'-'.join(capture.pool)}", set()).add(capture.samples)
@@ -66,7 +66,7 @@ def test_more_samples_are_added_with_every_capture(spec: Spec, copied: Copied, e
         "embed none": both,
         "final_norm mean-last": both,
     }
-    assert latentext.open(root).states("embed").shape == (240, 64)
+    assert latentext.open_dataset(root).states("embed").shape == (240, 64)
     assert verify(root) == []
 
 
@@ -77,7 +77,7 @@ def test_samples_added_later_are_those_of_a_run_at_once(spec: Spec, tmp_path: Pa
     make_dataset(changed(drawn, decoding__n=3), tmp_path / "at-once", engine=engine)
     rows = {}
     for name in ("grown", "at-once"):
-        table = latentext.open(tmp_path / name).records(["index", "sample", "token_ids"])
+        table = latentext.open_dataset(tmp_path / name).records(["index", "sample", "token_ids"])
         rows[name] = sorted(zip(*(table[c].to_pylist() for c in table.column_names), strict=True))
     assert rows["grown"] == rows["at-once"]
     assert len({tuple(ids) for index, _, ids in rows["grown"] if index == 0}) == 3
@@ -124,7 +124,7 @@ def test_a_site_added_in_the_spec_is_replayed_beside_what_is_there(
     before = commits(root)
     make_dataset(changed(spec, states__sites=(*SITES, "embed")), root, engine=engine)
     assert_kept(before, root)
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     assert {c.sites: c.how for c in data.captures.values()} == {tuple(SITES): "inflight", ("embed",): "replay"}
     assert data.states("embed").shape == data.states("final_norm").shape
     assert verify(root) == []
@@ -135,7 +135,7 @@ def test_states_in_another_dtype_are_a_capture_of_their_own(
 ) -> None:
     root = copied()
     capture_states(root, StatesSpec(sites=("final_norm",), dtype="float16"), engine=engine)
-    assert {c.dtype for c in latentext.open(root).captures.values()} == {"float32", "float16"}
+    assert {c.dtype for c in latentext.open_dataset(root).captures.values()} == {"float32", "float16"}
     assert verify(root) == []
 
 

@@ -203,6 +203,6 @@ def test_verify_finds_nothing_in_an_untouched_dataset_of_a_model_with_a_massive_
         "states": {"sites": ["resid_post.4", "resid_post.1", "final_norm"], "positions": "all"},
     }
     make_dataset(load_spec(spec), tmp_path / "data")
-    sizes = np.abs(latentext.open(tmp_path / "data").states("resid_post.1")[:])
+    sizes = np.abs(latentext.open_dataset(tmp_path / "data").states("resid_post.1")[:])
     assert sizes[:, MASSIVE].max() > 20 * np.median(sizes)
     assert verify(tmp_path / "data") == []

@@ -229,7 +229,7 @@ def test_a_part_of_0_1_0_is_merged_with_one_that_knows_more(model: Path, tmp_pat
     assert merge_parts([tmp_path / "one", tmp_path / "two"], tmp_path / "whole")["accepted"] == 4
     assert run(model, tmp_path / "whole", 4) == 4
     assert read_provenance(tmp_path / "whole").identity["model.end_tokens"] == [1, 4]  # type: ignore[union-attr]
-    assert len(latentext.open(tmp_path / "whole").records()) == 4
+    assert len(latentext.open_dataset(tmp_path / "whole").records()) == 4
 
 
 # Every field of a spec.

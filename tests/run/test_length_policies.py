@@ -62,7 +62,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 
 
 def test_samples_are_drawn_until_one_is_legal_and_no_further(retried: Path) -> None:
-    data = latentext.open(retried)
+    data = latentext.open_dataset(retried)
     accepted = dict(
         zip(
             zip(data.scores("length")["index"].to_pylist(), data.scores("length")["sample"].to_pylist(), strict=True),
@@ -85,20 +85,20 @@ def test_samples_are_drawn_until_one_is_legal_and_no_further(retried: Path) -> N
 def test_every_sample_is_the_one_of_a_run_that_draws_them_all(retried: Path, tmp_path: Path) -> None:
     make_dataset(repeat_spec("none", n=MOST), tmp_path / "all")
     columns = ["key", "sample", "token_ids"]
-    everything = latentext.open(tmp_path / "all").records(columns).to_pylist()
-    some = latentext.open(retried).records(columns).to_pylist()
+    everything = latentext.open_dataset(tmp_path / "all").records(columns).to_pylist()
+    some = latentext.open_dataset(retried).records(columns).to_pylist()
     assert len(some) < len(everything) == 8 * MOST
     assert all(row in everything for row in some)
 
 
 def test_a_request_counts_once_and_what_was_not_drawn_is_counted(retried: Path) -> None:
-    counts = latentext.open(retried).metadata["counts"]
+    counts = latentext.open_dataset(retried).metadata["counts"]
     assert counts["planned"] == counts["requests"] == 8
     assert counts["accepted"] + counts["rejected"] == 8
     assert counts["accepted"] >= 1 <= counts["rejected"]
     receipt = json.loads((retried / "records" / f"s0000-{MOST - 1:04d}" / "00000.receipt.json").read_text())["counts"]
     assert receipt["planned"] + receipt["spared"] == 8 * MOST
-    assert receipt["planned"] == latentext.open(retried).records(["index"]).num_rows
+    assert receipt["planned"] == latentext.open_dataset(retried).records(["index"]).num_rows
 
 
 def test_the_directory_verifies_and_a_shard_that_is_lost_comes_back_the_same(retried: Path) -> None:
@@ -132,7 +132,7 @@ def test_limits_of_a_corpus_become_tokens_by_the_ratio_of_its_human_texts(materi
     from latentext.word_count import count_words
 
     make_dataset(dialogue_spec(materials), tmp_path / "d")
-    spec = latentext.open(tmp_path / "d").spec
+    spec = latentext.open_dataset(tmp_path / "d").spec
     lines = (materials / "prompts" / "dailydialog-500.ndjson").read_text().splitlines()
     texts = [json.loads(line)["human_completions"] for line in lines]
     tokens = sum(len(ids) for ids in load_tokenizer("tiny")(texts, add_special_tokens=False)["input_ids"])
@@ -148,7 +148,7 @@ def test_limits_of_a_corpus_become_tokens_by_the_ratio_of_its_human_texts(materi
 
 def test_a_limit_that_decoding_gives_stays(materials: Path, tmp_path: Path) -> None:
     make_dataset(dialogue_spec(materials, decoding={"max_new_tokens": 3}), tmp_path / "d")
-    decoding = latentext.open(tmp_path / "d").spec.decoding
+    decoding = latentext.open_dataset(tmp_path / "d").spec.decoding
     assert (decoding.max_new_tokens, decoding.min_new_tokens) == (3, 3)
 
 

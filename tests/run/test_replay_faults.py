@@ -52,7 +52,7 @@ def places(root: Path, receipt: Receipt) -> set[int]:
 def test_states_that_are_not_finite_fail_by_request_and_are_read_again_when_asked(
     spec: Spec, copied: Callable[..., Path], engine: TransformersEngine
 ) -> None:
-    root, prompt = copied(), latentext.open(copied("other")).records().to_pylist()[3]["prompt_token_ids"]
+    root, prompt = copied(), latentext.open_dataset(copied("other")).records().to_pylist()[3]["prompt_token_ids"]
 
     def spoil(ids: torch.Tensor, embeddings: torch.Tensor) -> None:
         rows = (ids[:, : len(prompt)] == torch.tensor(prompt)).all(-1)
@@ -83,7 +83,7 @@ def test_a_text_whose_states_overflow_is_kept_and_the_states_say_why(
 ) -> None:
     """In flight as in a replay: 70,000 is a number of the model's float32, and none of float16."""
     narrow = spec.model_copy(update={"states": StatesSpec(sites=("final_norm", "embed"), dtype="float16")})
-    prompt = latentext.open(copied("other")).records().to_pylist()[5]["prompt_token_ids"]
+    prompt = latentext.open_dataset(copied("other")).records().to_pylist()[5]["prompt_token_ids"]
 
     def spoil(ids: torch.Tensor, embeddings: torch.Tensor) -> None:
         if ids.shape[1] >= len(prompt):
@@ -94,7 +94,7 @@ def test_a_text_whose_states_overflow_is_kept_and_the_states_say_why(
     with troubled(engine, spoil):
         summary = make_dataset(narrow, root, engine=engine)
     assert (summary.accepted, summary.failed, summary.missing, summary.exit_code) == (8, 0, 1, 4)
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     assert data.records().num_rows == 8
     (failure,) = [failure for receipt in receipts(root).values() for failure in receipt.failures]
     assert (failure.index, failure.sample, failure.reason) == (5, 0, "nonfinite-states")
@@ -149,7 +149,7 @@ def test_a_batch_that_never_fits_is_halved_down_to_one_text_which_fails(
 
 
 def records(root: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = latentext.open(root).records().to_pylist()
+    rows: list[dict[str, Any]] = latentext.open_dataset(root).records().to_pylist()
     return rows
 
 

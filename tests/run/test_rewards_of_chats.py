@@ -51,12 +51,12 @@ def test_scores_of_raw_text_by_0_1_0_are_named_and_never_mixed_with_those_of_the
     root = copied()
     # What 0.1.0 kept for {name: r, classifier: FOLDER}: the same folder, columns and settings.
     score_texts(root, [{"name": "r", "classifier": str(skywork), "input": "full_text"}], engine=engine)
-    [raw] = latentext.open(root).rewards
-    before = latentext.open(root).scores("r")
+    [raw] = latentext.open_dataset(root).rewards
+    before = latentext.open_dataset(root).scores("r")
     notes = _Notes()
     score_texts(root, [{"name": "r", "classifier": str(skywork)}], engine=engine, progress=notes)
     assert [line for line in notes.lines if raw in line and "0.1.0" in line and "chat template" in line]
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     assert set(data.score_sets) == {"r", raw}
     assert data.scores(raw) == before
     assert data.scores("r").num_rows == before.num_rows and data.scores("r") != before

@@ -59,7 +59,9 @@ def run(tmp_path: Path, spec: Spec, engine: TransformersEngine) -> Run:
 
 
 def labels(root: Path) -> list[str]:
-    return [json.loads(v)["label"] for v in latentext.open(root).records(["variables"])["variables"].to_pylist()]
+    return [
+        json.loads(v)["label"] for v in latentext.open_dataset(root).records(["variables"])["variables"].to_pylist()
+    ]
 
 
 def refused(root: Path, act: Callable[[], object], words: str) -> None:
@@ -251,6 +253,8 @@ def test_rows_of_0_1_0_that_no_text_was_made_of_yet_are_taken_as_they_are_now(ol
     lines = (old / "bank.jsonl").read_text().replace('"c"', '"x"')
     (old / "bank.jsonl").write_text(lines)
     assert _bank(old) == 0
-    kinds = {json.loads(row)["kind"] for row in latentext.open(root).records(["variables"])["variables"].to_pylist()}
+    kinds = {
+        json.loads(row)["kind"] for row in latentext.open_dataset(root).records(["variables"])["variables"].to_pylist()
+    }
     assert kinds == {"a", "b", "x"}
     assert verify(root, sample=0) == []

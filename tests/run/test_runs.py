@@ -91,7 +91,7 @@ def test_a_batch_that_does_not_fit_is_halved_marked_and_gives_the_same_texts(
     quiet = read_receipt(tmp_path / "quiet" / RECEIPTS.format(1)).how
     assert [h["halved"] for h in how] == [0, 1]
     assert how[1]["slots"] == quiet["slots"] // 2
-    short, whole = (latentext.open(tmp_path / name).records() for name in ("short", "quiet"))
+    short, whole = (latentext.open_dataset(tmp_path / name).records() for name in ("short", "quiet"))
     assert short.equals(whole)
     assert verify(tmp_path / "short") == []
 
@@ -130,7 +130,7 @@ def test_retrying_opens_only_shards_with_failures_and_keeps_what_they_hold(
     assert all(kept.tensors[name].equal(tensor) for name, tensor in states[2].tensors.items())
     troubled.bad = frozenset()
     assert make_dataset(spec, root, engine=troubled, retry_failed=True).exit_code == 0
-    assert latentext.open(root).records().equals(latentext.open(finished).records())
+    assert latentext.open_dataset(root).records().equals(latentext.open_dataset(finished).records())
     assert verify(root) == []
 
 
@@ -210,6 +210,6 @@ def test_real_prompts_give_texts_and_those_that_are_too_long_a_reason(
     failures = [json.loads(line) for line in (tmp_path / "data" / "failures.jsonl").read_text().splitlines()]
     assert len(failures) == summary.failed == 500 - summary.accepted
     assert {failure["reason"] for failure in failures} == {"prompt-too-long"}
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     assert sum(map(len, data.records(["token_ids"])["token_ids"])) == data.states("final_norm").shape[0]
     assert verify(tmp_path / "data", sample=16) == []

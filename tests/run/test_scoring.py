@@ -71,7 +71,7 @@ def test_scores_added_later_are_those_of_a_run_at_once(
     make_dataset(asked, tmp_path / "at-once", engine=engine)
     assert contents(root) == contents(tmp_path / "at-once")
     assert verify(root) == []
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     words = [len(text.split()) for text in data.records(["text"])["text"].to_pylist()]
     assert np.abs(data.scores("length")["score"].to_numpy() - words).max() <= 3  # Words are split at apostrophes too.
 
@@ -94,7 +94,7 @@ def test_samples_added_later_are_scored_too(spec: Spec, copied: Copied, engine: 
     score_texts(root, ["length"], engine=engine)
     grown = spec.model_copy(update={"decoding": spec.decoding.model_copy(update={"n": 3})})
     assert make_dataset(grown, root, engine=engine).accepted == 24
-    assert latentext.open(root).scores("length").num_rows == 24
+    assert latentext.open_dataset(root).scores("length").num_rows == 24
     assert verify(root) == []
 
 
@@ -107,12 +107,12 @@ def test_numbers_that_are_not_finite_are_failures_of_their_text(
     failures = [json.loads(line) for line in (root / "failures.jsonl").read_text().splitlines()]
     assert {f["reason"] for f in failures} == {"no-score"}
     assert failures[0]["message"] == "half: score is nan" and failures[0]["stage"].startswith("scores/half-")
-    prompts = latentext.open(root).records(["prompt"])["prompt"].to_pylist()
-    scores = latentext.open(root).scores("half")["score"].to_pylist()
+    prompts = latentext.open_dataset(root).records(["prompt"])["prompt"].to_pylist()
+    scores = latentext.open_dataset(root).scores("half")["score"].to_pylist()
     assert scores == [None if "dog" in prompt else 0.5 for prompt in prompts]
     functions.write_text(FUNCTIONS.replace('float("nan")', "1.0"))  # Another function: other scores beside these.
     score_texts(root, [f"{functions}:half"], engine=engine)
-    assert sum(name.startswith("half-") for name in latentext.open(root).rewards) == 2
+    assert sum(name.startswith("half-") for name in latentext.open_dataset(root).rewards) == 2
 
 
 def test_a_function_that_raises_stops_with_its_text_and_keeps_what_is_done(
@@ -121,7 +121,7 @@ def test_a_function_that_raises_stops_with_its_text_and_keeps_what_is_done(
     root = copied()
     with pytest.raises(LatentextError, match=r"reward broken failed on the text .* KeyError"):
         score_texts(root, ["length", f"{functions}:broken"], engine=engine)
-    assert latentext.open(root).scores("length").num_rows == 8
+    assert latentext.open_dataset(root).scores("length").num_rows == 8
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_reward_that_is_not_there_is_refused_before_anything_is_written(
 def test_perplexity_is_under_the_model_that_wrote_the_texts(copied: Copied, engine: TransformersEngine) -> None:
     root = copied()
     score_texts(root, ["perplexity"], engine=engine)
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     row = data.records().slice(2, 1).to_pylist()[0]
     candidate = Candidate(
         row["prompt"], row["text"], prompt_token_ids=tuple(row["prompt_token_ids"]), token_ids=tuple(row["token_ids"])
@@ -158,7 +158,7 @@ def test_a_function_moves_with_its_dataset(copied: Copied, functions: Path, engi
     root = copied("data")
     score_texts(root, [f"{functions}:half"], engine=engine)
     assert "../functions.py:half" in (root / "spec.yaml").read_text()
-    assert latentext.open(root).spec.rewards == (f"{functions}:half",)
+    assert latentext.open_dataset(root).spec.rewards == (f"{functions}:half",)
 
 
 def test_counts_follow_from_the_check(spec: Spec, tmp_path: Path, engine: TransformersEngine) -> None:
@@ -169,7 +169,7 @@ def test_counts_follow_from_the_check(spec: Spec, tmp_path: Path, engine: Transf
     found = metadata(tmp_path / "data")
     assert found["counts"]["rejected"] == found["rejected_samples"] == found["attempted_samples"] == 8
     assert found["correctness_stats"]["accuracy"] == 0
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     assert data.records().num_rows == 8
     assert verify(tmp_path / "data") == []
     assert not kept_records(data, "accepted").any() and kept_records(data).all()
@@ -199,13 +199,13 @@ def test_rows_without_a_word_fail_the_check_and_nothing_else(
     summary = make_dataset(asked, tmp_path / "data", engine=engine)
     assert (summary.planned, summary.rejected, summary.failed, summary.exit_code) == (2, 1, 1, 4)
     assert "no word in 'word'" in (tmp_path / "data" / "failures.jsonl").read_text()
-    assert np.isnan(verdicts(latentext.open(tmp_path / "data"))["accepted"]).tolist() == [False, True]
+    assert np.isnan(verdicts(latentext.open_dataset(tmp_path / "data"))["accepted"]).tolist() == [False, True]
 
 
 def test_exports_keep_what_the_spec_says(spec: Spec, tmp_path: Path, engine: TransformersEngine) -> None:
     asked = checked_spec(spec.model.name, check={"repetition": {}, "keep": "accepted"})
     make_dataset(asked, tmp_path / "data", engine=engine)
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     with pytest.raises(DatasetError, match="8 by the check"):
         export_npy(data, tmp_path / "npy", decode_token=str, truncated="keep")
     assert data.records().num_rows == 8
@@ -221,7 +221,7 @@ def test_the_command_scores_and_says_what_is_there(copied: Copied, capsys: pytes
     arguments = ["--reward", "length", "--reward", "{name: polite, words: [little, dear]}"]
     assert exit_code(["score", str(root), *arguments]) == 0
     assert "8 texts scored: length\n8 texts scored: polite\n" in capsys.readouterr().out
-    assert set(latentext.open(root).score_sets) == {"length", "polite"}
+    assert set(latentext.open_dataset(root).score_sets) == {"length", "polite"}
     assert exit_code(["status", str(root)]) == 0
     assert "scores: polite" in capsys.readouterr().out
     assert exit_code(["score", str(root), "--reward", "{name: polite"]) == 2
@@ -244,7 +244,7 @@ def test_readers_and_exports_filter_by_verdict(spec: Spec, tmp_path: Path, engin
     root = tmp_path / "data"
     make_dataset(checked_spec(spec.model.name), root, engine=engine)
     write_verdicts(root, {1, 2, 6, 7})
-    data = latentext.open(root)
+    data = latentext.open_dataset(root)
     assert np.flatnonzero(kept_records(data, "accepted")).tolist() == [1, 2, 6, 7]
     assert not kept_records(data, "exact").any()
     options: dict[str, Any] = {"decode_token": str, "truncated": "keep", "split": SplitSpec(val=0.5, by="index")}
@@ -262,4 +262,4 @@ def test_readers_and_exports_filter_by_verdict(spec: Spec, tmp_path: Path, engin
 
 def test_keeping_by_a_check_that_is_not_there_says_so(copied: Copied, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="its texts are not checked; give the spec a check"):
-        export_table(latentext.open(copied()), tmp_path / "kept.jsonl", keep="exact")
+        export_table(latentext.open_dataset(copied()), tmp_path / "kept.jsonl", keep="exact")

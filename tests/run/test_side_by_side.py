@@ -62,7 +62,7 @@ def test_an_error_in_one_shard_ends_those_beside_it_and_leaves_nothing_behind(
 
 def test_texts_of_a_server_keep_its_usage_and_have_no_token_ids(remote_spec: Spec, tmp_path: Path) -> None:
     make_dataset(remote_spec, tmp_path / "data", engine=EchoEngine(2))
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     table = data.to_pandas()
     assert table["text"][0] == ".semit 0 a yaS"
     assert list(table["token_ids"][0]) == []

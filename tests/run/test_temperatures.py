@@ -26,7 +26,7 @@ def spec_at(temperature: float | list[float], **prompts: object) -> Spec:
 
 
 def texts_of(directory: Path) -> dict[tuple[str, int], list[int]]:
-    rows = latentext.open(directory).records(["key", "sample", "token_ids"]).to_pylist()
+    rows = latentext.open_dataset(directory).records(["key", "sample", "token_ids"]).to_pylist()
     return {(row["key"], row["sample"]): row["token_ids"] for row in rows}
 
 
@@ -42,7 +42,7 @@ def test_a_sweep_gives_the_keys_and_texts_of_one_run_a_temperature(tmp_path: Pat
 
 def test_the_temperature_is_a_variable_and_the_inner_loop(tmp_path: Path) -> None:
     make_dataset(spec_at([0.5, 1.0]), tmp_path / "d")
-    frame = latentext.open(tmp_path / "d").to_pandas()
+    frame = latentext.open_dataset(tmp_path / "d").to_pandas()
     first_samples = frame[frame["sample"] == 0]
     assert list(first_samples["temperature"]) == [0.5, 1.0] * 3
     assert list(first_samples["word"]) == ["red", "red", "blue", "blue", "red", "red"]

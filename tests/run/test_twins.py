@@ -67,7 +67,7 @@ def test_states_of_twins_are_those_of_plain_transformers_and_equal_up_to_the_tok
     assert (summary.planned, summary.accepted) == (12, 12)
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     blocks = model.config.num_hidden_layers
     for site, index in zip(SITES, (0, 2, blocks), strict=True):
         found = list(twins(data, site))
@@ -90,7 +90,7 @@ def test_a_record_of_a_given_text_has_no_generated_tokens_and_both_twins_lie_in_
     file = tmp_path / "pairs.jsonl"
     write_scenarios(file, pairs_under(TINY, 3))
     make_dataset(load_spec(spec_of(file, shard_size=2)), tmp_path / "data")
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     for number in data.shard_numbers:
         rows = data.shard_records(number).to_pylist()
         variables = [json.loads(row["variables"]) for row in rows]
@@ -110,7 +110,7 @@ def test_twins_that_are_not_aligned_under_the_model_fail_together(tmp_path: Path
     failures = [json.loads(line) for line in (tmp_path / "data" / "failures.jsonl").read_text().splitlines()]
     assert [failure["index"] for failure in failures] == [4, 5, 6, 7]
     assert {failure["reason"] for failure in failures} == {"twins-not-aligned"}
-    assert len(list(twins(latentext.open(tmp_path / "data"), "embed"))) == 2
+    assert len(list(twins(latentext.open_dataset(tmp_path / "data"), "embed"))) == 2
 
 
 def test_states_can_be_added_later_and_one_form_can_be_left_out(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_states_can_be_added_later_and_one_form_can_be_left_out(tmp_path: Path) 
     prompts = {"pairs": {"path": str(file), "forms": ["multi_token"]}, "use_chat_template": False}
     make_dataset(load_spec(spec_of(file, prompts=prompts, states=None)), tmp_path / "data")
     capture_states(tmp_path / "data", StatesSpec(sites=("resid_post.0",), positions="text"))
-    found = list(twins(latentext.open(tmp_path / "data"), "resid_post.0"))
+    found = list(twins(latentext.open_dataset(tmp_path / "data"), "resid_post.0"))
     assert [(pair.scenario_id, pair.form) for pair in found] == [(0, "multi_token"), (1, "multi_token")]
 
 
@@ -129,7 +129,7 @@ def test_a_killed_and_continued_run_of_twins_adds_what_the_file_gained(tmp_path:
     make_dataset(load_spec(spec_of(file)), tmp_path / "data")
     write_scenarios(file, scenarios, overwrite=True)
     assert make_dataset(load_spec(spec_of(file)), tmp_path / "data").accepted == 12
-    assert len(list(twins(latentext.open(tmp_path / "data"), "embed"))) == 6
+    assert len(list(twins(latentext.open_dataset(tmp_path / "data"), "embed"))) == 6
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_the_guide_runs_as_printed(tmp_path: Path) -> None:
     (example,) = blocks("python")
     run = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    data = latentext.open(tmp_path / "data" / "countdown")
+    data = latentext.open_dataset(tmp_path / "data" / "countdown")
     assert data.records().num_rows == 20
     assert set(data.score_sets) == {"length", "launch"}
     assert len(data.captures) == 2

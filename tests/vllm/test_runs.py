@@ -59,15 +59,15 @@ def _dialogues(model: ModelSpec, materials: Path) -> Spec:
 
 def _records(root: Path) -> list[dict[str, Any]]:
     columns = ["index", "sample", "key", "prompt_token_ids", "token_ids", "text", "finish_reason"]
-    return reader.open(root).records(columns).to_pylist()
+    return reader.open_dataset(root).records(columns).to_pylist()
 
 
 def _how(root: Path) -> set[str]:
-    return {capture.how for capture in reader.open(root).captures.values()}
+    return {capture.how for capture in reader.open_dataset(root).captures.values()}
 
 
 def _assert_same_rows(root: Path, other: Path, site: str) -> None:
-    found, expected = (reader.open(folder).states(site) for folder in (root, other))
+    found, expected = (reader.open_dataset(folder).states(site) for folder in (root, other))
     assert found.rows.tolist() == expected.rows.tolist()
     assert_same_states(found.torch(), expected.torch(), site)
 

@@ -40,7 +40,7 @@ def capture(
 
     The texts are read again by the model from their token ids; nothing is generated.
     """
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
     from latentext.run.progress import progress_for
     from latentext.run.runner import capture_states
     from latentext.spec.files import load_spec

@@ -108,7 +108,7 @@ def export_records(
     directory: Path, output: Path, split: str | None, keep: Keep = "all", *, overwrite: bool = False
 ) -> int:
     """Export records and scores as one table; returns the number of rows."""
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
     from latentext.export.tables import export_table
 
     dataset = open_dataset(directory)
@@ -128,7 +128,7 @@ def write_npy(
     trust_remote_code: bool = False,
 ) -> None:
     """Export states and targets as NumPy files, and say what was written."""
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
     from latentext.export.npy import export_npy
 
     dataset = open_dataset(directory, trust_remote_code=trust_remote_code)

@@ -83,7 +83,7 @@ def probe(
     step, the prompt's length, the count asked for, and models with random weights that read the same tokens. Probes
     and all scores are written below DIR/probes.
     """
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
     from latentext.probes.division import Division
     from latentext.probes.networks import Training
 

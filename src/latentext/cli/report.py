@@ -40,7 +40,7 @@ def report(
     except ImportError as error:
         raise SpecError("pictures need matplotlib", remedy="pip install 'latentext[report]'") from error
     from latentext.dataset.layout import SPEC
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
     from latentext.report.making import make_report
 
     if not (directory / SPEC).is_file() and directory.is_dir():

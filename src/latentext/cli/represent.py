@@ -185,7 +185,7 @@ def _options(settings: list[str] | None, where: str) -> dict[str, Any]:
 
 def _print(made: Representation, warned: list[str]) -> None:
     from latentext.dataset.captures import labels
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
 
     print_summary(made.run)
     typer.echo(f"system message before each prompt: {made.system}")

@@ -42,7 +42,7 @@ def show(
 
 def print_texts(directory: Path, count: int, first: int = 0, *, trust_remote_code: bool = False) -> None:
     """Print `count` texts of a dataset, from request `first` on."""
-    from latentext.dataset.reader import open as open_dataset
+    from latentext.dataset.reader import open_dataset
 
     dataset = open_dataset(directory, trust_remote_code=trust_remote_code)
     rows = list(islice(_rows(dataset, first), min(count, sys.maxsize)))

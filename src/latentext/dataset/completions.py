@@ -13,8 +13,7 @@ from typing import Any
 
 from latentext.dataset import layout
 from latentext.dataset.checks import check_stages
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.errors import DatasetError
 from latentext.finish_reasons import is_whole
 from latentext.sentences import completion_of

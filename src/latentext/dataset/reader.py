@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open(directory: str | Path, *, trust_remote_code: bool = False) -> Dataset:
+def open_dataset(directory: str | Path, *, trust_remote_code: bool = False) -> Dataset:
     """Open a dataset directory for reading.
 
     Args:
@@ -48,7 +48,7 @@ def open(directory: str | Path, *, trust_remote_code: bool = False) -> Dataset:
         DatasetError: there is no dataset, or it was made by a newer version.
 
     Example:
-        >>> data = open("data/same_prompt")                                             # doctest: +SKIP
+        >>> data = open_dataset("data/same_prompt")                                             # doctest: +SKIP
         >>> data.records(["text", "finish_reason"], split="val").num_rows               # doctest: +SKIP
         45
         >>> states = data.states("final_norm")                                          # doctest: +SKIP

@@ -10,8 +10,7 @@ from typing import Any
 from latentext.dataset import layout
 from latentext.dataset.captures import sites_in_words
 from latentext.dataset.documents import read_json
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.stages import ScoresStage, StatesStage, read_stage
 from latentext.engines.server.journal import read_spend
 from latentext.engines.server.spend import Spend

@@ -18,8 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from latentext.dataset import layout
 from latentext.dataset.captures import labels
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import read_receipt
 from latentext.dataset.records import read_records
 from latentext.dataset.restoring import requests_of, states_of

@@ -72,7 +72,10 @@ def test_a_dataset_through_batches_has_the_texts_of_one_in_real_time(server: Sta
     assert setting.desk.created == 3
     assert set(setting.desk.billed.values()) == {1}
     make_dataset(spec_for(server, "openai"), tmp_path / "live")
-    batched, live = latentext.open(setting.root).to_pandas(), latentext.open(tmp_path / "live").to_pandas()
+    batched, live = (
+        latentext.open_dataset(setting.root).to_pandas(),
+        latentext.open_dataset(tmp_path / "live").to_pandas(),
+    )
     assert list(batched["text"]) == list(live["text"])
     assert verify(setting.root) == []
     assert leftovers(setting.root) == []

@@ -94,7 +94,7 @@ def test_a_batch_that_is_under_way_is_taken_over_in_the_own_directory_and_counte
         engine.close()
     assert desk.created == (1 if own else 2)
     assert set(desk.billed.values()) == {1}
-    assert len(set(latentext.open(root).to_pandas()["text"])) == 6
+    assert len(set(latentext.open_dataset(root).to_pandas()["text"])) == 6
     spend = read_spend(journal)
     assert spend is not None and spend.answers == 6
     assert spend.uncertain_tokens == (0 if own else 276)

@@ -71,7 +71,7 @@ def test_the_models_own_texts_have_maps_form(tmp_path: Path, local_prompts: Path
         assert list(row) == ["prompt", "generated", "perplexity"]
         assert row["generated"].startswith(row["prompt"]) and 0 < len(row["prompt"]) <= 30
         assert math.isfinite(row["perplexity"]) and row["perplexity"] < 0
-    assert latentext.open(made.dataset).spec.shard_size == 2
+    assert latentext.open_dataset(made.dataset).spec.shard_size == 2
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_drawn_texts_are_samples_of_their_prompts_in_maps_file(sampled: TextGene
     found = rows(path)
     published = json.loads((materials / "rewards" / "opt1.3b-Anthropic-harmless.json").read_text())
     assert [row["prompt"] for row in found] == [row["prompt"] for row in published[:10]]
-    data = latentext.open(sampled.dataset)
+    data = latentext.open_dataset(sampled.dataset)
     texts = data.records(["index", "text"]).to_pylist()
     for number, row in enumerate(found):
         assert list(row) == ["prompt", "generated"]
@@ -142,7 +142,10 @@ def test_shards_and_their_merger_are_one_run_text_for_text(tmp_path: Path, sampl
     merge([found.path for found in find_parts(parts[0].path.parent, stem)], tmp_path / "merged.json", prompts=10)
     assert (tmp_path / "merged.json").read_bytes() == whole.path.read_bytes()
     # The second part's directory holds only the shards that it needed: of the first one, the part that overlaps.
-    assert latentext.open(tmp_path / "4" / "tiny-Anthropic-harmless").records(["index"])["index"].to_pylist()[-1] == 9
+    assert (
+        latentext.open_dataset(tmp_path / "4" / "tiny-Anthropic-harmless").records(["index"])["index"].to_pylist()[-1]
+        == 9
+    )
 
 
 def test_an_interrupted_call_is_continued_by_the_same_call(

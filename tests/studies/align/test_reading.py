@@ -11,8 +11,7 @@ import yaml
 from tests.dataset.made import write_records_shard
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.receipts import write_receipt
 from latentext.dataset.scores import write_scores
 from latentext.dataset.stages import ScoresStage, write_stage

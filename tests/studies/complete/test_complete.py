@@ -67,7 +67,7 @@ def test_a_sweep_has_a_folder_for_each_model_and_temperature_is_a_variable(sweep
     folder = sweep[0] / "transformers"
     assert sorted(path.name for path in folder.iterdir()) == ["stories260k", "tiny"]
     assert sorted(path.name for path in (folder / "tiny").iterdir()) == [SWEEP.format(1), SWEEP.format(21)]
-    data = latentext.open(folder / "tiny" / SWEEP.format(21))
+    data = latentext.open_dataset(folder / "tiny" / SWEEP.format(21))
     frame = data.to_pandas()
     assert sorted(frame["temperature"].unique()) == [0.0, 1.0]
     assert len(frame) == 8
@@ -247,7 +247,7 @@ def test_a_source_longer_than_the_context_is_recorded_and_the_others_go_on(tmp_p
     (root,) = (path.parent for path in (tmp_path / "o").rglob("failures.jsonl"))
     reasons = [json.loads(line)["reason"] for line in (root / "failures.jsonl").read_text().splitlines()]
     assert sorted(reasons) == ["empty-source", "prompt-too-long"]
-    assert latentext.open(root).records(["index"])["index"].to_pylist() == [1]
+    assert latentext.open_dataset(root).records(["index"])["index"].to_pylist() == [1]
 
 
 def test_the_limits_of_a_corpus_are_measured_by_one_command(

@@ -42,7 +42,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         assert exit_code(command) == 0
     said = capsys.readouterr().out
     (root,) = Path("out/openai/m").iterdir()
-    texts = latentext.open(root).records().to_pylist()
+    texts = latentext.open_dataset(root).records().to_pylist()
     cut = sum(row["finish_reason"] == "length" for row in texts)
     accepted = sum(row["finish_reason"] == "stop" and 5 <= len(row["text"].split()) <= 112 for row in texts)
     assert 0 < accepted < 40 - cut < 40  # Some are too short, some were cut.
@@ -64,7 +64,7 @@ def test_the_last_line_status_card_metadata_frame_scores_and_page_say_the_same(
     assert exit_code(["export", str(root), "tidy.parquet", "--to", "tidy"]) == 0
     tidy = pq.read_table("tidy.parquet").to_pydict()
     assert (sum(tidy["accepted"]), sum(tidy["cut"])) == (accepted, cut)
-    scores = latentext.open(root).scores("length").to_pydict()
+    scores = latentext.open_dataset(root).scores("length").to_pydict()
     assert (sum(scores["accepted"]), sum(scores["cut"])) == (accepted, cut)
     assert exit_code(["export", str(root), "kept.jsonl", "--to", "jsonl", "--keep", "accepted"]) == 0
     assert len(Path("kept.jsonl").read_text().splitlines()) == accepted
@@ -74,7 +74,7 @@ def test_the_last_line_status_card_metadata_frame_scores_and_page_say_the_same(
 def test_the_page_counts_a_text_that_was_cut_as_not_legal(made: Made) -> None:
     from latentext.report.completions import completion_sections
 
-    (table, *_), _ = completion_sections([latentext.open(made.root)])
+    (table, *_), _ = completion_sections([latentext.open_dataset(made.root)])
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["legal length"] == f"{made.accepted / 40:.1%}"
     assert row["cut at the limit"] == f"{made.cut / 40:.1%}"
@@ -86,7 +86,7 @@ def test_a_dataset_of_the_first_version_keeps_its_counts(made: Made) -> None:
     facts["versions"]["latentext"] = "0.1.0"
     del facts["sha256"]
     (root / "provenance.json").write_text(json.dumps(facts))
-    counts = derive_metadata(root, latentext.open(root).spec, requests=40)["counts"]
+    counts = derive_metadata(root, latentext.open_dataset(root).spec, requests=40)["counts"]
     assert (counts["accepted"], counts["rejected"]) == (40, 0)
 
 
@@ -97,7 +97,7 @@ def test_capture_and_score_end_with_what_they_added(tmp_path: Path, capsys: pyte
     )
     assert exit_code(["run", str(tmp_path / "spec.yaml"), "-o", root]) == 0
     assert "3 texts: 3 written\n" in capsys.readouterr().out
-    rows = sum(len(row["token_ids"]) for row in latentext.open(root).records().to_pylist())
+    rows = sum(len(row["token_ids"]) for row in latentext.open_dataset(root).records().to_pylist())
     assert exit_code(["capture", root, "--sites", "final_norm,embed"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"states of 3 texts added: {rows} rows (positions generated) at final_norm, embed",

@@ -106,7 +106,7 @@ def test_a_row_of_the_function_is_the_row_of_a_dataset(
 ) -> None:
     model, tokenizer = stories
     make_dataset(small_spec(stories260k, counts=1), tmp_path / "data")
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     record = data.records().slice(2, 1).to_pylist()[0]
     with pytest.warns(UserWarning, match="cut after 10 tokens"):
         found = extract_hidden_states(model, tokenizer, record["prompt"], max_new_tokens=10)

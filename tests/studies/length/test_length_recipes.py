@@ -88,7 +88,7 @@ def test_each_runs_with_the_built_in_model(name: str, tmp_path: Path) -> None:
     spec = recipe(name, "prompts.limit=3", "decoding.max_new_tokens=12", "decoding.n=1", "model.threads=1")
     summary = make_dataset(spec, tmp_path / "data")
     assert (summary.planned, summary.failed, summary.pending) == (3, 0, 0)
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     assert len(data.states(-1)) == data.records(["usage"])["usage"].combine_chunks().field(1).to_numpy().sum()
 
 
@@ -97,7 +97,7 @@ def test_other_models_are_an_option(name: str, stories260k: Path, tmp_path: Path
     arguments = ["--model", str(stories260k), "--limit", "3", "--output", str(tmp_path / "data")]
     changes = ["--set", "prompts.use_chat_template=false", "--set", "decoding.max_new_tokens=12"]
     assert exit_code(["run", name, *arguments, *changes]) == 0
-    (capture,) = latentext.open(tmp_path / "data").captures.values()
+    (capture,) = latentext.open_dataset(tmp_path / "data").captures.values()
     assert capture.widths["final_norm"] == 64
     assert len(capture.sites) == (6 if name == "length/multi_layers" else 1)
 
@@ -105,7 +105,7 @@ def test_other_models_are_an_option(name: str, stories260k: Path, tmp_path: Path
 @pytest.mark.slow
 def test_multi_layers_is_made_whole_with_the_built_in_model(tmp_path: Path) -> None:
     assert exit_code(["run", "length/multi_layers", "--output", str(tmp_path / "data")]) == 0
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     assert data.metadata["attempted_samples"] == 450
     assert data.metadata["correctness_stats"]["accuracy"] >= 0.98  # 1 where this was written; last bits may differ.
     (capture,) = data.captures.values()
@@ -125,7 +125,7 @@ def test_every_text_of_a_recipe_is_made_by_a_pretrained_model(name: str, stories
     arguments = ["--model", str(stories260k), "--output", str(tmp_path / "data")]
     changes = ["--set", "prompts.use_chat_template=false", "--set", "decoding.max_new_tokens=16"]
     assert exit_code(["run", name, *arguments, *changes]) == 0
-    data = latentext.open(tmp_path / "data")
+    data = latentext.open_dataset(tmp_path / "data")
     assert data.metadata["attempted_samples"] == data.records(["index"]).num_rows == 450
     rows = sum(len(ids) for ids in data.records(["token_ids"])["token_ids"].to_pylist())
     (capture,) = data.captures.values()

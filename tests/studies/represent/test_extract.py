@@ -103,7 +103,7 @@ def test_files_and_frame_are_as_promised(stories260k: Path, tmp_path: Path) -> N
     frame = pd.read_pickle(tmp_path / "other" / "texts.pkl")
     assert list(frame.columns) == ["X", "P", "cut"] and list(frame["P"]) == TEXTS
     assert (made.texts, made.failed, made.fidelity) == (3, 0, None)
-    dataset = latentext.open(made.dataset)
+    dataset = latentext.open_dataset(made.dataset)
     assert list(frame["X"]) == dataset.records(["text"])["text"].to_pylist()
     for k in range(3):
         tensor = vector(tmp_path / "deep" / "hidden", k)
@@ -246,7 +246,7 @@ def test_a_text_too_long_fails_alone_and_covariates_find_their_texts(stories260k
     table = pd.read_csv(made.dataset.parent / "t_fidelity.csv")
     assert table["id"].tolist() == ["a", "b", "c"] and table["finish_reason"][1] == "prompt-too-long"
     assert made.fidelity is not None and made.fidelity.failed == 1 and made.run.exit_code == 4
-    dataset = latentext.open(made.dataset)
+    dataset = latentext.open_dataset(made.dataset)
     covariates = pd.DataFrame({"treated": [3, 1, 2]}, index=["c", "a", "b"])
     assert dataset.to_frame(covariates, drop_missing=True)[["id", "treated"]].values.tolist() == [["a", 1], ["c", 3]]
     for wrong, message in (
@@ -290,7 +290,9 @@ def test_the_end_token_at_once_gives_the_state_at_the_prompts_end(
             tokenizer_config={"use_chat_template": False}, max_new_tokens=1, ids=["x", "y", "z"],
         )  # fmt: skip
     assert made.prompt_end == ["x", "y", "z"]
-    for k, ids in enumerate(latentext.open(made.dataset).records(["prompt_token_ids"])["prompt_token_ids"].to_pylist()):
+    for k, ids in enumerate(
+        latentext.open_dataset(made.dataset).records(["prompt_token_ids"])["prompt_token_ids"].to_pylist()
+    ):
         with torch.inference_mode():
             state = stories.loaded.model.model(torch.tensor([ids])).last_hidden_state[0, -1:]
         for pool in ("last", "mean", "max", "first"):

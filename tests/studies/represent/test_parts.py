@@ -34,7 +34,7 @@ def test_a_segments_state_stands_on_the_token_of_its_last_character(
         ["Once upon a time", "Lily had a red ball. She"], tmp_path / "h", tmp_path / "t", str(stories260k),
         str(stories260k), max_new_tokens=60, pooling="none", tokenizer_config={"use_chat_template": False},
     )  # fmt: skip
-    dataset = latentext.open(made.dataset)
+    dataset = latentext.open_dataset(made.dataset)
     segments = segment_states(dataset, stories.tokenizer)
     assert segments.ids == [0, 1] and segments.states.shape == (2, segments.lengths.max(), 64)
     assert (segments.lengths >= 2).all() and not segments.states[~segments.mask].any()
@@ -67,7 +67,7 @@ def test_the_option_segments_keeps_their_states_in_one_file(
     assert set(kept) == {"ids", "lengths", "final_norm", "resid_post.0"} and kept["ids"].tolist() == ids
     ends = sentence_ends if segments == "sentences" else segments
     for site in ("final_norm", "resid_post.0"):
-        expected = segment_states(latentext.open(made.dataset), stories.tokenizer, ends, site)
+        expected = segment_states(latentext.open_dataset(made.dataset), stories.tokenizer, ends, site)
         assert np.array_equal(kept[site], expected.states) and np.array_equal(kept["lengths"], expected.lengths)
     files = [tmp_path / folder / "t_segments.npz" for folder in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -124,7 +124,7 @@ def test_segments_of_a_dataset_without_the_last_norm_are_of_its_deepest_site(tmp
         "states": {"sites": [0, 2]},
     }
     latentext.make_dataset(load_spec(spec), tmp_path / "data")
-    data, tokenizer = latentext.open(tmp_path / "data"), load_tokenizer("tiny")
+    data, tokenizer = latentext.open_dataset(tmp_path / "data"), load_tokenizer("tiny")
     found, named = segment_states(data, tokenizer), segment_states(data, tokenizer, site="resid_post.1")
     np.testing.assert_array_equal(found.states, named.states)
     assert found.states.size

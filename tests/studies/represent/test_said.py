@@ -37,7 +37,11 @@ def test_the_frame_keeps_the_other_columns_and_marks_texts_that_were_cut(
     assert exit_code([*words, "--max-new-tokens", "6"]) == 0
     said = capsys.readouterr().err
     frame = pd.read_pickle(tmp_path / "out" / "texts.pkl")
-    reasons = latentext.open(tmp_path / "out" / "texts_dataset").records(["finish_reason"]).to_pydict()["finish_reason"]
+    reasons = (
+        latentext.open_dataset(tmp_path / "out" / "texts_dataset")
+        .records(["finish_reason"])
+        .to_pydict()["finish_reason"]
+    )
     assert frame["cut"].tolist() == [reason != "stop" for reason in reasons]
     assert 0 < frame["cut"].sum() < 3
     names = ", ".join(frame["name"][frame["cut"]])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from latentext.dataset.outputs import checked_file
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import open_dataset
 from latentext.engines.transformers.loading import choose_device
 from latentext.errors import ArgumentError
 from latentext.prompts.conversations import open_conversations

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.dataset.views import failure_lines
 from latentext.errors import DatasetError, SpecError
 from latentext.plan.note import PlanNote

@@ -24,8 +24,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from latentext.dataset import layout
-from latentext.dataset.reader import Dataset
-from latentext.dataset.reader import open as open_dataset
+from latentext.dataset.reader import Dataset, open_dataset
 from latentext.engines.transformers.engine import TransformersEngine
 from latentext.errors import ArgumentError
 from latentext.prompts.tokenizer import load_tokenizer
@@ -59,7 +58,7 @@ class Representation:
     """What `extract_and_save_hidden_states` made.
 
     Attributes:
-        dataset: its directory, for `latentext.open`.
+        dataset: its directory, for `latentext.open_dataset`.
         frame: the pickled frame.
         hidden: the folder of each site and pooling, by ``site:pool``.
         failed: prompts that gave no text; their rows in the frame hold None and they have no ``.pt``.
