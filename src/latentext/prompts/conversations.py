@@ -21,6 +21,7 @@ from latentext.prompts.corpora import open_corpus
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
 from latentext.prompts.pair_rows import open_pairs
+from latentext.prompts.row_chats import chat_of_row, kind_of
 from latentext.prompts.rows import (
     BadRow,
     GridRows,
@@ -39,17 +40,6 @@ from latentext.spec import PromptSpec
 
 _AS_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 _AS_FIRST_KEPT = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
-
-_NOT_PASSED_ON = (
-    "tool_calls",
-    "tool_call_id",
-    "function_call",
-    "name",
-    "reasoning_content",
-    "reasoning",
-    "thinking",
-)
-"""Fields of messages that templates and servers read, and that a chat without them would not be the same as."""
 
 TEMPLATE_NUMBER = "template"
 """The variable that holds the number of the template, from 0, where a spec has `templates`."""
@@ -70,6 +60,7 @@ class Conversations:
     def __init__(self, rows: Rows, prompts: PromptSpec, seed: int, *, as_first: bool = False):
         self._as_first = as_first  # By the rules of 0.1.0: fields of messages are dropped, NaN is kept.
         self._rows, self._system, self._seed = rows, prompts.system, seed
+        self._chosen, self._used_by_system = frozenset(prompts.columns), frozenset(fields(prompts.system or ""))
         self._templates = prompts.templates or ((prompts.template,) if prompts.template is not None else ())
         self._numbered = prompts.templates is not None
         self._random = self._numbered and prompts.template_choice == "random"
@@ -90,7 +81,7 @@ class Conversations:
         row = _as_kept(row, _AS_FIRST_KEPT if self._as_first else _AS_KEPT)
         if isinstance(row, BadRow):
             return row
-        messages = self._fill_template(turn, row) if self._templates else _chat_of_row(row, self._as_first)
+        messages = self._fill_template(turn, row) if self._templates else self._chat_of(row)
         return messages if isinstance(messages, BadRow) else self._with_system(messages, row)
 
     @property
@@ -137,6 +128,9 @@ class Conversations:
             "system": self._system,
             "seed": self._seed if self._random else None,
         }
+
+    def _chat_of(self, row: Mapping[str, Any]) -> list[Message] | BadRow:
+        return chat_of_row(row, chosen=self._chosen, used=self._used_by_system, as_first=self._as_first)
 
     def _fill_template(self, turn: int, row: Mapping[str, Any]) -> list[Message] | BadRow:
         text = _fill(self._templates[turn], row)
@@ -219,36 +213,8 @@ def _fill(template: str, row: Mapping[str, Any]) -> str | BadRow:
         if row[name] is None:
             return BadRow("bad-row", f"{name!r} is null")
         if not isinstance(row[name], str | int | float):
-            return BadRow("not-a-string", f"{name!r} is a {type(row[name]).__name__}")
+            return BadRow("not-a-string", f"{name!r} is {kind_of(row[name])}, not a text or a number")
     return fill(template, row)
-
-
-def _chat_of_row(row: Mapping[str, Any], drops_fields: bool) -> list[Message] | BadRow:
-    """The messages of a row that needs no template: its `prompt`, or else its `messages`."""
-    if "prompt" not in row:
-        return (
-            _chat(row["messages"], drops_fields) if "messages" in row else BadRow("bad-row", "the row has no 'prompt'")
-        )
-    prompt = row["prompt"]
-    if prompt is None:
-        return BadRow("empty-prompt", "the prompt is null")
-    if not isinstance(prompt, str):
-        return BadRow("not-a-string", f"the prompt is a {type(prompt).__name__}")
-    return [{"role": "user", "content": prompt}] if prompt.strip() else BadRow("empty-prompt", "the prompt is empty")
-
-
-def _chat(messages: Any, drops_fields: bool) -> list[Message] | BadRow:
-    if not isinstance(messages, list | tuple) or not messages:
-        return BadRow("bad-row", "'messages' is no list of messages")
-    for message in messages:
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            return BadRow("bad-row", "a message needs a role and a content")
-        field = next((name for name in _NOT_PASSED_ON if message.get(name)), None)
-        if field is not None and not drops_fields:
-            return BadRow("bad-row", f"the {message['role']} message has {field!r}, which is not passed on to a model")
-        if not isinstance(message.get("content"), str):
-            return BadRow("not-a-string", f"the content of a {message['role']} message is no text")
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 def _as_kept(row: Row, encoder: json.JSONEncoder) -> Row | BadRow:
