@@ -37,7 +37,8 @@ from latentext.cli import (
 )
 from latentext.cli.interruption import Commands
 from latentext.cli.still_working import named, never_silent
-from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, SpecError, printable
+from latentext.cli.system_errors import after_output, encoding_refusal, exit_code_of, refuse_other_encodings
+from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, printable
 from latentext.storage.interrupts import sigterm_as_interrupt
 
 HELP = """Text datasets from language models, with the hidden states behind every token.
@@ -145,28 +146,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def exit_code(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its result, or the exit code of the error that was printed, is returned."""
     try:
-        words = sys.argv[1:] if arguments is None else list(arguments)
-        _refuse_other_encodings(words)
+        return after_output(_exit_code(sys.argv[1:] if arguments is None else list(arguments)))
+    except OSError as error:
+        return exit_code_of(error)
+
+
+def _exit_code(words: list[str]) -> int:
+    try:
+        refuse_other_encodings(words)
         with sigterm_as_interrupt(), never_silent(named(words)):
-            result = app(args=arguments, prog_name="latentext", standalone_mode=False)
+            result = app(args=words, prog_name="latentext", standalone_mode=False)
     except LatentextError as error:
         typer.echo(f"latentext: {error}", err=True)
         return error.exit_code
+    except UnicodeEncodeError as error:
+        refusal = encoding_refusal(error)
+        typer.echo(f"latentext: {refusal}", err=True)
+        return refusal.exit_code
     except typer.TyperException as error:
         typer.echo(_usage_line(error), err=True)
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_DONE if result is None else int(result)
-
-
-def _refuse_other_encodings(arguments: Sequence[str]) -> None:
-    """Specs, metadata and messages hold paths as UTF-8; a name in another encoding cannot be written into them."""
-    for word in arguments:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise SpecError("is not UTF-8", where=word, remedy="give the file or folder another name") from None
 
 
 def _usage_line(error: typer.TyperException) -> str:
