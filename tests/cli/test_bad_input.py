@@ -61,6 +61,9 @@ def newer(folder: Path) -> None:
 SET = "run spec.yaml --output new --set "
 CASES = [
     Case("no spec file", "run none.yaml", 2, "no such file or recipe: none.yaml"),
+    Case(
+        "a folder as spec", "run specs", 2, "specs: is a folder; name a spec", lambda folder: (folder / "specs").mkdir()
+    ),
     Case("a spec that is no YAML", "run bad.yaml", 2, "bad.yaml", write("bad.yaml", "prompts: [1")),
     Case("a spec that is not text", "run bad.yaml", 2, "bad.yaml", write("bad.yaml", b"\xff\xfe\x00")),
     Case("an unknown field", SET + "decoding.temprature=1", 2, "did you mean temperature?"),

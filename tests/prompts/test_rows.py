@@ -75,6 +75,28 @@ def test_two_columns_can_change_places() -> None:
     assert rows.row(0) == {"a": 2, "b": 1}
 
 
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (["prompt;label"], "; the first line looks separated by ';': prompt;label; save the table separated by commas"),
+        (["id\tprompt"], "; the first line looks separated by tabs: id prompt; name the file .tsv"),
+        (
+            ["id", " prompt "],
+            "; ' prompt ' has spaces around its name; correct the name, or give prompts.columns: {prompt: ' prompt '}",
+        ),
+        (
+            ["id", "Prompt"],
+            "; 'Prompt' is written in another way; correct the name, or give prompts.columns: {prompt: 'Prompt'}",
+        ),
+    ],
+)
+def test_a_column_that_is_there_under_a_mistaken_name_is_pointed_out(columns: list[str], line: str) -> None:
+    rows = ListRows([dict.fromkeys(columns, "a")])
+    with pytest.raises(SpecError) as caught:
+        require_any_column(rows, ("prompt", "messages"), where="prompts")
+    assert str(caught.value) == f"prompts: no column 'messages' or 'prompt' in the rows{line}"
+
+
 def test_a_column_that_no_row_has_is_refused_with_those_that_there_are() -> None:
     rows = ListRows([{"id": 1}, {"id": 2, "text": "late"}])
     require_columns(rows, ["text", "id"], where="prompts.template")

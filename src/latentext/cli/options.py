@@ -60,6 +60,8 @@ def _path(argument: str) -> Path:
     if path.is_file():
         return path
     recipe = recipe_path(argument.removesuffix(".yaml").removeprefix("recipes/"))
+    if recipe is None and path.is_dir():
+        raise SpecError("is a folder", where=argument, remedy="name a spec, which is a YAML file, or a recipe")
     if recipe is None:
         raise SpecError(f"no such file or recipe: {argument}", remedy=f"recipes are {', '.join(recipe_names())}")
     return recipe

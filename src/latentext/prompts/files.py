@@ -16,10 +16,18 @@ from typing import Any, BinaryIO
 
 from latentext.errors import SpecError
 from latentext.prompts.before import INDEX, NOTE, SEEN, UNPACKED, set_aside
-from latentext.prompts.input_file import SAVE_AS_UTF8, FileState, decompress, file_sha256, is_gzip, open_input
+from latentext.prompts.input_file import (
+    LONGEST_RECORD,
+    SAVE_AS_UTF8,
+    FileState,
+    decompress,
+    file_sha256,
+    is_gzip,
+    open_input,
+)
 from latentext.prompts.parquet import ParquetRows
 from latentext.prompts.quotes import quotes_of_tsv, split_text_line
-from latentext.prompts.record_index import DIALECTS, LONGEST_RECORD, Quotes, RecordIndex, build_index
+from latentext.prompts.record_index import DIALECTS, Quotes, RecordIndex, build_index
 from latentext.prompts.rows import BadRow, Row, Rows, doubled_name, refuse_doubled_columns
 from latentext.spec import FileSource
 from latentext.storage import filesystem
@@ -48,6 +56,9 @@ _FORMATS = {
     ".txt": "text",
     ".text": "text",
 }
+
+
+_OTHER_PACKERS = (".zst", ".bz2", ".xz", ".lzma", ".zip", ".7z")
 
 
 def open_file(source: FileSource, directory: Path) -> Rows:
@@ -91,12 +102,29 @@ def _format(source: FileSource, path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     form = _FORMATS.get(suffixes[-2 if suffixes[-1] == ".gz" and len(suffixes) > 1 else -1] if suffixes else "")
     if form is None:
-        raise SpecError(
-            "its name does not tell the format",
-            where=str(path),
-            remedy="give prompts.file.format: jsonl, csv, tsv, parquet or text",
-        )
+        raise _unknown_format(path)
     return form
+
+
+def _unknown_format(path: Path) -> SpecError:
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_PACKERS:
+        what = f"{suffix} files are not read: of packed files only gzip (.gz) is"
+        return SpecError(what, where=str(path), remedy="unpack it")
+    if suffix != ".json":
+        remedy = "give prompts.file.format: jsonl, csv, tsv, parquet or text"
+        return SpecError("its name does not tell the format", where=str(path), remedy=remedy)
+    with open_input(path) as file:
+        text = file.readline(LONGEST_RECORD).removeprefix(b"\xef\xbb\xbf").strip()
+    if text.startswith(b"["):
+        return SpecError(
+            "holds a JSON array", where=str(path), remedy=f"make it JSON Lines: {_REMEDIES[_BEGINS_ARRAY]}"
+        )
+    if text.startswith(b"{") and text.endswith(b"}"):
+        remedy = "if each line is an object, name it .jsonl or give prompts.file.format: jsonl"
+        return SpecError("may hold one JSON object or JSON Lines", where=str(path), remedy=remedy)
+    remedy = "make it JSON Lines, one object per line: jq -c . OLD > NEW.jsonl"
+    return SpecError("holds JSON, but not JSON Lines", where=str(path), remedy=remedy)
 
 
 def _prepare(path: Path, state: FileState, form: str, directory: Path) -> Mapping[str, Any]:

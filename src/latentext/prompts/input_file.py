@@ -28,6 +28,9 @@ _AT_REST_NS = 2_000_000_000
 """A file that changes twice within one tick of the disk's clock keeps its times. Coarse clocks tick in seconds."""
 
 SAVE_AS_UTF8 = "save it as UTF-8"
+LONGEST_RECORD = 8 << 20
+"""Bytes of a record, and of a line of a CSV or TSV file."""
+
 _HEAD_BYTES = 4096
 _OTHER_KINDS = {
     b"\xff\xfe": ("UTF-16", SAVE_AS_UTF8),
@@ -124,6 +127,18 @@ def refuse_other_kinds(file: BufferedReader, source: Path) -> None:
     if b"\0" in head:
         what = "the file has zero bytes: it is UTF-16, or no text"
         raise SpecError(what, where=str(source), remedy=SAVE_AS_UTF8)
+    if _breaks_lines_by_cr(file, head):
+        what = "its lines end in CR alone, as on old Macs"
+        raise SpecError(what, where=str(source), remedy=r"save it with LF line ends: tr '\r' '\n' < OLD > NEW")
+
+
+def _breaks_lines_by_cr(file: BufferedReader, head: bytes) -> bool:
+    """Whether there are carriage returns between lines and no line feed, as far as one record may reach."""
+    if b"\n" in head or b"\r" not in head.rstrip(b"\r"):
+        return False
+    first = file.readline(LONGEST_RECORD)
+    file.seek(0)
+    return not first.endswith(b"\n")
 
 
 def decompress(source: Path, target: Path, *, limit: int | None = None) -> None:

@@ -20,7 +20,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from latentext.errors import SpecError
-from latentext.prompts.input_file import open_input, refuse_other_kinds
+from latentext.prompts.input_file import LONGEST_RECORD, open_input, refuse_other_kinds
 from latentext.storage.atomic import atomic_file
 from latentext.storage.filesystem import open_regular
 
@@ -28,9 +28,6 @@ Quotes = Literal["marks", "text"]
 """What quotes are in a CSV or TSV file: marks around fields, or part of its texts (`latentext.prompts.quotes`)."""
 
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
-
-LONGEST_RECORD = 8 << 20
-"""Bytes of a record, and of a line of a CSV or TSV file."""
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _DTYPE = np.dtype("<u8")

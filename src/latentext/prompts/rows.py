@@ -262,8 +262,38 @@ def _seen(
 def _no_column(missing: set[str], present: Sequence[str], bad: BadRow | None, where: str) -> SpecError:
     if bad is not None and not present:
         return SpecError(f"no row can be read; the first: {bad.message}", where=where, remedy="check the input")
+    what = f"no column {' or '.join(repr(name) for name in sorted(missing))} in the rows"
+    if len(present) == 1 and (separator := _separator(present[0])) is not None:
+        named, remedy = _SEPARATORS[separator]
+        return SpecError(f"{what}; the first line looks separated by {named}: {present[0]}", where=where, remedy=remedy)
+    alike = next(((want, name) for name in present for want in sorted(missing) if _is_alike(want, name)), None)
+    if alike is not None:
+        want, name = alike
+        kind = "has spaces around its name" if name != name.strip() else "is written in another way"
+        remedy = f"correct the name, or give prompts.columns: {{{want}: {name!r}}}"
+        return SpecError(f"{what}; {name!r} {kind}", where=where, remedy=remedy)
     return SpecError(
-        f"no column {' or '.join(repr(name) for name in sorted(missing))} in the rows",
-        where=where,
-        remedy=f"they have: {', '.join(present) or 'no columns'}; prompts.columns renames",
+        what, where=where, remedy=f"they have: {', '.join(present) or 'no columns'}; prompts.columns renames"
     )
+
+
+_SEPARATORS = {
+    ";": ("';'", "save the table separated by commas"),
+    "\t": ("tabs", "name the file .tsv"),
+    "|": ("'|'", "save the table separated by commas"),
+    ",": ("commas", "name the file .csv"),
+}
+
+
+def _separator(header: str) -> str | None:
+    """What separates the names of a header that was read as one name.
+
+    Example:
+        >>> _separator("prompt;label"), _separator("prompt")
+        (';', None)
+    """
+    return next((mark for mark in _SEPARATORS if mark in header), None)
+
+
+def _is_alike(wanted: str, name: str) -> bool:
+    return wanted.casefold() == name.strip().casefold()
