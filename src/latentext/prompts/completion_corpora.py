@@ -18,6 +18,7 @@ from latentext.errors import SpecError
 from latentext.models.registry import user_folder, user_registry
 from latentext.prompts.files import open_file
 from latentext.prompts.hub import HubRows
+from latentext.prompts.row_chats import kind_of
 from latentext.prompts.rows import BadRow, Row, Rows, require_columns
 from latentext.spec import FileSource, Frozen, HubSource, PromptSpec, Scalar
 from latentext.spec.yaml_text import parse_yaml
@@ -159,7 +160,7 @@ class CompletionRows:
         source, human = self._texts(row)
         for name, text in ((SOURCE, source), (HUMAN, human)):
             if not isinstance(text, str):
-                return BadRow("not-a-string", f"row {index}: {name!r} is {type(text).__name__}, not text")
+                return BadRow("not-a-string", f"row {index}: {name!r} is {kind_of(text)}, not a text")
         if not source.strip():
             return BadRow("empty-source", f"row {index} ({self._id(row, index)}): the source is empty")
         if self._cleaning == "dialogue":
