@@ -1,9 +1,9 @@
 """The functions of the output-length experiments, by their own names.
 
 Example:
-    >>> from latentext.compat.length_prediction import generate_prompt
-    >>> generate_prompt("Say {word} {count} times.", word="hi", count=2)
-    'Say hi 2 times.'
+    >>> from latentext.compat.length_prediction import generate_prompt, load_model
+    >>> model, tokenizer = load_model()                                                 # doctest: +SKIP
+    >>> prompt = generate_prompt(tokenizer, 'Say "{word}" twice.', word="hi")           # doctest: +SKIP
 """
 
 from latentext.export.saving import save_dataset
