@@ -3,7 +3,6 @@
     records/s0000-0031/00000.parquet       00000.receipt.json
     scores/<name>/00000.parquet            …
     states/<capture>/00000-000.safetensors …            stage.json
-    pairs/<validator>/00000.parquet        …
 
 A *stage* is named by its folder, relative to the directory (``"states/final_norm"``). Names that do not fit these
 patterns exactly are not ours: listings pass over them, so that a stray copy or a temporary file never becomes data.
@@ -34,7 +33,7 @@ README = "README.md"
 STAGE = "stage.json"
 PLAN = "plan"
 
-KINDS = ("records", "scores", "states", "pairs")
+KINDS = ("records", "scores", "states")
 """The kinds of stages, in the order in which they can depend on each other."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -88,11 +87,6 @@ def scores_folder(name: str) -> str:
 def states_folder(capture_name: str) -> str:
     """Folder of a capture's hidden states."""
     return f"states/{_checked(capture_name)}"
-
-
-def pairs_folder(name: str) -> str:
-    """Folder of a validator's results."""
-    return f"pairs/{_checked(name)}"
 
 
 def receipt_name(shard_number: int) -> str:

@@ -94,15 +94,7 @@ class ScoresStage(Frozen):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class PairsStage(Frozen):
-    """A validation of pairs: which validator, and what decides its verdicts."""
-
-    format_version: int = layout.FORMAT_VERSION
-    validator: str
-    settings: dict[str, Any] = Field(default_factory=dict)
-
-
-AnyStage = StatesStage | ScoresStage | PairsStage
+AnyStage = StatesStage | ScoresStage
 Stage = TypeVar("Stage", bound=Frozen)
 
 

@@ -62,15 +62,6 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
-def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = 1024) -> Iterator[pa.RecordBatch]:
-    """Read a Parquet file of the dataset piece by piece, in bounded memory; errors as `read_table`."""
-    with _opened(path) as file:
-        try:
-            yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:

@@ -15,12 +15,12 @@ from pathlib import Path
 from latentext.dataset import layout
 from latentext.dataset.documents import read_json, read_spec
 from latentext.dataset.receipts import Distrust, Receipt, check_shard, sha256_of
-from latentext.dataset.stages import AnyStage, PairsStage, ScoresStage, StatesStage, read_stage
+from latentext.dataset.stages import AnyStage, ScoresStage, StatesStage, read_stage
 from latentext.dataset.verify_rows import Finding, RowChecks
 from latentext.dataset.views import derive_views
 from latentext.errors import DatasetError
 
-_DECLARED: dict[str, type[AnyStage]] = {"scores": ScoresStage, "states": StatesStage, "pairs": PairsStage}
+_DECLARED: dict[str, type[AnyStage]] = {"scores": ScoresStage, "states": StatesStage}
 
 
 def verify_files(

@@ -109,7 +109,7 @@ def derive_metadata(root: Path, spec: Spec, *, requests: int, licence: str | Non
         "failure_reasons": dict(sorted(records.reasons.items())),
         "states": {stage.split("/")[1]: _states(root, stage) for stage in declared_stages(root, "states")},
         "scores": {stage.split("/")[1]: _scores(root, stage) for stage in declared_stages(root, "scores")},
-        "pairs": {stage.split("/")[1]: _sum(root, [stage]).facts for stage in layout.list_stages(root, "pairs")},
+        "pairs": {},  # A stage that no version wrote; the key stays, for readers of metadata.json.
         "sha256": {name: sha256_of(root / name) for name in layout.files_beside_data(root)},
     }
 

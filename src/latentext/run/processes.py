@@ -42,11 +42,6 @@ class ProcessWorkers:
             self._processes.append(process)
             self._pipes.append(pipe)
 
-    @property
-    def process_ids(self) -> list[int | None]:
-        """Of each worker."""
-        return [process.pid for process in self._processes]
-
     def ask(self, worker: int, method: str, *arguments: Any) -> None:
         """Send a call; if the worker is dead, that is what `hear` says next."""
         try:

@@ -11,7 +11,6 @@ from latentext.errors import DatasetError, SpecError
 from latentext.studies.align.files import (
     check_not_taken,
     index_range,
-    merged_path,
     original_path,
     palette_stem,
     part_path,
@@ -36,7 +35,6 @@ def test_names_are_those_of_maps_package(tmp_path: Path) -> None:
     assert part_path(original, stem, 0, 200) == Path(
         "results/temp/opt1.3b-Anthropic-harmless_lam=6.297,0.834,0.929,0.013,0.026,0.032_val=all_0to200.json"
     )
-    assert merged_path(original, stem).parent == Path("results")
 
 
 def test_texts_are_written_in_maps_form_with_their_exact_lambda_beside(tmp_path: Path) -> None:

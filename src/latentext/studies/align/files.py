@@ -73,11 +73,6 @@ def part_path(original: Path, stem: str, start_index: int, end_index: int) -> Pa
     return original.parent / "temp" / f"{stem}_{start_index}to{end_index}.json"
 
 
-def merged_path(original: Path, stem: str) -> Path:
-    """Where the merged parts of a palette go."""
-    return original.parent / f"{stem}.json"
-
-
 def index_range(start_index: int, end_index: int | None, prompts: int) -> range:
     """The prompts to do; an end beyond the last prompt means the last.
 
