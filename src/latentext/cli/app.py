@@ -35,7 +35,7 @@ from latentext.cli import (
     score,
     show,
 )
-from latentext.cli.interruption import Commands
+from latentext.cli.sections import CommandSections
 from latentext.cli.still_working import named, never_silent
 from latentext.cli.system_errors import after_output, encoding_refusal, exit_code_of, refuse_other_encodings
 from latentext.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, LatentextError, printable
@@ -48,7 +48,7 @@ continued at any time. Start with: latentext demo"""
 
 app = typer.Typer(
     name="latentext",
-    cls=Commands,
+    cls=CommandSections,
     help=HELP,
     rich_markup_mode=None,  # Help that looks the same on a terminal, in a pipe and in an issue.
     invoke_without_command=True,
