@@ -52,7 +52,7 @@ app = typer.Typer(
     help=HELP,
     rich_markup_mode=None,  # Help that looks the same on a terminal, in a pipe and in an issue.
     invoke_without_command=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
