@@ -46,7 +46,7 @@ OUTPUTS = Path("batch_outputs")
 OneTask = Annotated[
     str | None, typer.Option("--task", metavar="TASK", help="Only this task's batches. Default: all there are.")
 ]
-Model = Annotated[str, typer.Option(metavar="ID", help="The model that proposes pairs.")]
+Model = Annotated[str, typer.Option("--model", "-m", metavar="ID", help="The model that proposes pairs.")]
 NumBatches = Annotated[int, typer.Option(min=1, metavar="N", help="Request files to make.")]
 PerRequest = Annotated[int, typer.Option(min=1, metavar="N", help="Pairs to ask for in one request.")]
 PerBatch = Annotated[int, typer.Option(min=1, max=50_000, metavar="N", help="Requests in one file, at most.")]
@@ -66,7 +66,7 @@ Rounds = Annotated[
         help="Rounds at most; each after the first asks for what is missing, never for more than it.",
     ),
 ]
-Output = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, or Parquet if it ends so.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="JSON lines, or Parquet if it ends so.")]
 
 
 @app.command()
@@ -83,7 +83,9 @@ def create(
     config_dir: ConfigDir = None,
     prices: Prices = None,
     add: Annotated[bool, typer.Option("--add", help="Put the new files behind those that are there.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files of which none was sent.")] = False,
+    force: Annotated[
+        bool, typer.Option("--overwrite", "--force", help="Replace files of which none was sent.")
+    ] = False,
 ) -> None:
     """Write the request files. Nothing is sent, and nothing is paid."""
     from latentext.engines.batch.workspace import BatchWorkspace
@@ -202,7 +204,7 @@ def process(
 
 @app.command()
 def local(
-    model: Annotated[str, typer.Option(metavar="ID|DIR", help="The model that answers.")],
+    model: Annotated[str, typer.Option("--model", "-m", metavar="ID|DIR", help="The model that answers.")],
     engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="What runs it.")] = "transformers",
     max_tokens: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Tokens of an answer at most [what the requests say].")

@@ -35,7 +35,7 @@ def complete(
     models: Annotated[
         Many,
         typer.Option(
-            "--model", "-mdl", metavar="NAME,...", help="Names of `latentext models`, ids, folders [beluga7b]."
+            "--model", "-m", "-mdl", metavar="NAME,...", help="Names of `latentext models`, ids, folders [beluga7b]."
         ),
     ] = None,
     prompts: Annotated[

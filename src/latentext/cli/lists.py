@@ -87,7 +87,7 @@ def _first_sentence(path: str) -> str:
 
 
 def schema(
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; otherwise printed.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; otherwise printed.")] = None,
 ) -> None:
     """Print the JSON schema of a spec: all fields with types, defaults and descriptions.
 
@@ -113,7 +113,7 @@ def corpora(
     ] = None,
     data: Annotated[Path | None, typer.Option(metavar="FILE", help="A local file of its rows.")] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="ID|DIR", help="Also count tokens of this model's tokenizer.")
+        str | None, typer.Option("--model", "-m", metavar="ID|DIR", help="Also count tokens of this model's tokenizer.")
     ] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="Print the numbered task prompts.")] = False,
 ) -> None:

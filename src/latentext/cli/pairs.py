@@ -91,9 +91,9 @@ def validate(
 def substitute(
     task: Annotated[str, typer.Option(metavar="TASK", help="The name or file of a task.")] = "refusal",
     num_scenarios: Annotated[int, typer.Option(min=1, metavar="N", help="Scenarios to make, four lines each.")] = 1500,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines, or Parquet if it ends so.")] = Path(
-        "dataset.jsonl"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="JSON lines, or Parquet if it ends so.")
+    ] = Path("dataset.jsonl"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same scenarios.")] = 0,
     bank: Annotated[str | None, typer.Option(metavar="FILE", help="Your own word bank; default is the task's.")] = None,
     details: Details = False,
@@ -125,7 +125,8 @@ def substitute(
 def split(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Pairs as JSONL or Parquet.")],
     by: Annotated[
-        Literal["scenario", "word", "frame", "topic"], typer.Option(help="What must not stand on two sides.")
+        Literal["scenario", "word", "frame", "topic"],
+        typer.Option("--split-by", "--by", help="What must not stand on two sides."),
     ] = "word",
     val: Annotated[float, typer.Option(min=0, max=0.99, callback=finite, help="The share of validation.")] = 0.1,
     test: Annotated[float, typer.Option(min=0, max=0.99, callback=finite, help="The share of test.")] = 0.0,

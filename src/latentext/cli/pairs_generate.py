@@ -53,6 +53,8 @@ REHEARSAL = Path("rehearsal") / "dataset.jsonl"
 Output = Annotated[
     Path | None,
     typer.Option(
+        "--output",
+        "-o",
         metavar="FILE",
         help="JSON lines, or Parquet if it ends so. Default: dataset.jsonl; of a rehearsal rehearsal/dataset.jsonl.",
     ),
@@ -69,7 +71,8 @@ NoCheckpoint = Annotated[
     bool, typer.Option("--no-checkpoint", help="Work in a temporary folder: what a stopped run paid for is lost.")
 ]
 ModelName = Annotated[
-    str, typer.Option(metavar="ID|DIR", help="A model of the server, or with --engine transformers a local one.")
+    str,
+    typer.Option("--model", "-m", metavar="ID|DIR", help="A model of the server, or a local one (transformers)."),
 ]
 EngineOption = Annotated[EngineName, typer.Option(help="auto: transformers for tiny and for folders, else openai.")]
 Temperature = Annotated[float, typer.Option(min=0, callback=finite, help="Of the replies.")]

@@ -35,7 +35,7 @@ LogLevelOption = Annotated[
 Details = Annotated[
     bool, typer.Option("--details", help="Add topic, word, and the differing token's place to each line.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace earlier files of pairs.")]
+Force = Annotated[bool, typer.Option("--overwrite", "--force", help="Replace earlier files of pairs.")]
 
 
 def set_log_level(level: LogLevel) -> None:

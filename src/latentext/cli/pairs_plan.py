@@ -26,7 +26,7 @@ def plan(
             help="Valid new pairs of those asked for. Default: a range.",
         ),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="ID", help="The model that would propose.")] = "gpt-4o",
+    model: Annotated[str, typer.Option("--model", "-m", metavar="ID", help="The model that would propose.")] = "gpt-4o",
     pairs_per_request: PairsEach = None,
     max_tokens: MaxTokens = 2048,
     prices: PriceTable = None,

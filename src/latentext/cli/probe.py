@@ -28,6 +28,7 @@ def probe(
     sites: Annotated[
         list[str] | None,
         typer.Option(
+            "--sites",
             "--site",
             metavar="SITE,...",
             help="Layers by number (8; -2) or name (resid_post.7, final_norm); all by default.",

@@ -35,11 +35,15 @@ def represent(
     column: Annotated[str, typer.Option(help="The column of prompts, or of texts to repeat.")] = "prompt",
     id_column: Annotated[str | None, typer.Option(help="The column that names the rows; files bear the names.")] = None,
     task: Annotated[str, typer.Option(help="create, repeat, or a system text of your own.")] = "create",
-    model: Annotated[str, typer.Option(metavar="ID|DIR", help="A Hugging Face id, a folder, or tiny.")] = "tiny",
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="ID|DIR", help="Hugging Face id, folder, or tiny.")
+    ] = "tiny",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The most tokens a text may have.")] = 1000,
     pooling: Annotated[
         list[str] | None,
-        typer.Option(metavar="POOL,...", help="last (default), mean, max, first, entropy_mean; or none."),
+        typer.Option(
+            "--pool", "--pooling", metavar="POOL,...", help="last (default), mean, max, first, entropy_mean; or none."
+        ),
     ] = None,
     sites: Annotated[
         list[str] | None,

@@ -37,7 +37,10 @@ def run(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="ID|DIR", help="Another model: a name from `latentext models`, a Hugging Face id or a folder."
+            "--model",
+            "-m",
+            metavar="ID|DIR",
+            help="Name from `latentext models`, Hugging Face id or folder, in place of the spec's.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Only the first N prompts.")] = None,
