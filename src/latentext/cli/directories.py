@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latentext.cli.interruption import continued_by
-from latentext.cli.options import TrustRemoteCode
+from latentext.cli.options import AsJson, TrustRemoteCode
 from latentext.cli.wording import counted
 from latentext.errors import EXIT_DONE, EXIT_FAILED, printable
 
@@ -20,6 +22,7 @@ def verify(
         int, typer.Option(min=0, metavar="N", help="Texts whose states are computed again; 0 checks files only.")
     ] = 32,
     trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check the files and the states of a dataset.
 
@@ -30,11 +33,15 @@ def verify(
     from latentext.storage.lease import holders
 
     findings = find_faults(directory, sample=sample, trust_remote_code=trust_remote_code)
+    at_work = next(iter(holders(directory).values()), None)
+    if as_json:
+        faults = [asdict(finding) for finding in findings]
+        typer.echo(json.dumps({"directory": str(directory), "faults": faults, "at_work": at_work is not None}))
+        return EXIT_FAILED if findings else EXIT_DONE
     for finding in findings:
         typer.echo(printable(str(finding)))
     if findings:
         return EXIT_FAILED
-    at_work = next(iter(holders(directory).values()), None)
     if at_work is not None:
         typer.echo(printable(f"{directory}: no faults found in what is finished; a run is at work ({at_work})"))
         return EXIT_DONE
@@ -42,10 +49,16 @@ def verify(
     return EXIT_DONE
 
 
-def status(directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")]) -> None:
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
+    as_json: AsJson = False,
+) -> None:
     """Say what a dataset holds and what is still to come."""
     from latentext.run.status import status as read_status
 
+    if as_json:
+        typer.echo(json.dumps(read_status(directory).as_json()))
+        return
     for line in str(read_status(directory)).splitlines():
         typer.echo(printable(line))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latentext.cli.options import AsJson
 from latentext.cli.wording import columns, counted, size
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ def models(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL", help="Models to look up instead of the usual ones.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List models by short name, their size in memory by dtype, and which fit here.
 
@@ -32,6 +35,10 @@ def models(
 
     found = [describe_model(name) for name in names] if names else suggested_models()
     memory = memory_here()
+    if as_json:
+        described = [{**asdict(model), "bytes": model.memory() if model.parameters else None} for model in found]
+        typer.echo(json.dumps({"models": described, "memory_bytes": memory.total_bytes}))
+        return
     rows = [("model", "parameters", *BYTES_PER_PARAMETER, "fits here", "source")]
     rows += [_row(model, memory) for model in found]
     for line in columns(rows):

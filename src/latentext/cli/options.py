@@ -30,6 +30,8 @@ def finite(value: Number) -> Number:
     return value
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the model's own Python code where the dataset's spec asks for it."),

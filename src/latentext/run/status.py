@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,20 @@ class RunStatus:
         if not self.holders:
             lines.append("complete" if self.complete else "no run is at work; run the same spec again to go on")
         return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON values. Costs are US dollars; `uncertain_…` is what may have been billed beside them."""
+        spend = self.spend
+        return {
+            "directory": str(self.directory),
+            "requests": self.requests,
+            "complete": self.complete,
+            "counts": self.counts,
+            "stages": [asdict(stage) for stage in self.stages],
+            "at_work": {name: str(holder) for name, holder in self.holders.items()},
+            "waiting": list(self.waiting),
+            "spend": None if spend is None else {**asdict(spend), "usd": spend.picodollars / 1e12},
+        }
 
     @property
     def complete(self) -> bool:
