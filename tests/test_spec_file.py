@@ -230,3 +230,18 @@ def test_a_path_through_a_link_reads_back_as_it_was_written(tmp_path: Path) -> N
     written = relative_inputs(spec, tmp_path / "data")
     (tmp_path / "data").mkdir()
     assert resolve_inputs(written, tmp_path / "data") == spec
+
+
+@pytest.mark.parametrize(
+    ("fields", "meaning"),
+    [
+        ({"decoding": {"top_p": 3}}, "top_p: Sample from the most probable tokens"),
+        ({"states": {"pool": "avg"}}, "pool: Keep one row per text"),
+        ({"model": {"engine": "hf"}}, "engine: What runs the model"),
+        ({"shard_size": 0}, "shard_size: Requests"),
+    ],
+)
+def test_an_unusable_value_is_named_with_what_its_field_is_for(fields: dict[str, object], meaning: str) -> None:
+    with pytest.raises(SpecError) as found:
+        load_spec({"prompts": {"list": ["a"]}, **fields})
+    assert meaning in str(found.value)

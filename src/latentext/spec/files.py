@@ -253,7 +253,15 @@ def _first_finding(error: ValidationError, fields: Mapping[str, Any], where: str
         what = f"{'.'.join(names)}: {message}" if names else message
         if finding["type"] != "value_error":
             what += f" (it is {_shown(finding['input'])})"
+            remedy = _description(names)
     return SpecError(what, where=where, remedy=remedy)
+
+
+def _description(names: Sequence[str]) -> str | None:
+    """What a field is for, as its definition says it; None where the names lead to no field."""
+    model = _model_at(names[:-1]) if names else None
+    field = None if model is None else model.model_fields.get(names[-1])
+    return None if field is None or field.description is None else f"{names[-1]}: {field.description.rstrip('.')}"
 
 
 def _shown(value: Any) -> str:
