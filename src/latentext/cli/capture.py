@@ -11,7 +11,7 @@ import typer
 
 from latentext.cli.added import print_added
 from latentext.cli.interruption import continued_by
-from latentext.cli.options import TrustRemoteCode
+from latentext.cli.options import TrustRemoteCode, sites_option
 from latentext.spec import Positions
 
 Kept = Literal["model", "float32", "float16", "bfloat16"]
@@ -21,10 +21,7 @@ def capture(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
     sites: Annotated[
         list[str],
-        typer.Option(
-            metavar="SITE,...",
-            help="Layers by number (8; -2 is the last but one) or name (resid_post.7, final_norm, embed), or all.",
-        ),
+        sites_option("or all"),
     ],
     positions: Annotated[Positions, typer.Option(help="The tokens whose states are kept.")] = "generated",
     pool: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from latentext.cli.capture import as_site, separated
-from latentext.cli.options import TrustRemoteCode
+from latentext.cli.options import TrustRemoteCode, sites_option
 from latentext.cli.visible import token_decoder
 from latentext.cli.wording import counted
 from latentext.errors import SpecError
@@ -31,10 +31,7 @@ def export(
     ],
     sites: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SITE,...",
-            help="npy: layers by number (8) or name (resid_post.7), side by side in this order; all by default.",
-        ),
+        sites_option("of npy, side by side in this order; all by default"),
     ] = None,
     pool: Annotated[
         Pool | None,

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +28,12 @@ def finite(value: Number) -> Number:
     if wrong := [number for number in numbers if not math.isfinite(number)]:
         raise typer.BadParameter(f"{wrong[0]} is not a finite number")
     return value
+
+
+def sites_option(default: str, *aliases: str) -> Any:
+    """The option for sites: `default` says in words what is taken without it."""
+    layers = "Layers by number (8; -2 is the last but one) or name (resid_post.7, final_norm, embed)"
+    return typer.Option("--sites", *aliases, metavar="SITE,...", help=f"{layers}; {default}.")
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from latentext.cli.capture import as_site, separated
-from latentext.cli.options import TrustRemoteCode, finite
+from latentext.cli.options import TrustRemoteCode, finite, sites_option
 from latentext.cli.still_working import input_awaited
 from latentext.errors import SpecError
 from latentext.spec import Keep, Pool
@@ -27,12 +27,7 @@ def probe(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset directory.")],
     sites: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sites",
-            "--site",
-            metavar="SITE,...",
-            help="Layers by number (8; -2) or name (resid_post.7, final_norm); all by default.",
-        ),
+        sites_option("all by default", "--site"),
     ] = None,
     target: Annotated[
         TargetName | None,

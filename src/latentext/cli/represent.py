@@ -13,6 +13,7 @@ import typer
 
 from latentext.cli.capture import as_site, separated
 from latentext.cli.interruption import continued_by
+from latentext.cli.options import sites_option
 from latentext.cli.run import print_plan, print_summary
 from latentext.errors import SpecError
 
@@ -47,9 +48,7 @@ def represent(
     ] = None,
     sites: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SITE,...", help="Layers by number (8; -2) or name (resid_post.7); final_norm by default."
-        ),
+        sites_option("final_norm by default"),
     ] = None,
     prefix: Annotated[str, typer.Option(help="What the names of the vectors' files begin with.")] = "hidden_",
     verify: Annotated[bool, typer.Option(help="Check repeats in one pass instead of writing them by token.")] = True,
