@@ -41,6 +41,31 @@ journal.put("m", JournalAnswer("k", 0, b"body", Spend(answers=1, prompt_tokens=1
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+_CLOSED_WHILE_READ = """
+import sys, threading
+from pathlib import Path
+from latentext.engines.server.journal import Journal
+from latentext.errors import DatasetError
+COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000) SELECT COUNT(*) FROM c"
+journal, found, begun = Journal(Path(sys.argv[1])), [], threading.Event()
+def read():
+    try:
+        while True:
+            begun.set()
+            found.extend(journal.read(COUNT))
+    except DatasetError as error:
+        found.append(error.what)
+readers = [threading.Thread(target=read) for _ in range(3)]
+for reader in readers:
+    reader.start()
+begun.wait()
+journal.close()
+for reader in readers:
+    reader.join()
+assert set(found[-3:]) == {"the journal is closed"}, found
+assert set(found[:-3]) <= {(2000000,)}, found
+"""
+
 
 def test_answers_and_what_they_cost_are_there_after_reopening(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "journal.sqlite"
@@ -165,3 +190,12 @@ def test_a_network_file_system_is_refused_with_the_option_that_helps(
 
 def test_there_is_nothing_to_read_where_no_journal_is(tmp_path: Path) -> None:
     assert read_spend(tmp_path / "journal.sqlite") is None
+
+
+@pytest.mark.slow
+def test_closing_waits_for_who_reads_and_refuses_who_comes_later(tmp_path: Path) -> None:
+    """A capped run closes its journal while other shards are at work: SQLite crashed the process."""
+    for number in range(5):
+        command = [sys.executable, "-c", _CLOSED_WHILE_READ, str(tmp_path / f"j{number}")]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr[-500:]

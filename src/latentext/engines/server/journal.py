@@ -17,9 +17,9 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,7 +132,7 @@ class Journal:
     def answers(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
         """The bodies that are kept for these (key, sample)."""
         keys = list(dict.fromkeys(wanted))
-        with self._read_lock, in_our_words(self.path):
+        with self._reading():
             rows = (
                 (key, self._reader.execute("SELECT body FROM answers WHERE key = ? AND sample = ?", key).fetchone())
                 for key in keys
@@ -150,12 +150,12 @@ class Journal:
 
     def spend(self) -> Spend:
         """What was spent so far, over all models."""
-        with self._read_lock, in_our_words(self.path):
+        with self._reading():
             return total(self._reader)
 
     def promised(self) -> tuple[int, int]:
         """(picodollars, tokens) that a run may have had under way when it ended; see `budget`."""
-        with self._read_lock, in_our_words(self.path):
+        with self._reading():
             row: tuple[int, int] = self._reader.execute("SELECT picodollars, tokens FROM promised").fetchone()
             return row
 
@@ -170,7 +170,7 @@ class Journal:
 
     def attempts(self, names: Iterable[str]) -> dict[str, int]:
         """Which attempt at each of these requests is the next, from 1; see `answered`."""
-        with self._read_lock, in_our_words(self.path):
+        with self._reading():
             found = {
                 name: self._reader.execute("SELECT attempt FROM attempts WHERE name = ?", (name,)).fetchone()
                 for name in names
@@ -188,17 +188,30 @@ class Journal:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, for tables that other modules keep here."""
-        with self._read_lock, in_our_words(self.path):
+        with self._reading():
             return self._reader.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
-        """Sync what is waiting and close the file; safe to call twice."""
+        """Sync what is waiting and close the file; safe to call twice.
+
+        Other shards may still be at work when one meets a cap. They are waited for, and refused from then on: SQLite
+        crashes the process where one thread closes what another reads.
+        """
         with self._write_lock:
             self._is_open = False
             self._refused = self._refused or DatasetError("the journal is closed", where=str(self.path))
             self._committed.put(None)
         self._syncing.join()
-        self._opened.close()
+        with self._write_lock, self._read_lock:
+            self._opened.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One thread at a time reads, and nobody once the file is closed."""
+        with self._read_lock, in_our_words(self.path):
+            if not self._is_open:
+                raise DatasetError("the journal is closed", where=str(self.path))
+            yield
 
     def _sync(self) -> None:
         while (first := self._committed.get()) is not None:
