@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from latentext.dataset import display, layout
 from latentext.dataset.captures import choose
 from latentext.dataset.documents import read_json, read_spec
 from latentext.dataset.frame import as_frame, with_covariates
 from latentext.dataset.receipts import Distrust, Receipt, check_shard
-from latentext.dataset.records import read_records
+from latentext.dataset.records import by_text, find_places, places_of, read_records
 from latentext.dataset.scores import read_scores, score_sets
 from latentext.dataset.splits import split_records
 from latentext.dataset.stages import ScoresStage, StatesStage, declared_stages, read_stage
@@ -179,9 +178,9 @@ class Dataset:
         paths = [self.directory / stage / layout.table_name(shard_number) for stage in stages]
         if len(paths) < 2 or columns is None:
             table = read_records(paths, columns)
-            return table if len(paths) < 2 else table.take(_order(table))
+            return table if len(paths) < 2 else by_text(table)
         table = read_records(paths, list(dict.fromkeys([*columns, "index", "sample"])))
-        return table.take(_order(table)).select(list(columns))
+        return by_text(table).select(list(columns))
 
     @cached_property
     def score_sets(self) -> dict[str, list[str]]:
@@ -216,7 +215,7 @@ class Dataset:
             (self.directory / stage / layout.table_name(shard_number) for stage in here),
             self.rewards[folders[0]].columns,
         )
-        return table.take(_order(table)) if len(here) > 1 else table
+        return by_text(table) if len(here) > 1 else table
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
         """Records as a pandas DataFrame: variables become columns, messages lists, usage two columns.
@@ -280,14 +279,14 @@ class Dataset:
             >>> whole = states[reasons[data.record_numbers(states)] == "stop"]            # doctest: +SKIP
         """
         shards = (shard.rows for shard in view.shards())
-        numbers = [_find(self._places, _place(rows["index"], rows["sample"])) for rows in shards]
+        numbers = [find_places(self._places, places_of(rows["index"], rows["sample"])) for rows in shards]
         return np.concatenate(numbers) if numbers else np.empty(0, np.int64)
 
     @cached_property
     def _places(self) -> npt.NDArray[np.int64]:
         """(index, sample) of every record as one number; 8 bytes a record."""
         tables = self.iter_records(["index", "sample"])
-        places = [_place(table["index"].to_numpy(), table["sample"].to_numpy()) for table in tables]
+        places = [places_of(table["index"].to_numpy(), table["sample"].to_numpy()) for table in tables]
         return np.concatenate(places) if places else np.empty(0, np.int64)
 
     @cached_property
@@ -343,23 +342,3 @@ class Dataset:
             )
             for row in table.to_pylist()
         }
-
-
-def _order(table: pa.Table) -> pa.Array:
-    return pc.sort_indices(table, sort_keys=[("index", "ascending"), ("sample", "ascending")])
-
-
-def _place(index: npt.NDArray[Any], sample: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """(index, sample) as one number that orders alike."""
-    return (index.astype(np.int64) << 24) | sample.astype(np.int64)
-
-
-def _find(places: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    numbers = np.searchsorted(places, wanted)
-    missing = numbers == len(places)
-    missing[~missing] = places[numbers[~missing]] != wanted[~missing]
-    if missing.any():
-        first = int(wanted[missing][0])
-        what = f"states of request {first >> 24}, sample {first & 0xFFFFFF} have no record"
-        raise DatasetError(what, remedy="run the same command again")
-    return numbers

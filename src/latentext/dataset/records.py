@@ -12,8 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from latentext.dataset.receipts import FileEntry
 from latentext.dataset.tables import read_table, write_table
@@ -151,3 +155,29 @@ def _as_records(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
         return table.cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise DatasetError("not a records file: its columns have other types", where=str(path)) from error
+
+
+def by_text(table: pa.Table) -> pa.Table:
+    """The rows in the order of (index, sample)."""
+    return table.take(pc.sort_indices(table, sort_keys=[("index", "ascending"), ("sample", "ascending")]))
+
+
+def places_of(index: npt.NDArray[Any], sample: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """(index, sample) of each text as one number, int64 [N], which orders alike."""
+    return (index.astype(np.int64) << 24) | sample.astype(np.int64)
+
+
+def find_places(places: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where the wanted places stand among `places`, which ascend.
+
+    Raises:
+        DatasetError: one of them is not there; the text is named.
+    """
+    numbers = np.searchsorted(places, wanted)
+    missing = numbers == len(places)
+    missing[~missing] = places[numbers[~missing]] != wanted[~missing]
+    if missing.any():
+        first = int(wanted[missing][0])
+        what = f"states of request {first >> 24}, sample {first & 0xFFFFFF} have no record"
+        raise DatasetError(what, remedy="run the same command again")
+    return numbers
